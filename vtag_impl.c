@@ -1,0 +1,2 @@
+#define VTAG_IMPLEMENTATION
+#include "vtag.h"
