@@ -72,6 +72,14 @@
        [LSM]   O'Neil et al.: The log-structured merge-tree, Acta Informatica 33 (1996)
 
    LICENCE: MIT or public domain, at your choice; see the end of the file. */
+#ifdef VTAG_IMPLEMENTATION /* before any header: POSIX under -std=c99, 64-bit off_t */
+#  ifndef _GNU_SOURCE
+#    define _GNU_SOURCE 1
+#  endif
+#  ifndef _FILE_OFFSET_BITS
+#    define _FILE_OFFSET_BITS 64
+#  endif
+#endif
 #ifndef VTAG_H
 #define VTAG_H
 #include <stddef.h>
@@ -590,3 +598,6876 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
 }
 #endif
 #endif /* VTAG_H */
+
+#ifdef VTAG_IMPLEMENTATION
+#ifndef VTAG_IMPLEMENTATION_DONE
+#define VTAG_IMPLEMENTATION_DONE
+
+/* ==== 2  Compiler ============================================== >>compiler */
+
+/* What differs between compilers: refusals, static assertions, atomics. Nothing
+   below this chapter asks which compiler it is, but checksums and kernels for
+   their instructions. Atomics are functions on plain uint32_t, in C and C++. */
+
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __FAST_MATH__
+#  error "vtag: distances are defined to the bit; compile without -ffast-math"
+#endif
+#if defined(__i386__) && !defined(__SSE2_MATH__)
+#  error "vtag: x87 arithmetic rounds otherwise; add -msse2 -mfpmath=sse"
+#endif
+#if defined(VTAG_MALLOC) != defined(VTAG_REALLOC) \
+    || defined(VTAG_MALLOC) != defined(VTAG_FREE)
+#  error "vtag: define all of VTAG_MALLOC, VTAG_REALLOC, VTAG_FREE, or none"
+#endif
+#ifndef VTAG_MALLOC
+#  define VTAG_MALLOC(n)     malloc(n)
+#  define VTAG_REALLOC(p, n) realloc((p), (n))
+#  define VTAG_FREE(p)       free(p)
+#endif
+#ifndef VTAG_ASSERT
+#  define VTAG_ASSERT(x) assert(x)
+#endif
+
+/* A declaration, legal in a file and in a block; repeats do no harm. */
+#define VT_STATIC_ASSERT(cond, name) \
+    extern char vt_static_assert_##name[(cond) ? 1 : -1]
+
+VT_STATIC_ASSERT(sizeof(float) == 4 && sizeof(double) == 8, ieee_sizes);
+VT_STATIC_ASSERT(sizeof(int) >= 4 && sizeof(size_t) >= 4, not_16_bit);
+
+static uint64_t vt_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t vt_max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
+static size_t vt_min_size(size_t a, size_t b) { return a < b ? a : b; }
+
+static int vt_little_endian(void)
+{
+    const uint32_t one = 1;
+    uint8_t first;
+    memcpy(&first, &one, 1);
+    return first == 1;
+}
+
+#if defined(__GNUC__)
+
+/* The new value; acquires and releases. */
+static uint32_t vt_atomic_add(uint32_t *p, uint32_t d)
+{
+    return __atomic_add_fetch(p, d, __ATOMIC_ACQ_REL);
+}
+
+static uint32_t vt_atomic_load(const uint32_t *p)
+{
+    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
+}
+
+static void vt_atomic_store(uint32_t *p, uint32_t v)
+{
+    __atomic_store_n(p, v, __ATOMIC_RELEASE);
+}
+
+/* 1 if *p was want and is now set. */
+static int vt_atomic_cas(uint32_t *p, uint32_t want, uint32_t set)
+{
+    return __atomic_compare_exchange_n(p, &want, set, 0, __ATOMIC_ACQ_REL,
+                                       __ATOMIC_ACQUIRE);
+}
+
+#elif defined(_MSC_VER)
+#include <intrin.h>
+
+static uint32_t vt_atomic_add(uint32_t *p, uint32_t d)
+{
+    return (uint32_t)_InterlockedExchangeAdd((volatile long *)p, (long)d) + d;
+}
+
+static uint32_t vt_atomic_load(const uint32_t *p)
+{
+    return (uint32_t)_InterlockedOr((volatile long *)p, 0);
+}
+
+static void vt_atomic_store(uint32_t *p, uint32_t v)
+{
+    _InterlockedExchange((volatile long *)p, (long)v);
+}
+
+static int vt_atomic_cas(uint32_t *p, uint32_t want, uint32_t set)
+{
+    return (uint32_t)_InterlockedCompareExchange((volatile long *)p, (long)set,
+                                                 (long)want) == want;
+}
+
+#else
+#  error "vtag: this compiler's atomic operations are not known"
+#endif
+/* ==== 3  Bytes ==================================================== >>bytes */
+
+/* Checksums: CRC-32C [CRC] over records, XXH64 [XXH] over the data of a commit
+   and over keys. Both read unaligned memory through memcpy. The library runs on
+   little-endian machines only (chapter 5 checks), so a load is a copy. The CRC
+   has three ways to the same value; the portable one is the meaning. */
+
+static uint32_t vt_load_u32(const uint8_t *p)
+{
+    uint32_t v;
+    memcpy(&v, p, 4);
+    return v;
+}
+
+static uint64_t vt_load_u64(const uint8_t *p)
+{
+    uint64_t v;
+    memcpy(&v, p, 8);
+    return v;
+}
+
+/* ---- CRC-32C ------------------------------------------------------------- */
+
+/* Entry [k][i]: what byte i does to the sum k bytes later. It is linear in the
+   bits of i, so eight constants make a row. */
+#define VT_CRC_BIT(i, n, v) ((i) >> (n) & 1 ? (v) : 0u)
+#define VT_CRC_1(i, a, b, c, d, e, f, g, h)                             \
+    (VT_CRC_BIT(i, 0, a) ^ VT_CRC_BIT(i, 1, b) ^ VT_CRC_BIT(i, 2, c)    \
+     ^ VT_CRC_BIT(i, 3, d) ^ VT_CRC_BIT(i, 4, e) ^ VT_CRC_BIT(i, 5, f)  \
+     ^ VT_CRC_BIT(i, 6, g) ^ VT_CRC_BIT(i, 7, h))
+#define VT_CRC_4(i, a, b, c, d, e, f, g, h)                             \
+    VT_CRC_1(i, a, b, c, d, e, f, g, h),                                \
+    VT_CRC_1(i + 1, a, b, c, d, e, f, g, h),                            \
+    VT_CRC_1(i + 2, a, b, c, d, e, f, g, h),                            \
+    VT_CRC_1(i + 3, a, b, c, d, e, f, g, h)
+#define VT_CRC_16(i, a, b, c, d, e, f, g, h)                            \
+    VT_CRC_4(i, a, b, c, d, e, f, g, h),                                \
+    VT_CRC_4(i + 4, a, b, c, d, e, f, g, h),                            \
+    VT_CRC_4(i + 8, a, b, c, d, e, f, g, h),                            \
+    VT_CRC_4(i + 12, a, b, c, d, e, f, g, h)
+#define VT_CRC_64(i, a, b, c, d, e, f, g, h)                            \
+    VT_CRC_16(i, a, b, c, d, e, f, g, h),                               \
+    VT_CRC_16(i + 16, a, b, c, d, e, f, g, h),                          \
+    VT_CRC_16(i + 32, a, b, c, d, e, f, g, h),                          \
+    VT_CRC_16(i + 48, a, b, c, d, e, f, g, h)
+#define VT_CRC_ROW(a, b, c, d, e, f, g, h)                              \
+    VT_CRC_64(0, a, b, c, d, e, f, g, h),                               \
+    VT_CRC_64(64, a, b, c, d, e, f, g, h),                              \
+    VT_CRC_64(128, a, b, c, d, e, f, g, h),                             \
+    VT_CRC_64(192, a, b, c, d, e, f, g, h)
+
+static const uint32_t vt_crc_table[8][256] = {
+    {VT_CRC_ROW(0xF26B8303u, 0xE13B70F7u, 0xC79A971Fu, 0x8AD958CFu,
+                0x105EC76Fu, 0x20BD8EDEu, 0x417B1DBCu, 0x82F63B78u)},
+    {VT_CRC_ROW(0x13A29877u, 0x274530EEu, 0x4E8A61DCu, 0x9D14C3B8u,
+                0x3FC5F181u, 0x7F8BE302u, 0xFF17C604u, 0xFBC3FAF9u)},
+    {VT_CRC_ROW(0xA541927Eu, 0x4F6F520Du, 0x9EDEA41Au, 0x38513EC5u,
+                0x70A27D8Au, 0xE144FB14u, 0xC76580D9u, 0x8B277743u)},
+    {VT_CRC_ROW(0xDD45AAB8u, 0xBF672381u, 0x7B2231F3u, 0xF64463E6u,
+                0xE964B13Du, 0xD725148Bu, 0xABA65FE7u, 0x52A0C93Fu)},
+    {VT_CRC_ROW(0x38116FACu, 0x7022DF58u, 0xE045BEB0u, 0xC5670B91u,
+                0x8F2261D3u, 0x1BA8B557u, 0x37516AAEu, 0x6EA2D55Cu)},
+    {VT_CRC_ROW(0xEF306B19u, 0xDB8CA0C3u, 0xB2F53777u, 0x6006181Fu,
+                0xC00C303Eu, 0x85F4168Du, 0x0E045BEBu, 0x1C08B7D6u)},
+    {VT_CRC_ROW(0x68032CC8u, 0xD0065990u, 0xA5E0C5D1u, 0x4E2DFD53u,
+                0x9C5BFAA6u, 0x3D5B83BDu, 0x7AB7077Au, 0xF56E0EF4u)},
+    {VT_CRC_ROW(0x493C7D27u, 0x9278FA4Eu, 0x211D826Du, 0x423B04DAu,
+                0x847609B4u, 0x0D006599u, 0x1A00CB32u, 0x34019664u)}
+};
+
+/* n bytes, portable. Here and in the two below the sum is not inverted. */
+static uint32_t vt_crc_soft(uint32_t c, const uint8_t *p, size_t n)
+{
+    const uint32_t (*t)[256] = vt_crc_table;
+    for (; n >= 8; n -= 8, p += 8) {
+        uint32_t a = c ^ vt_load_u32(p);
+        uint32_t b = vt_load_u32(p + 4);
+        c = t[7][a & 255] ^ t[6][a >> 8 & 255] ^ t[5][a >> 16 & 255]
+            ^ t[4][a >> 24] ^ t[3][b & 255] ^ t[2][b >> 8 & 255]
+            ^ t[1][b >> 16 & 255] ^ t[0][b >> 24];
+    }
+    for (; n > 0; n--) c = c >> 8 ^ t[0][(c ^ *p++) & 255];
+    return c;
+}
+
+#if !defined(VTAG_NO_SIMD) && defined(__GNUC__) && defined(__x86_64__)
+
+static int vt_crc_hard_runs(void)
+{
+    return __builtin_cpu_supports("sse4.2") != 0;
+}
+
+__attribute__((target("sse4.2")))
+static uint32_t vt_crc_hard(uint32_t c, const uint8_t *p, size_t n)
+{
+    uint64_t wide = c;
+    for (; n >= 8; n -= 8, p += 8)
+        wide = __builtin_ia32_crc32di(wide, vt_load_u64(p));
+    c = (uint32_t)wide;
+    for (; n > 0; n--) c = __builtin_ia32_crc32qi(c, *p++);
+    return c;
+}
+
+#elif !defined(VTAG_NO_SIMD) && defined(__ARM_FEATURE_CRC32)
+#include <arm_acle.h>
+
+static int vt_crc_hard_runs(void) { return 1; }
+
+static uint32_t vt_crc_hard(uint32_t c, const uint8_t *p, size_t n)
+{
+    for (; n >= 8; n -= 8, p += 8) c = __crc32cd(c, vt_load_u64(p));
+    for (; n > 0; n--) c = __crc32cb(c, *p++);
+    return c;
+}
+
+#else
+
+static int vt_crc_hard_runs(void) { return 0; }
+
+static uint32_t vt_crc_hard(uint32_t c, const uint8_t *p, size_t n)
+{
+    return vt_crc_soft(c, p, n);
+}
+
+#endif
+
+/* Continues crc, which is 0 at the start, over n bytes. */
+static uint32_t vt_crc32c(uint32_t crc, const void *p, size_t n)
+{
+    const uint8_t *b = (const uint8_t *)p;
+    return ~(vt_crc_hard_runs() ? vt_crc_hard(~crc, b, n)
+                                : vt_crc_soft(~crc, b, n));
+}
+
+/* ---- XXH64, seed 0 ------------------------------------------------------- */
+
+#define VT_XXH_P1 UINT64_C(0x9E3779B185EBCA87)
+#define VT_XXH_P2 UINT64_C(0xC2B2AE3D27D4EB4F)
+#define VT_XXH_P3 UINT64_C(0x165667B19E3779F9)
+#define VT_XXH_P4 UINT64_C(0x85EBCA77C2B2AE63)
+#define VT_XXH_P5 UINT64_C(0x27D4EB2F165667C5)
+
+typedef struct vt_xxh {
+    uint64_t lane[4];
+    uint64_t bytes;      /* taken in so far                                   */
+    uint8_t  rest[32];   /* the last bytes % 32 of them, not yet in the lanes */
+} vt_xxh;
+
+static uint64_t vt_rotl(uint64_t x, int n) { return x << n | x >> (64 - n); }
+
+static uint64_t vt_xxh_round(uint64_t lane, uint64_t word)
+{
+    return vt_rotl(lane + word * VT_XXH_P2, 31) * VT_XXH_P1;
+}
+
+static void vt_xxh_init(vt_xxh *h)
+{
+    memset(h, 0, sizeof *h);
+    h->lane[0] = VT_XXH_P1 + VT_XXH_P2;
+    h->lane[1] = VT_XXH_P2;
+    h->lane[3] = 0 - VT_XXH_P1;
+}
+
+/* Takes in whole stripes of 32 bytes. */
+static void vt_xxh_stripes(vt_xxh *h, const uint8_t *p, size_t n)
+{
+    uint64_t a = h->lane[0], b = h->lane[1], c = h->lane[2], d = h->lane[3];
+    for (; n > 0; n--, p += 32) {
+        a = vt_xxh_round(a, vt_load_u64(p));
+        b = vt_xxh_round(b, vt_load_u64(p + 8));
+        c = vt_xxh_round(c, vt_load_u64(p + 16));
+        d = vt_xxh_round(d, vt_load_u64(p + 24));
+    }
+    h->lane[0] = a;
+    h->lane[1] = b;
+    h->lane[2] = c;
+    h->lane[3] = d;
+}
+
+static void vt_xxh_update(vt_xxh *h, const void *data, size_t n)
+{
+    const uint8_t *p = (const uint8_t *)data;
+    size_t held = (size_t)(h->bytes % 32);
+    if (n == 0) return; /* data may be NULL */
+    h->bytes += n;
+    if (held > 0) {
+        size_t take = vt_min_size(32 - held, n);
+        memcpy(h->rest + held, p, take);
+        if (held + take < 32) return;
+        vt_xxh_stripes(h, h->rest, 1);
+        p += take;
+        n -= take;
+    }
+    vt_xxh_stripes(h, p, n / 32);
+    memcpy(h->rest, p + n / 32 * 32, n % 32);
+}
+
+/* Mixes the last n < 32 bytes into x and spreads the bits. */
+static uint64_t vt_xxh_finish(uint64_t x, const uint8_t *p, size_t n)
+{
+    for (; n >= 8; n -= 8, p += 8)
+        x = vt_rotl(x ^ vt_xxh_round(0, vt_load_u64(p)), 27) * VT_XXH_P1
+            + VT_XXH_P4;
+    for (; n >= 4; n -= 4, p += 4)
+        x = vt_rotl(x ^ vt_load_u32(p) * VT_XXH_P1, 23) * VT_XXH_P2 + VT_XXH_P3;
+    for (; n > 0; n--) x = vt_rotl(x ^ *p++ * VT_XXH_P5, 11) * VT_XXH_P1;
+    x = (x ^ x >> 33) * VT_XXH_P2;
+    x = (x ^ x >> 29) * VT_XXH_P3;
+    return x ^ x >> 32;
+}
+
+static uint64_t vt_xxh_digest(const vt_xxh *h)
+{
+    uint64_t x = VT_XXH_P5;
+    int i;
+    if (h->bytes >= 32) {
+        x = vt_rotl(h->lane[0], 1) + vt_rotl(h->lane[1], 7)
+            + vt_rotl(h->lane[2], 12) + vt_rotl(h->lane[3], 18);
+        for (i = 0; i < 4; i++)
+            x = (x ^ vt_xxh_round(0, h->lane[i])) * VT_XXH_P1 + VT_XXH_P4;
+    }
+    return vt_xxh_finish(x + h->bytes, h->rest, (size_t)(h->bytes % 32));
+}
+
+static uint64_t vt_xxh64(const void *p, size_t n)
+{
+    vt_xxh h;
+    vt_xxh_init(&h);
+    vt_xxh_update(&h, p, n);
+    return vt_xxh_digest(&h);
+}
+
+/* ==== 4  Memory ================================================= >>memory */
+
+/* Plain blocks, arrays that double, and shared blocks with a count of holders. */
+
+static void *vt_alloc(size_t n) {
+    return VTAG_MALLOC(n ? n : 1);
+}
+
+static void *vt_zalloc(size_t n) {
+    void *p = vt_alloc(n);
+    if (p) memset(p, 0, n);
+    return p;
+}
+
+static void vt_free(void *p) {
+    VTAG_FREE(p);
+}
+
+/* Makes room for need >= 1 elements of size bytes. NULL: no memory, p stays good. */
+static void *vt_grow(void *p, size_t *cap, size_t need, size_t size) {
+    size_t c = *cap ? *cap : 8;
+    void *q;
+    if (p && need <= *cap) return p;
+    while (c < need && c <= SIZE_MAX / 2) c *= 2;
+    if (c < need || c > SIZE_MAX / size) return NULL;
+    q = VTAG_REALLOC(p, c * size);
+    if (q) *cap = c;
+    return q;
+}
+
+/* A copy of n elements; NULL: no memory. */
+static void *vt_dup(const void *p, size_t n, size_t size) {
+    void *q = vt_alloc(n * size);
+    if (q && n) memcpy(q, p, n * size);
+    return q;
+}
+
+typedef struct vt_buf { /* the block's bytes follow                          */
+    uint32_t refs, zero;
+    uint64_t size;
+} vt_buf;
+
+static vt_buf *vt_buf_new(size_t size) {
+    vt_buf *b = size > SIZE_MAX - sizeof *b
+                    ? NULL
+                    : (vt_buf *)vt_alloc(sizeof *b + size);
+    if (b) b->refs = 1, b->zero = 0, b->size = size;
+    return b;
+}
+
+static void *vt_buf_data(vt_buf *b) {
+    return b + 1;
+}
+
+static vt_buf *vt_buf_hold(vt_buf *b) {
+    if (b) vt_atomic_add(&b->refs, 1);
+    return b;
+}
+
+static void vt_buf_drop(vt_buf *b) {
+    if (b && vt_atomic_add(&b->refs, UINT32_MAX) == 0) vt_free(b);
+}
+
+/* Bytes that are being put together; the first failure sticks. */
+typedef struct vt_out {
+    uint8_t *p;
+    size_t n, cap;
+    vtag_err err;
+} vt_out;
+
+static void *vt_out_space(vt_out *o, size_t n) {
+    void *q = o->err ? NULL : vt_grow(o->p, &o->cap, o->n + n + 1, 1);
+    if (!q) {
+        o->err = VTAG_NOMEM;
+        return NULL;
+    }
+    o->p = (uint8_t *)q;
+    q = o->p + o->n;
+    o->n += n;
+    return q;
+}
+
+static void vt_out_put(vt_out *o, const void *p, size_t n) {
+    void *q = vt_out_space(o, n);
+    if (q && n) memcpy(q, p, n);
+}
+
+static void vt_out_align(vt_out *o, size_t to) {
+    size_t gap = (to - o->n % to) % to;
+    void *q = vt_out_space(o, gap);
+    if (q) memset(q, 0, gap);
+}
+
+/* ==== 5  Format ================================================= >>format */
+
+/* A file, little-endian throughout, every struct naturally aligned:
+
+       0        identity, 4 KiB, written once
+       16 KiB   superblock slot 0, 512 bytes used
+       32 KiB   superblock slot 1
+       64 KiB   extents, one after the other, in multiples of 64 KiB
+
+   Every extent begins with a vtf_extent that says what it is. Kinds:
+
+       LOG      records, each chained to the one before by its checksum
+       ITEMS    blobs: keys with payloads, tag names, notes, events, metadata
+       ROWS     a segment: rows of exactly one tag; a column of vtf_row, then a
+                column of vectors
+       INDEX    runs: arrays of vtf_entry sorted by id
+       META     checkpoint data: directories and bitmaps of dead rows
+
+   A committed state is what a slot names: a checkpoint directory (or none), and
+   the log from there to the slot's log position. Each COMMIT record carries, as
+   sections, what changed, and the XXH64 of every range of bytes outside the log
+   that the commit wrote. So the state is the fold of the log, and a record is one
+   atomic unit: it counts if and only if its own checksum, its chain, its salt and
+   all its ranges hold.
+
+   Commit, in order:
+     1  allocate space                    a full disk is an error here
+     2  write data where no committed state looks
+     3  write the record at the log position
+     4  sync
+     5  write the slot not in use         unsynced; the next commit's sync covers it
+     6  publish the state in this process
+
+   Why a crash at any point leaves one committed state. Before 4 completes, the
+   bytes of 2 and 3 are in any condition; both slots still name states whose bytes
+   were never touched (law L3), and the record counts only if everything that it
+   needs arrived, in which case it is the started commit, whole. Between 4 and 5
+   the record is durable and is found by walking the log past the newest slot.
+   During 5 the torn slot fails its checksum, and the other slot plus the record
+   give the same state. A slot is written only after the sync of the state it
+   names, so it never names bytes that a crash could still lose.
+
+   Recovery, under the writer's lock, when anything but zeros lies past the newest
+   slot's log position: roll forward what counts, write those bytes again
+   (identical), zero the rest of the log extent, sync, draw a new salt, write one
+   slot, sync, write the other, sync. The new salt makes what was dropped unable to
+   count ever after; both slots are written so that losing either loses nothing.
+
+   Assumptions about media: a sync makes earlier writes durable; an unsynced write
+   may be lost, cut at any byte, or reordered with others; bytes next to a torn
+   write stay as they were (else create with pad_sectors, which starts every commit
+   on sectors of its own). Not covered: a file truncated by someone else while it is
+   mapped (the system raises SIGBUS), and network file systems, whose locks and
+   mappings lie (writing there is refused unless forced).
+
+   History: version 1 is the first. */
+
+#define VTF_VERSION      1u
+#define VTF_ORDER        0x01020304u
+#define VTF_FRONT        65536u   /* where extents begin                       */
+#define VTF_ALIGN        65536u   /* their granularity                         */
+#define VTF_IDENTITY     4096u    /* bytes of the identity page                */
+#define VTF_SLOT_AT(i)   (16384u * ((i) + 1u))
+#define VTF_MAX_DIM      32768u
+#define VTF_HEAD_ROOM    512u     /* from an extent's start to its first content */
+#define VTF_LOG_RESERVE  40960u   /* of a log extent, for a full disk          */
+#define VTF_FLAG_PAD     1u       /* identity: commits start on sectors of their own */
+#define VT_MIN_NORM      1.17549435e-38f /* a norm below is subnormal or zero      */
+#define VT_MAX_NORM      3.40282347e+38f
+#define VTF_DEAD         UINT64_MAX /* vtf_entry.at: the key is gone           */
+
+typedef struct vtf_identity { /* at 0; the page's last 4 bytes are its CRC-32C */
+    uint8_t  magic[8];        /* 0x89 "vtag" CR LF 0x1A                        */
+    uint32_t order;           /* VTF_ORDER                                     */
+    uint32_t version;
+    uint8_t  uuid[16];
+    uint64_t compatible;      /* features that any reader may ignore           */
+    uint64_t read_compatible; /* features that a writer must know              */
+    uint64_t incompatible;    /* features that everyone must know              */
+    uint32_t flags;           /* VTF_FLAG_...                                  */
+    uint32_t zero;
+} vtf_identity;
+
+typedef struct vtf_head {     /* the scalars of a state                        */
+    uint64_t commit;          /* number of its commit                          */
+    uint64_t time;            /* of that commit, Unix ms                       */
+    uint64_t clock;           /* ms credited to retentions since creation      */
+    uint64_t end;             /* committed end of the file                     */
+    uint64_t revision;        /* newest given out                              */
+    uint64_t event;           /* newest event's number                         */
+    uint64_t extent;          /* newest extent's number                        */
+    uint64_t puts;            /* new revisions, ever                           */
+    uint32_t active, standby; /* tags, or 0                                    */
+    uint32_t flags;           /* VTF_ROLLED_BACK                               */
+    uint32_t zero;
+} vtf_head;
+#define VTF_ROLLED_BACK 1u    /* the newest change of roles was a rollback     */
+
+typedef struct vtf_logpos {   /* where the next record goes                    */
+    uint64_t at;
+    uint64_t extent, length;  /* the log extent that holds at                  */
+    uint32_t crc;             /* of the record before; 0: none                 */
+    uint32_t zero;
+} vtf_logpos;
+
+typedef struct vtf_slot {     /* superblock                                    */
+    uint8_t    magic[8];      /* "vtagslot"                                    */
+    uint8_t    uuid[16];
+    uint32_t   index;         /* 0 or 1                                        */
+    uint32_t   flags;         /* VTF_SUPERSEDED                                */
+    uint64_t   seq;           /* the valid slot with the highest counts        */
+    uint64_t   salt;          /* of records past log                           */
+    vtf_head   head;
+    vtf_logpos log;           /* end of the log                                */
+    uint64_t   ckpt_at, ckpt_len; /* newest checkpoint directory; 0: none      */
+    uint32_t   ckpt_crc, zero;
+    vtf_logpos ckpt_log;      /* where the log goes on after it                */
+    uint8_t    rest[292];     /* zero                                          */
+    uint32_t   crc;           /* CRC-32C of the bytes before, seeded with index */
+} vtf_slot;
+#define VTF_SUPERSEDED 1u     /* a compacted file has taken this one's place   */
+
+typedef struct vtf_extent {
+    uint32_t magic, kind;
+    uint8_t  uuid[16];
+    uint64_t number, length;
+    uint32_t tag, cap, dim, codec; /* of ROWS                                  */
+    uint32_t zero, crc;       /* of the 60 bytes before                        */
+} vtf_extent;
+#define VTF_EXTENT_MAGIC 0x58455456u /* "VTEX"                                 */
+enum { VTF_LOG = 1, VTF_ITEMS, VTF_ROWS, VTF_SKETCH, VTF_INDEX, VTF_META };
+
+typedef struct vtf_row {      /* a vector's record                             */
+    uint64_t id, rev;
+    uint32_t tag, part;
+    uint32_t off, len;
+    float    norm;
+    uint32_t crc;             /* of the 36 bytes before, then the vector's     */
+} vtf_row;
+
+typedef struct vtf_entry {    /* one key of an index space                     */
+    uint64_t id, rev;
+    uint64_t at, aux;
+} vtf_entry;
+/* space      tag  id        rev            at                   aux
+   ITEMS      0    item      content rev.   its blob, 0: none    time
+   ROWS       t    item      rev. embedded  segment << 32 | row  parts
+   WAIVERS    t    item      rev. waived    blob of the reason   time
+   EVENTS     0    number    commit         its blob             kind << 32 | tag
+   NAMES      0    hash      0              blob of name, bytes  0
+   POLICY     0    0         0              its blob             0
+   at VTF_DEAD: no such key any more. */
+enum { VTF_S_ITEMS = 1, VTF_S_ROWS, VTF_S_WAIVERS, VTF_S_EVENTS, VTF_S_NAMES, VTF_S_POLICY };
+
+typedef struct vtf_run {      /* a sorted array of entries; also its header in INDEX */
+    uint32_t space, tag;
+    uint64_t n, at;           /* entries; file offset of the first             */
+    uint64_t min, max;        /* first and last id                             */
+    uint32_t crc, zero;       /* of the entries                                */
+} vtf_run;
+
+typedef struct vtf_seg {      /* a segment                                     */
+    uint64_t at, length;      /* of its extent                                 */
+    uint32_t tag, cap;        /* rows that fit                                 */
+    uint32_t rows, dead;      /* rows written; of them dead                    */
+    uint64_t bits_at;         /* bitmap of dead rows, (cap + 63) / 64 words; 0: see the log */
+    uint32_t bits_crc;
+    uint32_t number;          /* position in the table of segments             */
+} vtf_seg;
+
+typedef struct vtf_tag {
+    uint32_t tag, dim;
+    uint32_t metric, codec;
+    uint32_t flags, role;     /* role: candidate, older or gone; the head says active, standby */
+    uint64_t fingerprint;
+    uint64_t created, activated; /* Unix ms                                    */
+    uint64_t order;           /* commit at which it became active last         */
+    uint64_t kept_from;       /* head.clock when it stopped being active; may wrap below 0 */
+    uint64_t puts_from;       /* head.puts when it was declared; may wrap below 0 */
+    uint64_t with;            /* new revisions that gave it                    */
+    uint64_t names;           /* blob: name, note                              */
+    uint32_t forced_from;     /* forced past the gate against this tag; 0: not */
+    uint32_t zero;
+} vtf_tag;
+
+typedef struct vtf_blob {     /* then name, NUL, zeros to 8; data, NUL, zeros to 8 */
+    uint32_t crc;             /* of what follows, to the end of the last padding */
+    uint32_t kind;            /* the space that refers to it                   */
+    uint64_t id;
+    uint64_t data;            /* bytes                                         */
+    uint32_t name, zero;      /* bytes                                         */
+} vtf_blob;
+
+typedef struct vtf_gate {
+    uint32_t min_ppm, max_waived_ppm;
+    uint64_t max_age_ms;
+    double   min_score, max_drop;
+    uint32_t has, min_queries; /* bit 0: has_min, bit 1: has_drop              */
+} vtf_gate;
+
+typedef struct vtf_cover { uint64_t n[8]; } vtf_cover;
+
+typedef struct vtf_event {    /* data of an event's blob; then its strings, NUL after each */
+    uint64_t  time;
+    uint32_t  kind, tag, base, flags, failed;
+    uint32_t  score, reason, text; /* lengths + 1; 0: none                     */
+    double    value, base_value;
+    uint64_t  queries, commit;
+    vtf_gate  used;
+    vtf_cover cover;
+} vtf_event;
+
+typedef struct vtf_policy {   /* data of the policy's blob; then its strings   */
+    vtf_gate gate;
+    uint64_t retain_ms;
+    uint32_t retain_scores;
+    uint32_t score, hold, zero;
+} vtf_policy;
+
+typedef struct vtf_record {   /* then sections                                 */
+    uint32_t magic, crc;      /* crc: of all after it                          */
+    uint32_t size, type;      /* bytes in all, a multiple of 8; VTF_R_...      */
+    uint32_t prev, zero;      /* crc of the record before                      */
+    uint64_t salt;
+    vtf_head head;            /* of the state that it makes                    */
+} vtf_record;
+#define VTF_RECORD_MAGIC 0x524C5456u /* "VTLR"                                 */
+enum { VTF_R_COMMIT = 1, VTF_R_LINK };
+
+typedef struct vtf_link { vtf_record r; uint64_t extent, length; } vtf_link;
+
+typedef struct vtf_section {  /* sections of unknown kind are passed over      */
+    uint16_t kind, arg;
+    uint32_t size;            /* with this header, a multiple of 8             */
+} vtf_section;
+enum { VTF_RANGES = 1, VTF_SEGS, VTF_KILLS, VTF_DELTA, VTF_TAGS, VTF_BLOBS, VTF_TAILS, VTF_CKPT };
+
+typedef struct vtf_range { uint64_t at, length, xxh; } vtf_range;
+
+typedef struct vtf_kill { uint32_t seg, row, n, zero; } vtf_kill;
+
+typedef struct vtf_delta {    /* arg: the space; then n entries, unless at     */
+    uint32_t tag, n;
+    int32_t  live;            /* change of the number of live keys             */
+    uint32_t gave;            /* new revisions that gave this tag              */
+    uint64_t at;              /* a vtf_run in INDEX instead of inline entries  */
+} vtf_delta;
+
+typedef struct vtf_tail {     /* the extent of its kind that is being filled   */
+    uint32_t kind, zero;
+    uint64_t at, length, used;
+} vtf_tail;
+
+typedef struct vtf_ckpt_ref { uint64_t at, length; uint32_t crc, zero; } vtf_ckpt_ref;
+
+typedef struct vtf_space { uint32_t space, tag; uint64_t live, runs; } vtf_space;
+
+typedef struct vtf_ckpt {     /* directory; then tags, segments, spaces, runs of each space */
+    uint32_t magic, zero;
+    uint64_t size;
+    uint32_t tags, segs, spaces, runs;
+    vtf_tail tails[3];
+} vtf_ckpt;
+#define VTF_CKPT_MAGIC 0x4B435456u /* "VTCK"                                   */
+
+VT_STATIC_ASSERT(sizeof(vtf_identity) == 64, vtf_identity_size);
+VT_STATIC_ASSERT(offsetof(vtf_identity, incompatible) == 48, vtf_identity_features);
+VT_STATIC_ASSERT(sizeof(vtf_head) == 80, vtf_head_size);
+VT_STATIC_ASSERT(offsetof(vtf_head, active) == 64, vtf_head_active);
+VT_STATIC_ASSERT(sizeof(vtf_logpos) == 32, vtf_logpos_size);
+VT_STATIC_ASSERT(sizeof(vtf_slot) == 512, vtf_slot_size);
+VT_STATIC_ASSERT(offsetof(vtf_slot, head) == 48, vtf_slot_head);
+VT_STATIC_ASSERT(offsetof(vtf_slot, log) == 128, vtf_slot_log);
+VT_STATIC_ASSERT(offsetof(vtf_slot, ckpt_log) == 184, vtf_slot_ckpt);
+VT_STATIC_ASSERT(offsetof(vtf_slot, crc) == 508, vtf_slot_crc);
+VT_STATIC_ASSERT(sizeof(vtf_extent) == 64, vtf_extent_size);
+VT_STATIC_ASSERT(offsetof(vtf_extent, tag) == 40, vtf_extent_tag);
+VT_STATIC_ASSERT(sizeof(vtf_row) == 40, vtf_row_size);
+VT_STATIC_ASSERT(offsetof(vtf_row, norm) == 32, vtf_row_norm);
+VT_STATIC_ASSERT(sizeof(vtf_entry) == 32, vtf_entry_size);
+VT_STATIC_ASSERT(sizeof(vtf_run) == 48, vtf_run_size);
+VT_STATIC_ASSERT(sizeof(vtf_seg) == 48, vtf_seg_size);
+VT_STATIC_ASSERT(sizeof(vtf_tag) == 96, vtf_tag_size);
+VT_STATIC_ASSERT(sizeof(vtf_blob) == 32, vtf_blob_size);
+VT_STATIC_ASSERT(sizeof(vtf_gate) == 40, vtf_gate_size);
+VT_STATIC_ASSERT(sizeof(vtf_event) == 176, vtf_event_size);
+VT_STATIC_ASSERT(sizeof(vtf_policy) == 64, vtf_policy_size);
+VT_STATIC_ASSERT(sizeof(vtf_record) == 112, vtf_record_size);
+VT_STATIC_ASSERT(sizeof(vtf_link) == 128, vtf_link_size);
+VT_STATIC_ASSERT(sizeof(vtf_delta) == 24, vtf_delta_size);
+VT_STATIC_ASSERT(sizeof(vtf_tail) == 32, vtf_tail_size);
+VT_STATIC_ASSERT(sizeof(vtf_ckpt) == 128, vtf_ckpt_size);
+
+static uint64_t vt_align(uint64_t n, uint64_t to) {
+    return (n + to - 1) / to * to;
+}
+
+/* Bytes of a segment before its column of vectors. */
+static uint64_t vtf_vectors_at(uint64_t cap) {
+    return vt_align(VTF_HEAD_ROOM + cap * sizeof(vtf_row), 512);
+}
+
+static uint32_t vtf_crc_slot(const vtf_slot *s) {
+    return vt_crc32c(s->index, s, offsetof(vtf_slot, crc));
+}
+
+static uint32_t vtf_crc_row(const vtf_row *r, const void *x, size_t bytes) {
+    uint32_t c = vt_crc32c(0, r, offsetof(vtf_row, crc));
+    return vt_crc32c(c, x, bytes);
+}
+
+static uint32_t vtf_crc_record(const vtf_record *r) {
+    return vt_crc32c(0, &r->size, r->size - offsetof(vtf_record, size));
+}
+
+/* Offset of a blob's data from its start, and its size in all. */
+static uint64_t vtf_blob_data(const vtf_blob *b) {
+    return sizeof *b + vt_align((uint64_t)b->name + 1, 8);
+}
+
+static uint64_t vtf_blob_bytes(const vtf_blob *b) {
+    return vtf_blob_data(b) + vt_align(b->data + 1, 8);
+}
+/* ==== 6  System ================================================== >>system */
+
+/* Fills one vtag_io with the operating system's calls; the chapters after this
+   know files by it alone. Locks are bytes far past any end of file and belong to
+   the open file description, so they die with the process, and closing another
+   descriptor of the file does not drop them. A lock excludes the threads that
+   share the file object as well: `held` says so, since the kernel cannot. */
+
+#if !defined(_WIN32)
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
+
+#if defined(__GLIBC__) && !defined(__USE_XOPEN2K8)
+#  error "vtag: include it before the system's headers, or add -D_GNU_SOURCE"
+#endif
+VT_STATIC_ASSERT(sizeof(off_t) == 8, compile_with_file_offset_bits_64);
+
+#define VT_OS_LOCKS 3u
+#define VT_OS_CHUNK ((size_t)1 << 30) /* of one read or write */
+
+typedef struct vt_os_file {
+    int      fd;
+    uint32_t held[VT_OS_LOCKS]; /* atomic; 1: by a thread of ours */
+} vt_os_file;
+
+static vtag_err vt_os_err(int code, int writing)
+{
+    if (code == ENOSPC || code == EDQUOT || code == EFBIG) return VTAG_NOSPACE;
+    if (code == ENOMEM) return VTAG_NOMEM;
+    if (code == EISDIR) return VTAG_FORMAT;
+    if (writing && (code == EACCES || code == EROFS || code == EPERM))
+        return VTAG_READONLY;
+    return VTAG_IO;
+}
+
+static uint64_t vt_os_pid(void) { return (uint64_t)getpid(); }
+
+/* 0 gives way to other threads. */
+static void vt_os_sleep_us(uint32_t us)
+{
+    struct timespec t;
+    if (us == 0) {
+        sched_yield();
+        return;
+    }
+    t.tv_sec = (time_t)(us / 1000000u);
+    t.tv_nsec = (long)(us % 1000000u) * 1000;
+    nanosleep(&t, NULL);
+}
+
+static uint64_t vt_os_clock_ms(clockid_t clock)
+{
+    struct timespec t;
+    if (clock_gettime(clock, &t) != 0) return 0;
+    return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+}
+
+static uint64_t vt_os_now(void *ctx)
+{
+    (void)ctx;
+    return vt_os_clock_ms(CLOCK_REALTIME);
+}
+
+/* ---- What differs between systems ---------------------------------------- */
+
+#if defined(__linux__)
+#include <sys/random.h>
+#include <sys/vfs.h>
+
+#ifndef F_OFD_SETLK /* hidden without _GNU_SOURCE */
+#  define F_OFD_GETLK 36
+#  define F_OFD_SETLK 37
+#endif
+
+static int vt_os_flush(int fd) { return fdatasync(fd); }
+
+/* 0 or an error code, of which EOPNOTSUPP and EINVAL ask to write zeros. */
+static int vt_os_reserve(int fd, uint64_t from, uint64_t n)
+{
+    return posix_fallocate(fd, (off_t)from, (off_t)n);
+}
+
+static int vt_os_is_remote(int fd)
+{
+    static const uint32_t magic[] = {
+        0x6969u,     /* NFS  */ 0x517Bu,     /* SMB  */ 0xFF534D42u, /* CIFS */
+        0xFE534D42u, /* SMB2 */ 0x01021997u, /* 9p   */ 0x5346414Fu, /* AFS  */
+        0x6B414653u, /* kAFS */ 0x00C36400u, /* Ceph */ 0x73757245u  /* Coda */
+    };
+    struct statfs fs;
+    size_t i;
+    if (fstatfs(fd, &fs) != 0) return 0;
+    for (i = 0; i < sizeof magic / sizeof magic[0]; i++)
+        if ((uint32_t)fs.f_type == magic[i]) return 1;
+    return 0;
+}
+
+/* At most n random bytes; how many, or -1. */
+static ssize_t vt_os_entropy(void *p, size_t n) { return getrandom(p, n, 0); }
+
+#else
+
+#ifdef F_FULLFSYNC
+static int vt_os_flush(int fd)
+{
+    return fcntl(fd, F_FULLFSYNC) != -1 ? 0 : fsync(fd);
+}
+#else
+static int vt_os_flush(int fd) { return fsync(fd); }
+#endif
+
+static int vt_os_reserve(int fd, uint64_t from, uint64_t n)
+{
+    (void)fd, (void)from, (void)n;
+    return EOPNOTSUPP;
+}
+
+static int vt_os_is_remote(int fd)
+{
+    (void)fd;
+    return 0;
+}
+
+static ssize_t vt_os_entropy(void *p, size_t n)
+{
+    (void)p, (void)n;
+    return -1;
+}
+
+#endif
+
+/* Tries once to take, or to give back, a lock: 0, or -1 and errno. */
+#ifdef F_OFD_SETLK
+
+static void vt_os_range(struct flock *l, int type, int which)
+{
+    memset(l, 0, sizeof *l);
+    l->l_type = (short)type;
+    l->l_whence = SEEK_SET;
+    l->l_start = (off_t)((INT64_C(1) << 62) + which);
+    l->l_len = 1;
+}
+
+static int vt_os_try(int fd, int which, int take)
+{
+    struct flock l;
+    vt_os_range(&l, take ? F_WRLCK : F_UNLCK, which);
+    return fcntl(fd, F_OFD_SETLK, &l);
+}
+
+/* A probe that fails says yes: then a reader trusts less. */
+static int vt_os_probe(vt_os_file *f, int which)
+{
+    struct flock l;
+    vt_os_range(&l, F_RDLCK, which);
+    return fcntl(f->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
+}
+
+#else /* one lock on the whole file: the writer's */
+
+static int vt_os_try(int fd, int which, int take)
+{
+    if (which != VTAG_LOCK_WRITER) return 0;
+    return flock(fd, take ? LOCK_EX | LOCK_NB : LOCK_UN);
+}
+
+/* Takes it for a moment; `held` keeps our own threads from converting it. */
+static int vt_os_probe(vt_os_file *f, int which)
+{
+    int taken;
+    if (which != VTAG_LOCK_WRITER || !vt_atomic_cas(&f->held[which], 0, 1))
+        return 0;
+    taken = flock(f->fd, LOCK_SH | LOCK_NB) != 0;
+    if (!taken) flock(f->fd, LOCK_UN);
+    vt_atomic_store(&f->held[which], 0);
+    return taken;
+}
+
+#endif
+
+/* ---- Open and close ------------------------------------------------------ */
+
+/* Makes the name of a new file durable. A directory that cannot be opened, or
+   of a file system that cannot sync one, is left to the system. */
+static vtag_err vt_os_sync_dir(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    size_t n = slash ? (size_t)(slash - path) + 1 : 1;
+    char *dir = (char *)VTAG_MALLOC(n + 1);
+    int fd, failed;
+    if (!dir) return VTAG_NOMEM;
+    memcpy(dir, slash ? path : ".", n);
+    dir[n] = 0;
+    fd = open(dir, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+    VTAG_FREE(dir);
+    if (fd < 0) return VTAG_OK;
+    failed = fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP;
+    close(fd);
+    return failed ? VTAG_IO : VTAG_OK;
+}
+
+/* A descriptor above 2, so that a host that closed its standard streams does
+   not print into the store; or -1. */
+static int vt_os_open_fd(const char *path, int flags)
+{
+    int fd, high;
+    do fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
+    while (fd < 0 && errno == EINTR);
+    if (fd < 0 || fd > 2) return fd;
+    high = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    close(fd);
+    return high;
+}
+
+/* *made: this call created the file, so its directory is to be synced. */
+static int vt_os_open_or_create(const char *path, vtag_access access, int *made)
+{
+    int fd = -1, tries;
+    *made = 0;
+    if (access == VTAG_READ) return vt_os_open_fd(path, O_RDONLY);
+    for (tries = 0; tries < 8; tries++) {
+        if (access != VTAG_NEW) {
+            fd = vt_os_open_fd(path, O_RDWR);
+            if (fd >= 0 || errno != ENOENT || access == VTAG_EXISTING)
+                return fd;
+        }
+        fd = vt_os_open_fd(path, O_RDWR | O_CREAT | O_EXCL);
+        *made = fd >= 0;
+        if (fd >= 0 || errno != EEXIST || access == VTAG_NEW) return fd;
+    }
+    return fd;
+}
+
+static vtag_err vt_os_open(void *ctx, const char *path, vtag_access access,
+                           void **file)
+{
+    vtag_err err = VTAG_OK;
+    struct stat st;
+    vt_os_file *f;
+    int made, fd = vt_os_open_or_create(path, access, &made);
+    (void)ctx;
+    if (fd < 0 && access == VTAG_NEW && errno == EEXIST) return VTAG_EXISTS;
+    if (fd < 0) return vt_os_err(errno, access != VTAG_READ);
+    f = (vt_os_file *)VTAG_MALLOC(sizeof *f);
+    if (!f) err = VTAG_NOMEM;
+    else if (fstat(fd, &st) != 0) err = VTAG_IO;
+    else if (!S_ISREG(st.st_mode)) err = VTAG_FORMAT;
+    else if (made) err = vt_os_sync_dir(path);
+    if (err != VTAG_OK) {
+        VTAG_FREE(f);
+        close(fd);
+        return err;
+    }
+    memset(f, 0, sizeof *f);
+    f->fd = fd;
+    *file = f;
+    return VTAG_OK;
+}
+
+static void vt_os_close(void *file)
+{
+    close(((vt_os_file *)file)->fd);
+    VTAG_FREE(file);
+}
+
+/* ---- Bytes --------------------------------------------------------------- */
+
+static vtag_err vt_os_size(void *file, uint64_t *bytes)
+{
+    struct stat st;
+    if (fstat(((vt_os_file *)file)->fd, &st) != 0) return VTAG_IO;
+    *bytes = (uint64_t)st.st_size;
+    return VTAG_OK;
+}
+
+static int vt_os_beyond(uint64_t at, uint64_t n)
+{
+    return at > (uint64_t)INT64_MAX || n > (uint64_t)INT64_MAX - at;
+}
+
+static vtag_err vt_os_read(void *file, uint64_t at, void *p, size_t n)
+{
+    uint8_t *to = (uint8_t *)p;
+    if (vt_os_beyond(at, n)) return VTAG_IO;
+    while (n > 0) {
+        ssize_t got = pread(((vt_os_file *)file)->fd, to,
+                            vt_min_size(n, VT_OS_CHUNK), (off_t)at);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return vt_os_err(errno, 0);
+        if (got == 0) return VTAG_IO; /* the file ends */
+        to += got;
+        at += (uint64_t)got;
+        n -= (size_t)got;
+    }
+    return VTAG_OK;
+}
+
+static vtag_err vt_os_write(void *file, uint64_t at, const void *p, size_t n)
+{
+    const uint8_t *from = (const uint8_t *)p;
+    if (vt_os_beyond(at, n)) return VTAG_NOSPACE;
+    while (n > 0) {
+        ssize_t put = pwrite(((vt_os_file *)file)->fd, from,
+                             vt_min_size(n, VT_OS_CHUNK), (off_t)at);
+        if (put < 0 && errno == EINTR) continue;
+        if (put < 0 && errno == EBADF) return VTAG_READONLY;
+        if (put < 0) return vt_os_err(errno, 1);
+        if (put == 0) return VTAG_IO;
+        from += put;
+        at += (uint64_t)put;
+        n -= (size_t)put;
+    }
+    return VTAG_OK;
+}
+
+static vtag_err vt_os_zeros(void *file, uint64_t at, uint64_t n)
+{
+    uint8_t zero[8192];
+    vtag_err err = VTAG_OK;
+    memset(zero, 0, sizeof zero);
+    while (n > 0 && err == VTAG_OK) {
+        size_t part = (size_t)vt_min_u64(n, sizeof zero);
+        err = vt_os_write(file, at, zero, part);
+        at += part;
+        n -= part;
+    }
+    return err;
+}
+
+/* Never leaves holes: a write into one could find the disk full. */
+static vtag_err vt_os_allocate(void *file, uint64_t bytes)
+{
+    uint64_t size;
+    int code;
+    vtag_err err = vt_os_size(file, &size);
+    if (err != VTAG_OK || bytes <= size) return err;
+    if (vt_os_beyond(bytes, 0)) return VTAG_NOSPACE;
+    do code = vt_os_reserve(((vt_os_file *)file)->fd, size, bytes - size);
+    while (code == EINTR);
+    if (code == EOPNOTSUPP || code == EINVAL || code == ENOSYS)
+        return vt_os_zeros(file, size, bytes - size);
+    if (code == EBADF) return VTAG_READONLY;
+    return code == 0 ? VTAG_OK : vt_os_err(code, 1);
+}
+
+static vtag_err vt_os_sync(void *file)
+{
+    int bad;
+    do bad = vt_os_flush(((vt_os_file *)file)->fd);
+    while (bad != 0 && errno == EINTR);
+    return bad != 0 ? VTAG_IO : VTAG_OK;
+}
+
+static vtag_err vt_os_map(void *file, uint64_t at, uint64_t bytes,
+                          const uint8_t **base)
+{
+    void *p;
+    if (bytes > SIZE_MAX) return VTAG_NOMEM;
+    if (bytes == 0 || vt_os_beyond(at, bytes)) return VTAG_IO;
+    p = mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED,
+             ((vt_os_file *)file)->fd, (off_t)at);
+    if (p == MAP_FAILED) return vt_os_err(errno, 0);
+    *base = (const uint8_t *)p;
+    return VTAG_OK;
+}
+
+static void vt_os_unmap(void *file, const uint8_t *base, uint64_t bytes)
+{
+    (void)file;
+    munmap((void *)(uintptr_t)base, (size_t)bytes);
+}
+
+/* ---- Locks --------------------------------------------------------------- */
+
+/* Tries once: OK, LOCKED, or another error. */
+static vtag_err vt_os_lock_once(vt_os_file *f, int which)
+{
+    int code;
+    if (!vt_atomic_cas(&f->held[which], 0, 1)) return VTAG_LOCKED;
+    if (vt_os_try(f->fd, which, 1) == 0) return VTAG_OK;
+    code = errno;
+    vt_atomic_store(&f->held[which], 0);
+    if (code == EBADF) return VTAG_READONLY;
+    return code == EAGAIN || code == EACCES || code == EWOULDBLOCK
+        || code == EINTR ? VTAG_LOCKED : vt_os_err(code, 0);
+}
+
+static vtag_err vt_os_lock(void *file, int which, uint32_t wait_ms)
+{
+    vt_os_file *f = (vt_os_file *)file;
+    uint64_t start = vt_os_clock_ms(CLOCK_MONOTONIC);
+    uint32_t nap_us = 50;
+    vtag_err err = vt_os_lock_once(f, which);
+    while (err == VTAG_LOCKED
+           && vt_os_clock_ms(CLOCK_MONOTONIC) - start < wait_ms) {
+        vt_os_sleep_us(nap_us);
+        nap_us = (uint32_t)vt_min_u64(nap_us * 2, 1000);
+        err = vt_os_lock_once(f, which);
+    }
+    return err;
+}
+
+static void vt_os_unlock(void *file, int which)
+{
+    vt_os_file *f = (vt_os_file *)file;
+    vt_os_try(f->fd, which, 0);
+    vt_atomic_store(&f->held[which], 0);
+}
+
+static int vt_os_locked(void *file, int which)
+{
+    return vt_os_probe((vt_os_file *)file, which);
+}
+
+/* ---- Names and the rest -------------------------------------------------- */
+
+static vtag_err vt_os_rename(void *ctx, const char *from, const char *to)
+{
+    (void)ctx;
+    if (rename(from, to) != 0) return vt_os_err(errno, 1);
+    return vt_os_sync_dir(to);
+}
+
+static vtag_err vt_os_remove(void *ctx, const char *path)
+{
+    (void)ctx;
+    return unlink(path) == 0 ? VTAG_OK : vt_os_err(errno, 1);
+}
+
+static int vt_os_same(void *file, const char *path)
+{
+    struct stat a, b;
+    return fstat(((vt_os_file *)file)->fd, &a) == 0 && stat(path, &b) == 0
+        && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
+static int vt_os_remote(void *file)
+{
+    return vt_os_is_remote(((vt_os_file *)file)->fd);
+}
+
+static vtag_err vt_os_random(void *ctx, void *p, size_t n)
+{
+    vt_os_file f;
+    vtag_err err = VTAG_OK;
+    (void)ctx;
+    if (vt_os_entropy(p, n) == (ssize_t)n) return VTAG_OK;
+    f.fd = vt_os_open_fd("/dev/urandom", O_RDONLY);
+    if (f.fd < 0) return VTAG_IO;
+    while (n > 0 && err == VTAG_OK) {
+        ssize_t got = read(f.fd, p, n);
+        if (got < 0 && errno == EINTR) continue;
+        if (got <= 0) err = VTAG_IO;
+        else p = (uint8_t *)p + got, n -= (size_t)got;
+    }
+    close(f.fd);
+    return err;
+}
+
+static const vtag_io vt_os_table = {
+    vt_os_open, vt_os_close, vt_os_size, vt_os_allocate, vt_os_read,
+    vt_os_write, vt_os_sync, vt_os_map, vt_os_unmap, vt_os_lock, vt_os_unlock,
+    vt_os_locked, vt_os_rename, vt_os_remove, vt_os_same, vt_os_remote,
+    vt_os_random, vt_os_now, NULL
+};
+
+static const vtag_io *vt_os_io(void) { return &vt_os_table; }
+
+#else /* Windows comes with a later version; until then bring your own io */
+
+static uint64_t vt_os_pid(void) { return 0; }
+static void vt_os_sleep_us(uint32_t us) { (void)us; }
+static const vtag_io *vt_os_io(void) { return NULL; }
+
+#endif
+
+/* ---- A lock for a few instructions --------------------------------------- */
+
+/* Gives way early: with one processor the holder needs it. */
+static void vt_spin_lock(uint32_t *l)
+{
+    uint32_t spins = 0;
+    while (!vt_atomic_cas(l, 0, 1))
+        if (++spins > 64) vt_os_sleep_us(spins > 256 ? 50 : 0);
+}
+
+static void vt_spin_unlock(uint32_t *l) { vt_atomic_store(l, 0); }
+/* ==== 7  Kernels ================================================ >>kernels */
+
+/* Scores of rows against a query, the same bits from every instruction set.
+   Products of two f32 are exact in f64, so only the order of the additions
+   counts: lane j of 16 sums the i with i mod 16 == j, ascending, and fold adds
+   lane j + h to lane j for h = 8, 4, 2, 1. Rows and query are padded with zeros
+   to whole lanes, so there are no tails. An instruction set writes zero, step
+   and fold; one macro makes the loops of them, over several rows at once, since
+   one row's additions wait for each other. The scalar row of the table is the
+   meaning of the others. */
+
+/* Scores n rows, pad floats apart from x on, into out[n]; pad % 16 == 0. */
+typedef void vt_score_fn(const float *q, const float *x, size_t pad, size_t n,
+                         double *out);
+
+typedef struct vt_kernels {
+    const char  *isa;
+    int        (*runs)(void);   /* on this processor */
+    vt_score_fn *dot, *l2sq;
+} vt_kernels;
+
+#if defined(__GNUC__)
+#  define VT_PREFETCH(p) __builtin_prefetch((const void *)(p))
+#  define VT_TARGET(isa) __attribute__((target(isa)))
+#else
+#  define VT_PREFETCH(p) ((void)(p))
+#  define VT_TARGET(isa)
+#endif
+#define VT_AHEAD 4096u /* bytes; prefetching past the end is harmless */
+
+/* clang-format off */
+#define VT_EACH_1(M, op, isa) M(0, op, isa)
+#define VT_EACH_2(M, op, isa) M(0, op, isa) M(1, op, isa)
+#define VT_EACH_4(M, op, isa) VT_EACH_2(M, op, isa) M(2, op, isa) M(3, op, isa)
+#define VT_ROW_ZERO(r, op, isa) vt_acc_##isa s##r = vt_zero_##isa();
+#define VT_ROW_STEP(r, op, isa)                                         \
+    VT_PREFETCH((uintptr_t)(x + r * pad + i) + VT_AHEAD);               \
+    vt_##op##_step_##isa(&s##r, q + i, x + r * pad + i);
+#define VT_ROW_FOLD(r, op, isa) out[r] = vt_fold_##isa(&s##r);
+
+#define VT_BLOCK(op, isa, rows)                                         \
+    for (; n >= rows; n -= rows, x += rows * pad, out += rows) {        \
+        size_t i;                                                       \
+        VT_EACH_##rows(VT_ROW_ZERO, op, isa)                            \
+        for (i = 0; i < pad; i += 16) {                                 \
+            VT_EACH_##rows(VT_ROW_STEP, op, isa)                        \
+        }                                                               \
+        VT_EACH_##rows(VT_ROW_FOLD, op, isa)                            \
+    }
+
+#define VT_KERNEL(op, isa, rows, target)                                \
+    target static void vt_##op##_f32_##isa(                             \
+        const float *q, const float *x, size_t pad, size_t n, double *out) \
+    {                                                                   \
+        VT_BLOCK(op, isa, rows)                                         \
+        VT_BLOCK(op, isa, 1)                                            \
+    }
+/* clang-format on */
+
+/* ---- Scalar -------------------------------------------------------------- */
+
+typedef struct vt_acc_scalar { double s[16]; } vt_acc_scalar;
+
+static vt_acc_scalar vt_zero_scalar(void)
+{
+    vt_acc_scalar a;
+    memset(&a, 0, sizeof a); /* all bits 0 is 0.0 */
+    return a;
+}
+
+static void vt_dot_step_scalar(vt_acc_scalar *a, const float *q, const float *x)
+{
+    int j;
+    for (j = 0; j < 16; j++) a->s[j] += (double)q[j] * (double)x[j];
+}
+
+static void vt_l2sq_step_scalar(vt_acc_scalar *a, const float *q,
+                                const float *x)
+{
+    int j;
+    for (j = 0; j < 16; j++) {
+        float d = q[j] - x[j];
+        a->s[j] += (double)d * (double)d;
+    }
+}
+
+static double vt_fold_scalar(vt_acc_scalar *a)
+{
+    int h, j;
+    for (h = 8; h > 0; h /= 2)
+        for (j = 0; j < h; j++) a->s[j] += a->s[j + h];
+    return a->s[0];
+}
+
+VT_KERNEL(dot, scalar, 1, )
+VT_KERNEL(l2sq, scalar, 1, )
+
+static int vt_runs_always(void) { return 1; }
+
+/* ---- AVX-512: 4 rows of 2 accumulators ----------------------------------- */
+
+#if !defined(VTAG_NO_SIMD) && defined(__GNUC__) && defined(__x86_64__)
+#define VT_HAVE_X86 1
+#include <immintrin.h>
+
+typedef struct vt_acc_avx512 { __m512d lo, hi; } vt_acc_avx512;
+
+VT_TARGET("avx512f")
+static vt_acc_avx512 vt_zero_avx512(void)
+{
+    vt_acc_avx512 a;
+    a.lo = a.hi = _mm512_setzero_pd();
+    return a;
+}
+
+/* Unmasked, though written with a mask: gcc 12 warns of its header's others. */
+VT_TARGET("avx512f")
+static __m512d vt_wide_avx512(__m256 x)
+{
+    return _mm512_maskz_cvtps_pd(0xFF, x);
+}
+
+VT_TARGET("avx512f")
+static void vt_dot_step_avx512(vt_acc_avx512 *a, const float *q, const float *x)
+{
+    a->lo = _mm512_fmadd_pd(vt_wide_avx512(_mm256_loadu_ps(q)),
+                            vt_wide_avx512(_mm256_loadu_ps(x)), a->lo);
+    a->hi = _mm512_fmadd_pd(vt_wide_avx512(_mm256_loadu_ps(q + 8)),
+                            vt_wide_avx512(_mm256_loadu_ps(x + 8)), a->hi);
+}
+
+VT_TARGET("avx512f")
+static void vt_l2sq_step_avx512(vt_acc_avx512 *a, const float *q,
+                                const float *x)
+{
+    __m512d lo = vt_wide_avx512(
+        _mm256_sub_ps(_mm256_loadu_ps(q), _mm256_loadu_ps(x)));
+    __m512d hi = vt_wide_avx512(
+        _mm256_sub_ps(_mm256_loadu_ps(q + 8), _mm256_loadu_ps(x + 8)));
+    a->lo = _mm512_fmadd_pd(lo, lo, a->lo);
+    a->hi = _mm512_fmadd_pd(hi, hi, a->hi);
+}
+
+VT_TARGET("avx512f")
+static double vt_fold_avx512(const vt_acc_avx512 *a)
+{
+    double s[8];
+    __m256d s4;
+    __m128d s2;
+    _mm512_storeu_pd(s, _mm512_add_pd(a->lo, a->hi));
+    s4 = _mm256_add_pd(_mm256_loadu_pd(s), _mm256_loadu_pd(s + 4));
+    s2 = _mm_add_pd(_mm256_castpd256_pd128(s4), _mm256_extractf128_pd(s4, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(s2, _mm_unpackhi_pd(s2, s2)));
+}
+
+VT_KERNEL(dot, avx512, 4, VT_TARGET("avx512f"))
+VT_KERNEL(l2sq, avx512, 4, VT_TARGET("avx512f"))
+
+static int vt_runs_avx512(void)
+{
+    return __builtin_cpu_supports("avx512f") != 0;
+}
+
+/* ---- AVX2: 2 rows of 4 accumulators -------------------------------------- */
+
+typedef struct vt_acc_avx2 { __m256d a, b, c, d; } vt_acc_avx2;
+
+VT_TARGET("avx2,fma")
+static vt_acc_avx2 vt_zero_avx2(void)
+{
+    vt_acc_avx2 s;
+    s.a = s.b = s.c = s.d = _mm256_setzero_pd();
+    return s;
+}
+
+VT_TARGET("avx2,fma")
+static __m256d vt_dot_4_avx2(__m256d s, const float *q, const float *x)
+{
+    return _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(q)),
+                           _mm256_cvtps_pd(_mm_loadu_ps(x)), s);
+}
+
+VT_TARGET("avx2,fma")
+static __m256d vt_l2sq_4_avx2(__m256d s, const float *q, const float *x)
+{
+    __m256d d = _mm256_cvtps_pd(_mm_sub_ps(_mm_loadu_ps(q), _mm_loadu_ps(x)));
+    return _mm256_fmadd_pd(d, d, s);
+}
+
+VT_TARGET("avx2,fma")
+static void vt_dot_step_avx2(vt_acc_avx2 *s, const float *q, const float *x)
+{
+    s->a = vt_dot_4_avx2(s->a, q, x);
+    s->b = vt_dot_4_avx2(s->b, q + 4, x + 4);
+    s->c = vt_dot_4_avx2(s->c, q + 8, x + 8);
+    s->d = vt_dot_4_avx2(s->d, q + 12, x + 12);
+}
+
+VT_TARGET("avx2,fma")
+static void vt_l2sq_step_avx2(vt_acc_avx2 *s, const float *q, const float *x)
+{
+    s->a = vt_l2sq_4_avx2(s->a, q, x);
+    s->b = vt_l2sq_4_avx2(s->b, q + 4, x + 4);
+    s->c = vt_l2sq_4_avx2(s->c, q + 8, x + 8);
+    s->d = vt_l2sq_4_avx2(s->d, q + 12, x + 12);
+}
+
+VT_TARGET("avx2,fma")
+static double vt_fold_avx2(const vt_acc_avx2 *s)
+{
+    __m256d s4 = _mm256_add_pd(_mm256_add_pd(s->a, s->c),
+                               _mm256_add_pd(s->b, s->d));
+    __m128d s2 = _mm_add_pd(_mm256_castpd256_pd128(s4),
+                            _mm256_extractf128_pd(s4, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(s2, _mm_unpackhi_pd(s2, s2)));
+}
+
+VT_KERNEL(dot, avx2, 2, VT_TARGET("avx2,fma"))
+VT_KERNEL(l2sq, avx2, 2, VT_TARGET("avx2,fma"))
+
+static int vt_runs_avx2(void)
+{
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
+
+#endif
+
+/* ---- NEON of 64-bit ARM: 2 rows of 8 accumulators ------------------------ */
+
+#if !defined(VTAG_NO_SIMD) && defined(__aarch64__) && defined(__ARM_NEON)
+#define VT_HAVE_NEON 1
+#include <arm_neon.h>
+
+typedef struct vt_acc_neon { float64x2_t a, b, c, d, e, f, g, h; } vt_acc_neon;
+
+static vt_acc_neon vt_zero_neon(void)
+{
+    vt_acc_neon s;
+    s.a = s.b = s.c = s.d = s.e = s.f = s.g = s.h = vdupq_n_f64(0);
+    return s;
+}
+
+static void vt_dot_4_neon(float64x2_t *s, float64x2_t *t, float32x4_t q,
+                          float32x4_t x)
+{
+    *s = vfmaq_f64(*s, vcvt_f64_f32(vget_low_f32(q)),
+                   vcvt_f64_f32(vget_low_f32(x)));
+    *t = vfmaq_f64(*t, vcvt_high_f64_f32(q), vcvt_high_f64_f32(x));
+}
+
+static void vt_dot_step_neon(vt_acc_neon *s, const float *q, const float *x)
+{
+    vt_dot_4_neon(&s->a, &s->b, vld1q_f32(q), vld1q_f32(x));
+    vt_dot_4_neon(&s->c, &s->d, vld1q_f32(q + 4), vld1q_f32(x + 4));
+    vt_dot_4_neon(&s->e, &s->f, vld1q_f32(q + 8), vld1q_f32(x + 8));
+    vt_dot_4_neon(&s->g, &s->h, vld1q_f32(q + 12), vld1q_f32(x + 12));
+}
+
+static void vt_l2sq_step_neon(vt_acc_neon *s, const float *q, const float *x)
+{
+    float32x4_t i = vsubq_f32(vld1q_f32(q), vld1q_f32(x));
+    float32x4_t j = vsubq_f32(vld1q_f32(q + 4), vld1q_f32(x + 4));
+    float32x4_t k = vsubq_f32(vld1q_f32(q + 8), vld1q_f32(x + 8));
+    float32x4_t l = vsubq_f32(vld1q_f32(q + 12), vld1q_f32(x + 12));
+    vt_dot_4_neon(&s->a, &s->b, i, i);
+    vt_dot_4_neon(&s->c, &s->d, j, j);
+    vt_dot_4_neon(&s->e, &s->f, k, k);
+    vt_dot_4_neon(&s->g, &s->h, l, l);
+}
+
+static double vt_fold_neon(const vt_acc_neon *s)
+{
+    float64x2_t s01 = vaddq_f64(vaddq_f64(s->a, s->e), vaddq_f64(s->c, s->g));
+    float64x2_t s23 = vaddq_f64(vaddq_f64(s->b, s->f), vaddq_f64(s->d, s->h));
+    float64x2_t s2 = vaddq_f64(s01, s23);
+    return vgetq_lane_f64(s2, 0) + vgetq_lane_f64(s2, 1);
+}
+
+VT_KERNEL(dot, neon, 2, )
+VT_KERNEL(l2sq, neon, 2, )
+
+#endif
+
+/* ---- Choice -------------------------------------------------------------- */
+
+static const vt_kernels vt_kernel_table[] = { /* the best first */
+#ifdef VT_HAVE_X86
+    {"avx512", vt_runs_avx512, vt_dot_f32_avx512, vt_l2sq_f32_avx512},
+    {"avx2", vt_runs_avx2, vt_dot_f32_avx2, vt_l2sq_f32_avx2},
+#endif
+#ifdef VT_HAVE_NEON
+    {"neon", vt_runs_always, vt_dot_f32_neon, vt_l2sq_f32_neon},
+#endif
+    {"scalar", vt_runs_always, vt_dot_f32_scalar, vt_l2sq_f32_scalar}
+};
+#define VT_KERNEL_ROWS (sizeof vt_kernel_table / sizeof vt_kernel_table[0])
+
+/* The best that runs, or the one named; NULL if that is not here. */
+static const vt_kernels *vt_kernels_pick(const char *isa)
+{
+    size_t i;
+    for (i = 0; i < VT_KERNEL_ROWS; i++) {
+        const vt_kernels *k = &vt_kernel_table[i];
+        if ((!isa || strcmp(isa, k->isa) == 0) && k->runs()) return k;
+    }
+    return NULL;
+}
+
+/* ---- From sums to distances ---------------------------------------------- */
+
+static float vt_norm(const vt_kernels *k, const float *x, size_t pad)
+{
+    double sum;
+    k->dot(x, x, pad, 1, &sum);
+    return (float)sqrt(sum);
+}
+
+/* Never -0 and, even of damaged rows, never NaN: the order of hits is total. */
+static float vt_dist(vtag_metric m, double sum, float nq, float nx)
+{
+    float dist;
+    if (m == VTAG_COSINE) {
+        double d = 1 - sum / ((double)nq * (double)nx);
+        dist = d < 0 ? 0.0f : (float)d;
+    } else {
+        dist = (float)(m == VTAG_DOT ? -sum : sum);
+    }
+    if (dist != dist) return HUGE_VALF;
+    return dist == 0 ? 0.0f : dist;
+}
+
+/* 1 if none of x[n] is NaN or infinite: those carry into the top bit. (With an
+   index for the pointer, gcc 12 for ARM drops stores before it when inlined.) */
+static int vt_finite(const float *x, size_t n)
+{
+    const float *end = x + n;
+    uint32_t bad = 0, bits;
+    for (; x != end; x++) {
+        memcpy(&bits, x, 4);
+        bad |= (bits & 0x7FFFFFFFu) + 0x00800000u;
+    }
+    return bad >> 31 == 0;
+}
+
+/* ==== 8  Codecs ================================================= >>codecs */
+
+/* How a vector lies in its segment: padded with zeros to whole 64 bytes, so that no
+   kernel has a tail. VTAG_F32 is stored as given, bit for bit. */
+
+static uint32_t vt_pad(uint32_t dim) {
+    return (dim + 15u) & ~15u;
+}
+
+static uint32_t vt_stride(uint32_t dim, uint32_t codec) {
+    (void)codec;
+    return vt_pad(dim) * (uint32_t)sizeof(float);
+}
+/* ==== 9  Top-k ===================================================== >>topk */
+
+/* The k first hits in the order (dist, id, part), kept as a heap with the last
+   of them on top, in the caller's own array. The order is total, since a row's
+   id and part occur once, so the order of arrival does not matter. */
+
+typedef struct vt_top {
+    vtag_hit *hits; /* the caller's, room for k; [0] comes after all others */
+    size_t    k, n;
+} vt_top;
+
+static int vt_hit_before(const vtag_hit *a, const vtag_hit *b)
+{
+    if (a->dist < b->dist) return 1;
+    if (a->dist > b->dist) return 0;
+    return a->id != b->id ? a->id < b->id : a->part < b->part;
+}
+
+static void vt_top_init(vt_top *t, vtag_hit *hits, size_t k)
+{
+    t->hits = hits;
+    t->k = k;
+    t->n = 0;
+}
+
+/* Could a row at this distance enter? Cheap; a tie may yet be refused by id. */
+static int vt_top_wants(const vt_top *t, float dist)
+{
+    return t->n < t->k || (t->k > 0 && dist <= t->hits[0].dist);
+}
+
+/* Puts h where the heap hits[n] has a hole at i, or below. */
+static void vt_top_sink(vtag_hit *hits, size_t n, size_t i, vtag_hit h)
+{
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child >= n) break;
+        if (child + 1 < n && vt_hit_before(&hits[child], &hits[child + 1]))
+            child++;
+        if (!vt_hit_before(&h, &hits[child])) break;
+        hits[i] = hits[child];
+        i = child;
+    }
+    hits[i] = h;
+}
+
+/* Takes h in if it belongs among the k first. */
+static void vt_top_push(vt_top *t, vtag_hit h)
+{
+    size_t i = t->n;
+    if (t->k == 0) return;
+    if (t->n == t->k) {
+        if (vt_hit_before(&h, &t->hits[0])) vt_top_sink(t->hits, t->n, 0, h);
+        return;
+    }
+    t->n++;
+    while (i > 0 && vt_hit_before(&t->hits[(i - 1) / 2], &h)) {
+        t->hits[i] = t->hits[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    t->hits[i] = h;
+}
+
+/* Sorts the hits, ascending; nothing may be pushed after. */
+static void vt_top_finish(vt_top *t)
+{
+    size_t n = t->n;
+    while (n > 1) {
+        vtag_hit last = t->hits[--n];
+        t->hits[n] = t->hits[0];
+        vt_top_sink(t->hits, n, 0, last);
+    }
+}
+
+/* How many of each are kept is found from the front; then the places are filled
+   from the back, where nothing of into is overwritten before it has moved. */
+VTAG_API size_t vtag_merge(vtag_hit *into, size_t n, const vtag_hit *from,
+                           size_t m, size_t k)
+{
+    size_t i = 0, j = 0, kept;
+    while (i + j < k && (i < n || j < m)) {
+        if (j == m || (i < n && !vt_hit_before(&from[j], &into[i]))) i++;
+        else j++;
+    }
+    kept = i + j;
+    while (j > 0) {
+        if (i > 0 && vt_hit_before(&from[j - 1], &into[i - 1])) {
+            i--;
+            into[i + j] = into[i];
+        } else {
+            j--;
+            into[i + j] = from[j];
+        }
+    }
+    return kept;
+}
+
+/* ==== 10  Log and superblock ======================================== >>log */
+
+/* The open file with its mappings, extents, the chain of records, and the slots.
+   What a record's sections mean is known only to the chapters below. */
+
+typedef struct vt_env { /* what every layer needs to know of its surroundings  */
+    const vtag_io *io;
+    void (*log)(void *ctx, vtag_err err, const char *msg, uint64_t at);
+    void *log_ctx;
+    int no_map, read_only;
+} vt_env;
+
+typedef struct vt_map {
+    uint64_t at, bytes;
+    const uint8_t *base;
+    uint8_t *own; /* read into memory, writes mirrored; NULL: mapped           */
+} vt_map;
+
+typedef struct vt_file {
+    uint32_t refs, spin; /* spin guards maps                                   */
+    vt_env env;
+    void *f;
+    const uint8_t *image; /* opened from memory                                */
+    uint64_t image_size;
+    vt_map *maps; /* ascending; nothing under a snapshot is ever unmapped      */
+    size_t n, cap;
+    uint8_t uuid[16];
+    uint32_t flags;
+} vt_file;
+
+/* Reports detail to the caller's log and returns err. */
+static vtag_err vt_say(const vt_env *env, vtag_err err, const char *msg,
+                       uint64_t at) {
+    if (env->log) env->log(env->log_ctx, err, msg, at);
+    return err;
+}
+
+static vtag_err vt_file_read(vt_file *f, uint64_t at, void *p, size_t n) {
+    if (!f->image) return f->env.io->read(f->f, at, p, n);
+    if (at > f->image_size || n > f->image_size - at) return VTAG_IO;
+    memcpy(p, f->image + at, n);
+    return VTAG_OK;
+}
+
+static vtag_err vt_file_size(vt_file *f, uint64_t *bytes) {
+    if (!f->image) return f->env.io->size(f->f, bytes);
+    *bytes = f->image_size;
+    return VTAG_OK;
+}
+
+static void vt_file_unmap(vt_file *f, const vt_map *m) {
+    if (m->own)
+        vt_free(m->own);
+    else if (!f->image && m->base)
+        f->env.io->unmap(f->f, m->base, m->bytes);
+}
+
+static vt_file *vt_file_hold(vt_file *f) {
+    vt_atomic_add(&f->refs, 1);
+    return f;
+}
+
+static void vt_file_drop(vt_file *f) {
+    size_t i;
+    if (!f || vt_atomic_add(&f->refs, UINT32_MAX) != 0) return;
+    for (i = 0; i < f->n; i++) vt_file_unmap(f, &f->maps[i]);
+    if (f->f) f->env.io->close(f->f);
+    vt_free(f->maps);
+    vt_free(f);
+}
+
+static vtag_err vt_map_make(vt_file *f, uint64_t at, uint64_t bytes, vt_map *m) {
+    vtag_err err;
+    memset(m, 0, sizeof *m);
+    m->at = at;
+    m->bytes = bytes;
+    if (bytes > SIZE_MAX) return VTAG_NOMEM;
+    if (f->image) {
+        m->base = f->image + at;
+        return VTAG_OK;
+    }
+    if (f->env.io->map && !f->env.no_map)
+        return f->env.io->map(f->f, at, bytes, &m->base);
+    m->own = (uint8_t *)vt_alloc((size_t)bytes);
+    if (!m->own) return VTAG_NOMEM;
+    m->base = m->own;
+    err = vt_file_read(f, at, m->own, (size_t)bytes);
+    if (err) vt_free(m->own);
+    return err;
+}
+
+/* The mapping that holds [at, at + n), or NULL. Objects lie in one extent each, and
+   the newest mapping of an extent holds it whole. Call with spin taken. */
+static const vt_map *vt_map_find(const vt_file *f, uint64_t at, uint64_t n) {
+    size_t lo = 0, hi = f->n;
+    while (lo < hi) {
+        size_t mid = (lo + hi) / 2;
+        if (f->maps[mid].at <= at)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    if (!lo) return NULL;
+    lo--;
+    if (at - f->maps[lo].at > f->maps[lo].bytes) return NULL;
+    return n <= f->maps[lo].bytes - (at - f->maps[lo].at) ? &f->maps[lo] : NULL;
+}
+
+/* The bytes [at, at + n) of the file, or NULL if they are not mapped. */
+static const uint8_t *vt_at(vt_file *f, uint64_t at, uint64_t n) {
+    const vt_map *m;
+    const uint8_t *p;
+    vt_spin_lock(&f->spin);
+    m = vt_map_find(f, at, n);
+    p = m ? m->base + (at - m->at) : NULL;
+    vt_spin_unlock(&f->spin);
+    return p;
+}
+
+/* Sees to it that one mapping holds [at, at + n), the end of the file as known. */
+static vtag_err vt_file_cover(vt_file *f, uint64_t at, uint64_t n) {
+    vt_map m;
+    vt_map *maps;
+    vtag_err err;
+    if (vt_at(f, at, n)) return VTAG_OK;
+    err = vt_map_make(f, at, n, &m);
+    if (err) return vt_say(&f->env, err, "cannot map the file", at);
+    vt_spin_lock(&f->spin);
+    maps = (vt_map *)vt_grow(f->maps, &f->cap, f->n + 1, sizeof m);
+    if (maps) {
+        f->maps = maps;
+        f->maps[f->n++] = m;
+    }
+    vt_spin_unlock(&f->spin);
+    if (!maps) vt_file_unmap(f, &m);
+    return maps ? VTAG_OK : VTAG_NOMEM;
+}
+
+static uint64_t vt_file_mapped(const vt_file *f) {
+    return f->n ? f->maps[f->n - 1].at + f->maps[f->n - 1].bytes : 0;
+}
+
+/* Maps what has come since, up to end. */
+static vtag_err vt_file_cover_to(vt_file *f, uint64_t end) {
+    uint64_t mapped = vt_file_mapped(f);
+    return mapped < end ? vt_file_cover(f, mapped, end - mapped) : VTAG_OK;
+}
+
+/* Forgets mappings of space past end, which no committed state can refer to. */
+static void vt_file_trim(vt_file *f, uint64_t end) {
+    vt_map gone;
+    for (;;) {
+        gone.at = 0;
+        vt_spin_lock(&f->spin);
+        if (f->n && f->maps[f->n - 1].at >= end) gone = f->maps[--f->n];
+        vt_spin_unlock(&f->spin);
+        if (!gone.at) return;
+        vt_file_unmap(f, &gone);
+    }
+}
+
+static void vt_file_mirror(vt_file *f, uint64_t at, const void *p, size_t n) {
+    const vt_map *m;
+    vt_spin_lock(&f->spin);
+    m = vt_map_find(f, at, n);
+    if (m && m->own) memcpy(m->own + (at - m->at), p, n);
+    vt_spin_unlock(&f->spin);
+}
+
+static vtag_err vt_file_write(vt_file *f, uint64_t at, const void *p, size_t n) {
+    vtag_err err = n ? f->env.io->write(f->f, at, p, n) : VTAG_OK;
+    if (err) return vt_say(&f->env, err, "cannot write", at);
+    if (n) vt_file_mirror(f, at, p, n);
+    return VTAG_OK;
+}
+
+/* Without a mapping, bytes that another process wrote are fetched by hand. */
+static vtag_err vt_file_fetch(vt_file *f, uint64_t at, uint64_t n) {
+    const vt_map *m;
+    uint8_t *to;
+    vt_spin_lock(&f->spin);
+    m = vt_map_find(f, at, n);
+    to = m && m->own ? m->own + (at - m->at) : NULL;
+    vt_spin_unlock(&f->spin);
+    return to ? vt_file_read(f, at, to, (size_t)n) : VTAG_OK;
+}
+
+/* ---- Extents --------------------------------------------------------------- */
+
+static void vt_extent_seal(vtf_extent *e, const vt_file *f) {
+    e->magic = VTF_EXTENT_MAGIC;
+    memcpy(e->uuid, f->uuid, sizeof e->uuid);
+    e->crc = vt_crc32c(0, e, offsetof(vtf_extent, crc));
+}
+
+/* The header of an extent that is mapped and sound, or NULL. */
+static const vtf_extent *vt_extent_at(vt_file *f, uint64_t at, uint32_t kind) {
+    const vtf_extent *e;
+    if (at % VTF_ALIGN) return NULL;
+    e = (const vtf_extent *)vt_at(f, at, sizeof *e);
+    if (!e || e->magic != VTF_EXTENT_MAGIC || (kind && e->kind != kind)) return NULL;
+    if (e->crc != vt_crc32c(0, e, offsetof(vtf_extent, crc))) return NULL;
+    if (memcmp(e->uuid, f->uuid, sizeof e->uuid)) return NULL;
+    if (!e->length || e->length % VTF_ALIGN) return NULL;
+    return vt_at(f, at, e->length) ? e : NULL;
+}
+
+/* Appends an extent at head->end: its space is allocated, mapped and headed.
+   e: kind, length and what its kind needs; out: completed. */
+static vtag_err vt_extent_new(vt_file *f, vtf_head *head, vtf_extent *e,
+                              uint64_t *at) {
+    uint64_t end = head->end + e->length;
+    vtag_err err;
+    if (end < head->end || end >> 62) return VTAG_FULL;
+    err = f->env.io->allocate(f->f, end);
+    if (err) return vt_say(&f->env, err, "cannot grow the file", end);
+    err = vt_file_cover(f, head->end, e->length);
+    if (err) return err;
+    e->number = head->extent + 1;
+    vt_extent_seal(e, f);
+    err = vt_file_write(f, head->end, e, sizeof *e);
+    if (err) return err;
+    *at = head->end;
+    head->end = end;
+    head->extent++;
+    return VTAG_OK;
+}
+
+/* Writes zeros over [at, at + n): no older record may stand there. */
+static vtag_err vt_file_zero(vt_file *f, uint64_t at, uint64_t n) {
+    uint8_t zeros[4096];
+    vtag_err err = VTAG_OK;
+    memset(zeros, 0, sizeof zeros);
+    while (n && !err) {
+        size_t part = (size_t)vt_min_u64(n, sizeof zeros);
+        err = vt_file_write(f, at, zeros, part);
+        at += part;
+        n -= part;
+    }
+    return err;
+}
+
+/* ---- Slots ------------------------------------------------------------------- */
+
+static int vt_slot_ok(const vtf_slot *s, uint32_t index, const vt_file *f) {
+    return !memcmp(s->magic, "vtagslot", 8) && s->index == index &&
+           s->crc == vtf_crc_slot(s) && !memcmp(s->uuid, f->uuid, 16) && s->seq;
+}
+
+static vtag_err vt_slot_read(vt_file *f, uint32_t index, vtf_slot *s) {
+    vtag_err err = VTAG_OK;
+    int tries;
+    for (tries = 0; tries < 3; tries++) { /* a writer may be in the middle of it */
+        err = vt_file_read(f, VTF_SLOT_AT(index), s, sizeof *s);
+        if (err || vt_slot_ok(s, index, f)) return err;
+    }
+    s->seq = 0;
+    return VTAG_OK;
+}
+
+/* The newest valid slot; CORRUPT if there is none. */
+static vtag_err vt_slot_newest(vt_file *f, vtf_slot *best) {
+    vtf_slot s[2];
+    uint32_t i;
+    for (i = 0; i < 2; i++) {
+        vtag_err err = vt_slot_read(f, i, &s[i]);
+        if (err) return vt_say(&f->env, err, "cannot read a superblock", VTF_SLOT_AT(i));
+    }
+    if (!s[0].seq && !s[1].seq)
+        return vt_say(&f->env, VTAG_CORRUPT, "both superblocks are damaged", VTF_SLOT_AT(0));
+    *best = s[0].seq > s[1].seq ? s[0] : s[1];
+    return VTAG_OK;
+}
+
+/* Writes the slot not in use, as the next in sequence. */
+static vtag_err vt_slot_write(vt_file *f, vtf_slot *s) {
+    memcpy(s->magic, "vtagslot", 8);
+    memcpy(s->uuid, f->uuid, sizeof s->uuid);
+    s->seq++;
+    s->index = (uint32_t)(s->seq & 1);
+    s->crc = vtf_crc_slot(s);
+    return vt_file_write(f, VTF_SLOT_AT(s->index), s, sizeof *s);
+}
+
+static vtag_err vt_file_sync(vt_file *f) {
+    vtag_err err = f->env.io->sync(f->f);
+    return err ? vt_say(&f->env, err, "cannot sync; reopen the file", 0) : VTAG_OK;
+}
+
+/* ---- Records ------------------------------------------------------------------ */
+
+/* The record at pos, if it is whole and the next of its chain; else NULL. */
+static const vtf_record *vt_log_peek(vt_file *f, const vtf_logpos *pos) {
+    const vtf_record *r;
+    uint64_t room;
+    if (pos->at % 8 || pos->at < pos->extent) return NULL;
+    if (pos->at - pos->extent > pos->length) return NULL;
+    room = pos->length - (pos->at - pos->extent);
+    if (room < sizeof *r || !vt_at(f, pos->at, room)) return NULL;
+    r = (const vtf_record *)vt_at(f, pos->at, sizeof *r);
+    if (r->magic != VTF_RECORD_MAGIC || r->prev != pos->crc) return NULL;
+    if (r->size < sizeof *r || r->size % 8 || r->size > room) return NULL;
+    return r->crc == vtf_crc_record(r) ? r : NULL;
+}
+
+/* Follows a LINK record to the extent that it names; 0: there is no such extent. */
+static int vt_log_follow(vt_file *f, const vtf_record *r, vtf_logpos *pos) {
+    const vtf_link *link = (const vtf_link *)r;
+    if (r->size < sizeof *link || link->extent <= pos->extent) return 0;
+    if (!vt_extent_at(f, link->extent, VTF_LOG)) return 0;
+    if (link->length != vt_extent_at(f, link->extent, VTF_LOG)->length) return 0;
+    pos->extent = link->extent;
+    pos->length = link->length;
+    pos->at = link->extent + VTF_HEAD_ROOM;
+    return 1;
+}
+
+/* The next commit's record, or NULL; pos moves past it. With salt, only a record of
+   that salt counts. */
+static const vtf_record *vt_log_next(vt_file *f, vtf_logpos *pos,
+                                     const uint64_t *salt) {
+    vtf_logpos p = *pos;
+    for (;;) {
+        const vtf_record *r = vt_log_peek(f, &p);
+        if (!r || (salt && r->salt != *salt)) return NULL;
+        p.at += r->size;
+        p.crc = r->crc;
+        if (r->type == VTF_R_LINK) {
+            if (!vt_log_follow(f, r, &p)) return NULL;
+        } else if (r->type == VTF_R_COMMIT) {
+            *pos = p;
+            return r;
+        } else {
+            return NULL;
+        }
+    }
+}
+
+/* Bytes of the log extent past pos. */
+static uint64_t vt_log_room(const vtf_logpos *pos) {
+    return pos->length - (pos->at - pos->extent);
+}
+
+/* Whether anything but zeros lies in the log extent past pos: a crash's remains. */
+static int vt_log_dirty(vt_file *f, const vtf_logpos *pos) {
+    uint64_t n = vt_log_room(pos), i;
+    const uint8_t *p = vt_at(f, pos->at, n);
+    uint64_t any = 0, word;
+    if (!p) return 1;
+    for (i = 0; i + 8 <= n; i += 8) {
+        memcpy(&word, p + i, 8);
+        any |= word;
+    }
+    return any != 0;
+}
+
+/* The next section of a record, or NULL; *at starts at sizeof(vtf_record). */
+static const vtf_section *vt_section_next(const vtf_record *r, uint32_t *at) {
+    const vtf_section *s;
+    if (r->size - *at < sizeof *s) return NULL;
+    s = (const vtf_section *)((const uint8_t *)r + *at);
+    if (s->size < sizeof *s || s->size % 8 || s->size > r->size - *at) return NULL;
+    *at += s->size;
+    return s;
+}
+
+/* Starts a section; vt_section_end completes it with its size. */
+static size_t vt_section_begin(vt_out *o, uint32_t kind, uint32_t arg) {
+    size_t at = o->n;
+    vtf_section s;
+    s.kind = (uint16_t)kind;
+    s.arg = (uint16_t)arg;
+    s.size = 0;
+    vt_out_put(o, &s, sizeof s);
+    return at;
+}
+
+static void vt_section_end(vt_out *o, size_t at) {
+    vt_out_align(o, 8);
+    if (!o->err && o->n - at > UINT32_MAX / 2) o->err = VTAG_FULL;
+    if (!o->err) ((vtf_section *)(void *)(o->p + at))->size = (uint32_t)(o->n - at);
+}
+
+static void vt_section_put(vt_out *o, uint32_t kind, const void *p, size_t n) {
+    size_t at = n ? vt_section_begin(o, kind, 0) : 0;
+    if (!n) return;
+    vt_out_put(o, p, n);
+    vt_section_end(o, at);
+}
+
+/* Whether every range that the record wrote holds what it says. */
+static int vt_record_intact(vt_file *f, const vtf_record *r) {
+    uint32_t at = sizeof *r;
+    const vtf_section *s;
+    while ((s = vt_section_next(r, &at)) != NULL) {
+        const vtf_range *g = (const vtf_range *)(s + 1);
+        size_t i, n = (s->size - sizeof *s) / sizeof *g;
+        for (i = 0; s->kind == VTF_RANGES && i < n; i++) {
+            const uint8_t *p = vt_at(f, g[i].at, g[i].length);
+            if (!p || vt_file_fetch(f, g[i].at, g[i].length)) return 0;
+            if (vt_xxh64(p, (size_t)g[i].length) != g[i].xxh) return 0;
+        }
+    }
+    return at == r->size;
+}
+
+/* Writes the record's ranges and itself again, as they are. */
+static vtag_err vt_record_rewrite(vt_file *f, const vtf_record *r, uint64_t r_at) {
+    uint32_t at = sizeof *r;
+    const vtf_section *s;
+    vtag_err err = VTAG_OK;
+    while (!err && (s = vt_section_next(r, &at)) != NULL) {
+        const vtf_range *g = (const vtf_range *)(s + 1);
+        size_t i, n = (s->size - sizeof *s) / sizeof *g;
+        for (i = 0; !err && s->kind == VTF_RANGES && i < n; i++) {
+            const uint8_t *p = vt_at(f, g[i].at, g[i].length);
+            err = vt_file_write(f, g[i].at, p, (size_t)g[i].length);
+        }
+    }
+    return err ? err : vt_file_write(f, r_at, r, r->size);
+}
+
+/* ---- Blobs --------------------------------------------------------------------- */
+
+/* A blob at an offset that came from the file; NULL unless whole and of kind. */
+static const vtf_blob *vt_blob_at(vt_file *f, uint64_t at, uint32_t kind) {
+    const vtf_blob *b;
+    uint64_t n;
+    if (at % 8) return NULL;
+    b = (const vtf_blob *)vt_at(f, at, sizeof *b);
+    if (!b || b->kind != kind || b->data >> 48) return NULL;
+    n = vtf_blob_bytes(b);
+    if (!vt_at(f, at, n) || n > SIZE_MAX) return NULL;
+    if (b->crc != vt_crc32c(0, &b->kind, (size_t)n - 4)) return NULL;
+    return b;
+}
+
+static const char *vt_blob_name(const vtf_blob *b) {
+    return (const char *)(b + 1);
+}
+
+static const uint8_t *vt_blob_data(const vtf_blob *b) {
+    return (const uint8_t *)b + vtf_blob_data(b);
+}
+
+/* Appends a blob to o, which is aligned to 8. */
+static void vt_blob_put(vt_out *o, vtf_blob *b, const void *name, const void *data) {
+    size_t at = o->n;
+    uint8_t *p;
+    vt_out_put(o, b, sizeof *b);
+    vt_out_put(o, name, b->name);
+    vt_out_put(o, "", 1);
+    vt_out_align(o, 8);
+    vt_out_put(o, data, (size_t)b->data);
+    vt_out_put(o, "", 1);
+    vt_out_align(o, 8);
+    if (o->err) return;
+    p = o->p + at;
+    b->crc = vt_crc32c(0, p + 4, o->n - at - 4);
+    memcpy(p, &b->crc, 4);
+}
+
+/* ==== 11  Tags and events ========================================== >>tags */
+
+/* The dictionary of tags, the policy, and the encoding of events. A tag's role is
+   stored as candidate, older or gone; the head says which are active and standby. */
+
+typedef struct vt_tag {
+    vtf_tag f;
+    const char *name, *note;
+    vt_buf *own; /* holds name and note; NULL: they lie in the file            */
+    int changed; /* in the batch at hand                                       */
+} vt_tag;
+
+typedef struct vt_tags {
+    vt_tag *a;
+    size_t n, cap;
+} vt_tags;
+
+static vt_tag *vt_tags_get(const vt_tags *t, vtag_tag tag) {
+    size_t i;
+    for (i = 0; i < t->n; i++)
+        if (t->a[i].f.tag == tag) return &t->a[i];
+    return NULL;
+}
+
+static vt_tag *vt_tags_find(const vt_tags *t, const char *name) {
+    size_t i;
+    for (i = 0; i < t->n; i++)
+        if (!strcmp(t->a[i].name, name)) return &t->a[i];
+    return NULL;
+}
+
+static vtag_err vt_tags_add(vt_tags *t, const vt_tag *tag) {
+    vt_tag *a = (vt_tag *)vt_grow(t->a, &t->cap, t->n + 1, sizeof *a);
+    if (!a) return VTAG_NOMEM;
+    t->a = a;
+    a[t->n++] = *tag;
+    return VTAG_OK;
+}
+
+static vtag_err vt_tags_copy(vt_tags *to, const vt_tags *from) {
+    size_t i;
+    to->a = (vt_tag *)vt_dup(from->a, from->n, sizeof *from->a);
+    if (!to->a) return VTAG_NOMEM;
+    to->n = to->cap = from->n;
+    for (i = 0; i < to->n; i++) vt_buf_hold(to->a[i].own);
+    return VTAG_OK;
+}
+
+static void vt_tags_free(vt_tags *t) {
+    size_t i;
+    for (i = 0; i < t->n; i++) vt_buf_drop(t->a[i].own);
+    vt_free(t->a);
+}
+
+/* A tag as the file has it; replaces the one of its number. */
+static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f) {
+    vt_tag *old = vt_tags_get(t, f->tag);
+    const vtf_blob *b;
+    vt_tag tag;
+    if (old) {
+        old->f = *f;
+        return VTAG_OK;
+    }
+    b = vt_blob_at(file, f->names, 0);
+    if (!b || !b->name || !f->tag || !f->dim || f->dim > VTF_MAX_DIM || f->codec ||
+        f->metric > VTAG_L2SQ || f->role > VTAG_GONE)
+        return vt_say(&file->env, VTAG_CORRUPT, "malformed tag", f->names);
+    memset(&tag, 0, sizeof tag);
+    tag.f = *f;
+    tag.name = vt_blob_name(b);
+    tag.note = b->data ? (const char *)vt_blob_data(b) : NULL;
+    return vt_tags_add(t, &tag);
+}
+
+static vtag_role vt_tag_role(const vt_tag *t, const vtf_head *h) {
+    if (t->f.tag == h->active) return VTAG_ACTIVE;
+    if (t->f.tag == h->standby) return VTAG_STANDBY;
+    return (vtag_role)t->f.role;
+}
+
+/* Length of the run of name characters at s. */
+static size_t vt_word(const char *s) {
+    return strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789._-");
+}
+
+/* Splits model@version/preparation; 0: malformed. Lengths of model and version. */
+static int vt_name_split(const char *name, size_t *model, size_t *version) {
+    const char *s = name;
+    if (strlen(name) > 255) return 0;
+    *model = vt_word(s);
+    s += *model;
+    if (!*model || *s++ != '@') return 0;
+    *version = vt_word(s);
+    s += *version;
+    if (!*version) return 0;
+    while (*s == '/') {
+        size_t part = vt_word(++s);
+        if (!part) return 0;
+        s += part;
+    }
+    return !*s;
+}
+
+/* Whether two names begin with the same n + 1 bytes, or end there. */
+static int vt_same_to(const char *a, const char *b, size_t n) {
+    int a_ends = !a[n] || a[n] == '@' || a[n] == '/';
+    int b_ends = strlen(b) >= n && (!b[n] || b[n] == '@' || b[n] == '/');
+    return a_ends && b_ends && !memcmp(a, b, n);
+}
+
+/* The number that a new name gets: one more than the last at each level where its
+   text is new. FULL: a level is exhausted. */
+static vtag_err vt_tags_number(const vt_tags *t, const char *name, vtag_tag *tag) {
+    size_t model, version, i;
+    uint32_t m = 0, v = 0, p = 0, models = 0, versions = 0;
+    vt_name_split(name, &model, &version);
+    for (i = 0; i < t->n; i++) {
+        models = VTAG_TAG_MODEL(t->a[i].f.tag) > models ? VTAG_TAG_MODEL(t->a[i].f.tag) : models;
+        if (vt_same_to(name, t->a[i].name, model)) m = VTAG_TAG_MODEL(t->a[i].f.tag);
+    }
+    for (i = 0; m && i < t->n; i++) {
+        vtag_tag o = t->a[i].f.tag;
+        if (VTAG_TAG_MODEL(o) != m) continue;
+        versions = VTAG_TAG_VERSION(o) > versions ? VTAG_TAG_VERSION(o) : versions;
+        if (vt_same_to(name, t->a[i].name, model + 1 + version)) v = VTAG_TAG_VERSION(o);
+    }
+    for (i = 0; v && i < t->n; i++) {
+        vtag_tag o = t->a[i].f.tag;
+        if (o >> 8 == (m << 12 | v) && VTAG_TAG_PREPARATION(o) > p) p = VTAG_TAG_PREPARATION(o);
+    }
+    if (!m) m = models + 1;
+    if (!v) v = versions + 1;
+    if (m > 0xFFFu || v > 0xFFFu || ++p > 0xFFu) return VTAG_FULL;
+    *tag = m << 20 | v << 8 | p;
+    return VTAG_OK;
+}
+
+/* ---- Gates and policy ------------------------------------------------------ */
+
+static void vt_gate_pack(vtf_gate *f, const vtag_gate *g) {
+    memset(f, 0, sizeof *f);
+    f->min_ppm = g->min_ppm;
+    f->max_waived_ppm = g->max_waived_ppm;
+    f->max_age_ms = g->max_age_ms;
+    f->min_score = g->min_score;
+    f->max_drop = g->max_drop;
+    f->has = (g->has_min ? 1u : 0u) | (g->has_drop ? 2u : 0u);
+    f->min_queries = g->min_queries;
+}
+
+static void vt_gate_unpack(vtag_gate *g, const vtf_gate *f) {
+    memset(g, 0, sizeof *g);
+    g->min_ppm = f->min_ppm;
+    g->max_waived_ppm = f->max_waived_ppm;
+    g->max_age_ms = f->max_age_ms;
+    g->min_score = f->min_score;
+    g->max_drop = f->max_drop;
+    g->has_min = (int)(f->has & 1u);
+    g->has_drop = (int)(f->has >> 1 & 1u);
+    g->min_queries = f->min_queries;
+}
+
+/* Strings behind a packed struct: length + 1 in the struct, 0 for NULL. */
+static uint32_t vt_string_pack(vt_out *o, const char *s) {
+    size_t n = s ? strlen(s) + 1 : 0;
+    vt_out_put(o, s, n);
+    return (uint32_t)n;
+}
+
+/* Takes the next string out of [*p, end); 0: it is not there. */
+static int vt_string_unpack(const uint8_t **p, const uint8_t *end, uint32_t n,
+                            const char **s) {
+    *s = NULL;
+    if (!n) return 1;
+    if ((size_t)(end - *p) < n || (*p)[n - 1]) return 0;
+    *s = (const char *)*p;
+    *p += n;
+    return 1;
+}
+
+static void vt_policy_default(vtag_policy *p) {
+    memset(p, 0, sizeof *p);
+    p->gate.min_ppm = 995000;
+    p->gate.max_waived_ppm = 1000;
+    p->gate.max_age_ms = 86400000u;
+    p->gate.min_queries = 75;
+    p->retain_ms = 28u * 86400000ull;
+}
+
+static int vt_ppm_ok(uint32_t ppm) {
+    return ppm <= 1000000u || ppm == VTAG_NONE;
+}
+
+/* Fills *out with what g states, and base where it states nothing; 0: out of range. */
+static int vt_gate_resolve(vtag_gate *out, const vtag_gate *g, const vtag_gate *base) {
+    *out = *base;
+    out->reason = g ? g->reason : NULL;
+    if (!g) return 1;
+    if (g->min_ppm) out->min_ppm = g->min_ppm;
+    if (g->max_waived_ppm) out->max_waived_ppm = g->max_waived_ppm;
+    if (g->max_age_ms) out->max_age_ms = g->max_age_ms;
+    if (g->min_queries) out->min_queries = g->min_queries;
+    if (g->score && (!base->score || strcmp(g->score, base->score))) {
+        out->score = g->score;
+        out->has_min = out->has_drop = 0;
+    }
+    if (g->has_min) out->has_min = 1, out->min_score = g->min_score;
+    if (g->has_drop) out->has_drop = 1, out->max_drop = g->max_drop;
+    if (g->reason && strlen(g->reason) > 1024) return 0;
+    if (out->score && (!*out->score || strlen(out->score) > 255)) return 0;
+    return vt_ppm_ok(out->min_ppm) && vt_ppm_ok(out->max_waived_ppm) &&
+           !(out->has_min && out->min_score != out->min_score) &&
+           !(out->has_drop && out->max_drop != out->max_drop);
+}
+
+static uint64_t vt_limit(uint32_t x) {
+    return x == VTAG_NONE ? 0 : x;
+}
+
+/* Whether a gate asks less than the policy's in any term. */
+static int vt_gate_below(const vtag_gate *g, const vtag_gate *policy) {
+    if (vt_limit(g->min_ppm) < vt_limit(policy->min_ppm)) return 1;
+    if (vt_limit(g->max_waived_ppm) > vt_limit(policy->max_waived_ppm)) return 1;
+    if (g->max_age_ms > policy->max_age_ms) return 1;
+    if (!policy->score) return 0;
+    if (strcmp(g->score, policy->score)) return 1;
+    if (policy->has_min && (!g->has_min || g->min_score < policy->min_score)) return 1;
+    if (policy->has_drop && (!g->has_drop || g->max_drop > policy->max_drop)) return 1;
+    return vt_limit(g->min_queries) < vt_limit(policy->min_queries);
+}
+
+/* Fills in what a policy leaves out; p holds the defaults. 0: out of range. */
+static int vt_policy_resolve(vtag_policy *p, const vtag_policy *given) {
+    vtag_gate base = p->gate;
+    if (!vt_gate_resolve(&p->gate, &given->gate, &base)) return 0;
+    p->gate.reason = NULL;
+    if (given->retain_ms) p->retain_ms = given->retain_ms;
+    p->retain_scores = given->retain_scores;
+    p->hold = given->hold;
+    return !p->hold || strlen(p->hold) <= 1024;
+}
+
+static void vt_policy_pack(vt_out *o, const vtag_policy *p) {
+    vtf_policy f, *at;
+    memset(&f, 0, sizeof f);
+    vt_gate_pack(&f.gate, &p->gate);
+    f.retain_ms = p->retain_ms;
+    f.retain_scores = p->retain_scores;
+    vt_out_put(o, &f, sizeof f);
+    f.score = vt_string_pack(o, p->gate.score);
+    f.hold = vt_string_pack(o, p->hold);
+    at = (vtf_policy *)(void *)o->p;
+    if (!o->err) *at = f;
+}
+
+static int vt_policy_unpack(vtag_policy *p, const vtf_blob *b) {
+    const uint8_t *at = vt_blob_data(b), *end = at + b->data;
+    const vtf_policy *f = (const vtf_policy *)at;
+    if (b->data < sizeof *f) return 0;
+    memset(p, 0, sizeof *p);
+    vt_gate_unpack(&p->gate, &f->gate);
+    p->retain_ms = f->retain_ms;
+    p->retain_scores = f->retain_scores;
+    at += sizeof *f;
+    return vt_string_unpack(&at, end, f->score, &p->gate.score) &&
+           vt_string_unpack(&at, end, f->hold, &p->hold);
+}
+
+/* ---- Events ------------------------------------------------------------------ */
+
+static void vt_cover_pack(vtf_cover *f, const vtag_cover *c) {
+    f->n[0] = c->base, f->n[1] = c->fresh, f->n[2] = c->stale, f->n[3] = c->missing;
+    f->n[4] = c->waived, f->n[5] = c->outside, f->n[6] = c->extra, f->n[7] = c->oldest;
+}
+
+static void vt_cover_unpack(vtag_cover *c, const vtf_cover *f) {
+    c->base = f->n[0], c->fresh = f->n[1], c->stale = f->n[2], c->missing = f->n[3];
+    c->waived = f->n[4], c->outside = f->n[5], c->extra = f->n[6], c->oldest = f->n[7];
+}
+
+/* The data of an event's blob, into an empty o. */
+static void vt_event_pack(vt_out *o, const vtag_event *e) {
+    vtf_event f;
+    memset(&f, 0, sizeof f);
+    f.time = e->time;
+    f.kind = (uint32_t)e->kind;
+    f.tag = e->tag;
+    f.base = e->base;
+    f.flags = e->flags;
+    f.failed = e->failed;
+    f.value = e->value;
+    f.base_value = e->base_value;
+    f.queries = e->queries;
+    f.commit = e->commit;
+    vt_gate_pack(&f.used, &e->used);
+    vt_cover_pack(&f.cover, &e->cover);
+    vt_out_put(o, &f, sizeof f);
+    f.score = vt_string_pack(o, e->used.score);
+    f.reason = vt_string_pack(o, e->used.reason);
+    f.text = vt_string_pack(o, e->text);
+    if (!o->err) memcpy(o->p, &f, sizeof f);
+}
+
+static int vt_event_unpack(vtag_event *e, const vtf_blob *b) {
+    const uint8_t *at = vt_blob_data(b), *end = at + b->data;
+    const vtf_event *f = (const vtf_event *)at;
+    if (b->data < sizeof *f) return 0;
+    memset(e, 0, sizeof *e);
+    e->seq = b->id;
+    e->time = f->time;
+    e->kind = (vtag_kind)f->kind;
+    e->tag = f->tag;
+    e->base = f->base;
+    e->flags = f->flags;
+    e->failed = f->failed;
+    e->value = f->value;
+    e->base_value = f->base_value;
+    e->queries = f->queries;
+    e->commit = f->commit;
+    vt_gate_unpack(&e->used, &f->used);
+    vt_cover_unpack(&e->cover, &f->cover);
+    e->name = b->name ? vt_blob_name(b) : NULL;
+    at += sizeof *f;
+    return vt_string_unpack(&at, end, f->score, &e->used.score) &&
+           vt_string_unpack(&at, end, f->reason, &e->used.reason) &&
+           vt_string_unpack(&at, end, f->text, &e->text);
+}
+
+/* ==== 12  Items and index ========================================= >>index */
+
+/* What the file knows by key: items, the rows of each tag, waivers, events, names.
+   Each is a space: runs of entries sorted by id, oldest run first; the newest run
+   that has an id is right about it [LSM]. A commit adds a run; a checkpoint gathers
+   the runs of the log into INDEX extents and merges runs of a size there. */
+
+typedef struct vt_run {
+    const vtf_entry *e;
+    uint64_t n, min, max;
+    uint64_t at;  /* of an INDEX run's entries; 0: of the log or memory        */
+    uint32_t crc; /* of an INDEX run                                           */
+    vt_buf *own;  /* holds e; NULL: e lies in the file                         */
+} vt_run;
+
+typedef struct vt_space {
+    uint32_t kind, tag;
+    uint64_t live; /* keys                                                     */
+    vt_run *runs;
+    size_t n, cap;
+} vt_space;
+
+typedef struct vt_index {
+    vt_space *a;
+    size_t n, cap;
+} vt_index;
+
+static vt_space *vt_index_find(const vt_index *x, uint32_t kind, uint32_t tag) {
+    size_t i;
+    for (i = 0; i < x->n; i++)
+        if (x->a[i].kind == kind && x->a[i].tag == tag) return &x->a[i];
+    return NULL;
+}
+
+/* The space, made if there is none; NULL: no memory. */
+static vt_space *vt_index_space(vt_index *x, uint32_t kind, uint32_t tag) {
+    vt_space *s = vt_index_find(x, kind, tag);
+    if (s) return s;
+    s = (vt_space *)vt_grow(x->a, &x->cap, x->n + 1, sizeof *s);
+    if (!s) return NULL;
+    x->a = s;
+    s = &x->a[x->n++];
+    memset(s, 0, sizeof *s);
+    s->kind = kind;
+    s->tag = tag;
+    return s;
+}
+
+static void vt_runs_drop(vt_run *runs, size_t n) {
+    size_t i;
+    for (i = 0; i < n; i++) vt_buf_drop(runs[i].own);
+}
+
+static void vt_index_free(vt_index *x) {
+    size_t i;
+    for (i = 0; i < x->n; i++) {
+        vt_runs_drop(x->a[i].runs, x->a[i].n);
+        vt_free(x->a[i].runs);
+    }
+    vt_free(x->a);
+}
+
+static vtag_err vt_index_copy(vt_index *to, const vt_index *from) {
+    size_t i, j;
+    to->n = 0;
+    to->a = (vt_space *)vt_dup(from->a, from->n, sizeof *from->a);
+    if (!to->a) return VTAG_NOMEM;
+    to->cap = from->n;
+    for (i = 0; i < from->n; i++) {
+        vt_space *s = &to->a[i];
+        s->runs = (vt_run *)vt_dup(from->a[i].runs, s->n, sizeof *s->runs);
+        if (!s->runs) return VTAG_NOMEM;
+        s->cap = s->n;
+        for (j = 0; j < s->n; j++) vt_buf_hold(s->runs[j].own);
+        to->n++;
+    }
+    return VTAG_OK;
+}
+
+static vtag_err vt_space_push(vt_space *s, const vt_run *run) {
+    vt_run *r = (vt_run *)vt_grow(s->runs, &s->cap, s->n + 1, sizeof *r);
+    if (!r) return VTAG_NOMEM;
+    s->runs = r;
+    r[s->n++] = *run;
+    return VTAG_OK;
+}
+
+/* Puts one run in the place of runs [from, to). */
+static void vt_space_replace(vt_space *s, size_t from, size_t to, const vt_run *by) {
+    vt_runs_drop(s->runs + from, to - from);
+    s->runs[from] = *by;
+    memmove(s->runs + from + 1, s->runs + to, (s->n - to) * sizeof *s->runs);
+    s->n -= to - from - 1;
+}
+
+/* Position of the first entry with an id of at least id. */
+static uint64_t vt_run_lower(const vt_run *r, uint64_t id) {
+    uint64_t lo = 0, hi = r->n;
+    while (lo < hi) {
+        uint64_t mid = lo + (hi - lo) / 2;
+        if (r->e[mid].id < id)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
+}
+
+/* The newest entry of an id, dead or alive, or NULL. */
+static const vtf_entry *vt_space_any(const vt_space *s, uint64_t id) {
+    size_t i = s ? s->n : 0;
+    while (i-- > 0) {
+        const vt_run *r = &s->runs[i];
+        uint64_t at;
+        if (id < r->min || id > r->max) continue;
+        at = vt_run_lower(r, id);
+        if (at < r->n && r->e[at].id == id) return &r->e[at];
+    }
+    return NULL;
+}
+
+static const vtf_entry *vt_space_get(const vt_space *s, uint64_t id) {
+    const vtf_entry *e = vt_space_any(s, id);
+    return e && e->at != VTF_DEAD ? e : NULL;
+}
+
+/* ---- Iteration ---------------------------------------------------------------- */
+
+typedef struct vt_cursor {
+    const vtf_entry *e, *end;
+    size_t age; /* position of the run: the higher, the newer                  */
+} vt_cursor;
+
+typedef struct vt_iter { /* over a space by ascending id; a heap of cursors    */
+    vt_cursor *c;
+    size_t n;
+    int dead, started; /* dead: dead entries too                               */
+    uint64_t last;
+} vt_iter;
+
+static int vt_cursor_before(const vt_cursor *a, const vt_cursor *b) {
+    if (a->e->id != b->e->id) return a->e->id < b->e->id;
+    return a->age > b->age;
+}
+
+static void vt_iter_sift(vt_iter *it, size_t i) {
+    for (;;) {
+        size_t least = i, l = 2 * i + 1;
+        vt_cursor t;
+        if (l < it->n && vt_cursor_before(&it->c[l], &it->c[least])) least = l;
+        l++;
+        if (l < it->n && vt_cursor_before(&it->c[l], &it->c[least])) least = l;
+        if (least == i) return;
+        t = it->c[i];
+        it->c[i] = it->c[least];
+        it->c[least] = t;
+        i = least;
+    }
+}
+
+/* Iterates over runs[n] from an id on; free with vt_iter_end, also on failure. */
+static vtag_err vt_iter_runs(vt_iter *it, const vt_run *runs, size_t n,
+                             uint64_t from) {
+    size_t i;
+    memset(it, 0, sizeof *it);
+    it->c = (vt_cursor *)vt_alloc(n * sizeof *it->c);
+    if (!it->c) return VTAG_NOMEM;
+    for (i = 0; i < n; i++) {
+        vt_cursor c;
+        c.e = runs[i].e + vt_run_lower(&runs[i], from);
+        c.end = runs[i].e + runs[i].n;
+        c.age = i;
+        if (c.e < c.end) it->c[it->n++] = c;
+    }
+    for (i = it->n / 2; i-- > 0;) vt_iter_sift(it, i);
+    return VTAG_OK;
+}
+
+static vtag_err vt_iter_begin(vt_iter *it, const vt_space *s, uint64_t from) {
+    return vt_iter_runs(it, s ? s->runs : NULL, s ? s->n : 0, from);
+}
+
+static void vt_iter_end(vt_iter *it) {
+    vt_free(it->c);
+    it->c = NULL;
+}
+
+/* The next entry, ids strictly ascending whatever the file holds, or NULL. */
+static const vtf_entry *vt_iter_next(vt_iter *it) {
+    while (it->n) {
+        const vtf_entry *e = it->c[0].e++;
+        if (it->c[0].e == it->c[0].end) it->c[0] = it->c[--it->n];
+        vt_iter_sift(it, 0);
+        if (it->started && e->id <= it->last) continue;
+        it->started = 1;
+        it->last = e->id;
+        if (it->dead || e->at != VTF_DEAD) return e;
+    }
+    return NULL;
+}
+
+/* Moves an iterator whose next entry is *e to the first id >= id. */
+static void vt_iter_seek(vt_iter *it, const vtf_entry **e, uint64_t id) {
+    while (*e && (*e)->id < id) *e = vt_iter_next(it);
+}
+
+/* ---- Merging ------------------------------------------------------------------- */
+
+static void vt_run_of(vt_run *r, const vtf_entry *e, uint64_t n) {
+    memset(r, 0, sizeof *r);
+    r->e = e;
+    r->n = n;
+    if (n) r->min = e[0].id, r->max = e[n - 1].id;
+}
+
+/* Merges runs [from, n) of a space into one in memory. */
+static vtag_err vt_space_fold(vt_space *s, size_t from) {
+    uint64_t total = 0, n = 0;
+    const vtf_entry *e;
+    vtf_entry *out;
+    vt_run run;
+    vt_iter it;
+    vt_buf *b;
+    size_t i;
+    for (i = from; i < s->n; i++) total += s->runs[i].n;
+    if (total > SIZE_MAX / sizeof *out) return VTAG_NOMEM;
+    b = vt_buf_new((size_t)total * sizeof *out);
+    if (!b) return VTAG_NOMEM;
+    if (vt_iter_runs(&it, s->runs + from, s->n - from, 0)) {
+        vt_buf_drop(b);
+        return VTAG_NOMEM;
+    }
+    it.dead = 1;
+    out = (vtf_entry *)vt_buf_data(b);
+    while ((e = vt_iter_next(&it)) != NULL) out[n++] = *e;
+    vt_iter_end(&it);
+    vt_run_of(&run, out, n);
+    run.own = b;
+    vt_space_replace(s, from, s->n, &run);
+    return VTAG_OK;
+}
+
+/* Keeps the runs of the log few: while the newest two are about of a size, they
+   become one. Each entry is copied O(log n) times. */
+static vtag_err vt_space_tidy(vt_space *s) {
+    vtag_err err = VTAG_OK;
+    while (!err && s->n >= 2) {
+        const vt_run *a = &s->runs[s->n - 2], *b = &s->runs[s->n - 1];
+        if (a->at || b->at || a->n > 2 * b->n) break;
+        err = vt_space_fold(s, s->n - 2);
+    }
+    return err;
+}
+
+/* Whether runs [from, to) follow one another without overlap. */
+static int vt_runs_disjoint(const vt_run *r, size_t from, size_t to) {
+    for (; from + 1 < to; from++)
+        if (r[from].max >= r[from + 1].min) return 0;
+    return 1;
+}
+
+static uint32_t vt_run_class(const vt_run *r) {
+    uint32_t c = 0;
+    uint64_t n = r->n;
+    while (n >= 8) n /= 8, c++;
+    return c;
+}
+
+/* The first of the newest runs that are worth merging, or s->n. Eight of a size
+   class that overlap are; runs of ascending ids stay apart up to 64. */
+static size_t vt_space_tier(const vt_space *s) {
+    uint32_t class_;
+    for (class_ = 0; class_ < 22; class_++) {
+        size_t from = s->n;
+        while (from > 0 && vt_run_class(&s->runs[from - 1]) <= class_) from--;
+        if (s->n - from < 8) continue;
+        if (s->n - from >= 64 || !vt_runs_disjoint(s->runs, from, s->n)) return from;
+    }
+    return s->n;
+}
+
+/* ---- Runs of the file -------------------------------------------------------------- */
+
+/* A run in INDEX, its bounds checked; its checksum is vtag_verify's. */
+static vtag_err vt_run_load(vt_file *f, const vtf_run *d, vt_run *r) {
+    memset(r, 0, sizeof *r);
+    if (!d->n || d->n > UINT64_MAX / 64 || d->at % 8 || d->min > d->max)
+        return vt_say(&f->env, VTAG_CORRUPT, "malformed index run", d->at);
+    r->e = (const vtf_entry *)vt_at(f, d->at, d->n * sizeof *r->e);
+    if (!r->e) return vt_say(&f->env, VTAG_CORRUPT, "index run outside the file", d->at);
+    r->n = d->n, r->min = d->min, r->max = d->max;
+    r->at = d->at, r->crc = d->crc;
+    return VTAG_OK;
+}
+
+/* Applies a DELTA section. */
+static vtag_err vt_index_apply(vt_index *x, vt_file *f, const vtf_section *sec,
+                               const vtf_delta *d) {
+    vt_space *s = vt_index_space(x, sec->arg, d->tag);
+    const vtf_run *block;
+    vt_run r;
+    vtag_err err;
+    if (!s) return VTAG_NOMEM;
+    if (d->at) {
+        block = (const vtf_run *)(d->at % 8 || d->at < sizeof *block ? NULL
+                    : vt_at(f, d->at - sizeof *block, sizeof *block));
+        if (!block || block->at != d->at)
+            return vt_say(&f->env, VTAG_CORRUPT, "index run outside the file", d->at);
+        err = vt_run_load(f, block, &r);
+        if (err) return err;
+    } else {
+        if (d->n > (sec->size - sizeof *sec - sizeof *d) / sizeof(vtf_entry))
+            return vt_say(&f->env, VTAG_CORRUPT, "malformed log section", 0);
+        vt_run_of(&r, (const vtf_entry *)(d + 1), d->n);
+    }
+    s->live += (uint64_t)(int64_t)d->live;
+    if (!r.n) return VTAG_OK;
+    err = vt_space_push(s, &r);
+    return err ? err : vt_space_tidy(s);
+}
+
+/* ==== 13  Rows and segments ========================================= >>rows */
+
+/* The table of segments and, for each, the bitmap of its dead rows. A bitmap that a
+   published state may see is copied before it changes. */
+
+typedef struct vt_seg {
+    vtf_seg f;
+    uint32_t stride; /* bytes of a vector                                      */
+    int changed;     /* the bitmap, since it was written last                  */
+    int touched;     /* in the batch at hand                                   */
+    uint32_t kills;  /* runs of rows killed in it; past VT_KILLS a bitmap says it */
+    const uint8_t *base;
+    const uint64_t *bits; /* a set bit: dead; NULL: none is                    */
+    vt_buf *own;          /* holds bits; NULL: they lie in the file            */
+} vt_seg;
+
+#define VT_KILLS 64u
+
+typedef struct vt_rows {
+    vt_seg *a;
+    size_t n, cap;
+} vt_rows;
+
+/* The place of an item's vectors under a tag. */
+typedef struct vt_group {
+    const vt_seg *seg;
+    uint32_t row, parts;
+    uint64_t rev;
+} vt_group;
+
+static const vtf_row *vt_row(const vt_seg *s, uint32_t row) {
+    return (const vtf_row *)(s->base + VTF_HEAD_ROOM) + row;
+}
+
+static const float *vt_vector(const vt_seg *s, uint32_t row) {
+    return (const float *)(s->base + vtf_vectors_at(s->f.cap) + (uint64_t)row * s->stride);
+}
+
+static uint64_t vt_row_at(const vt_seg *s, uint32_t row) {
+    return s->f.at + VTF_HEAD_ROOM + (uint64_t)row * sizeof(vtf_row);
+}
+
+static size_t vt_bits_bytes(uint32_t cap) {
+    return (size_t)(((uint64_t)cap + 63) / 64 * 8);
+}
+
+static int vt_row_dead(const vt_seg *s, uint32_t row) {
+    return s->bits && (s->bits[row / 64] >> (row % 64) & 1);
+}
+
+static int vt_row_sound(const vt_seg *s, uint32_t row) {
+    const vtf_row *r = vt_row(s, row);
+    return r->tag == s->f.tag && r->crc == vtf_crc_row(r, vt_vector(s, row), s->stride);
+}
+
+static void vt_rows_free(vt_rows *r) {
+    size_t i;
+    for (i = 0; i < r->n; i++) vt_buf_drop(r->a[i].own);
+    vt_free(r->a);
+}
+
+static vtag_err vt_rows_copy(vt_rows *to, const vt_rows *from) {
+    size_t i;
+    to->a = (vt_seg *)vt_dup(from->a, from->n, sizeof *from->a);
+    if (!to->a) return VTAG_NOMEM;
+    to->n = to->cap = from->n;
+    for (i = 0; i < to->n; i++) vt_buf_hold(to->a[i].own);
+    return VTAG_OK;
+}
+
+/* Bitmap of a segment that may be written; NULL: no memory. */
+static uint64_t *vt_bits_own(vt_seg *s) {
+    size_t n = vt_bits_bytes(s->f.cap);
+    vt_buf *b;
+    if (s->own && vt_atomic_load(&s->own->refs) == 1)
+        return (uint64_t *)vt_buf_data(s->own);
+    b = vt_buf_new(n);
+    if (!b) return NULL;
+    if (s->bits)
+        memcpy(vt_buf_data(b), s->bits, n);
+    else
+        memset(vt_buf_data(b), 0, n);
+    vt_buf_drop(s->own);
+    s->own = b;
+    s->bits = (const uint64_t *)vt_buf_data(b);
+    return (uint64_t *)vt_buf_data(b);
+}
+
+/* Marks rows [row, row + n) dead. */
+static vtag_err vt_rows_kill(vt_seg *s, uint32_t row, uint32_t n) {
+    uint64_t *bits = vt_bits_own(s);
+    if (!bits) return VTAG_NOMEM;
+    for (; n; n--, row++) {
+        if (bits[row / 64] >> (row % 64) & 1) continue;
+        bits[row / 64] |= (uint64_t)1 << (row % 64);
+        s->f.dead++;
+    }
+    s->changed = 1;
+    return VTAG_OK;
+}
+
+/* Resolves an entry of a ROWS space; 0: it points nowhere sensible. */
+static int vt_group_of(const vt_rows *r, vtag_tag tag, const vtf_entry *e,
+                       vt_group *g) {
+    uint64_t seg = e->at >> 32;
+    if (seg >= r->n) return 0;
+    g->seg = &r->a[seg];
+    g->row = (uint32_t)e->at;
+    g->parts = (uint32_t)e->aux;
+    g->rev = e->rev;
+    return g->seg->f.tag == tag && g->parts && g->row <= g->seg->f.rows &&
+           g->parts <= g->seg->f.rows - g->row;
+}
+
+/* Checks a segment's descriptor against the file, and completes s. */
+static vtag_err vt_seg_load(vt_file *f, const vt_tags *tags, const vtf_seg *d,
+                            vt_seg *s) {
+    const vt_tag *t = vt_tags_get(tags, d->tag);
+    uint64_t need;
+    memset(s, 0, sizeof *s);
+    s->f = *d;
+    if (!t || !d->cap || d->rows > d->cap || d->dead > d->rows || d->at % VTF_ALIGN ||
+        d->at < VTF_FRONT)
+        return vt_say(&f->env, VTAG_CORRUPT, "malformed segment", d->at);
+    s->stride = vt_stride(t->f.dim, t->f.codec);
+    need = vtf_vectors_at(d->cap) + (uint64_t)d->cap * s->stride;
+    s->base = vt_at(f, d->at, d->length);
+    if (need > d->length || !s->base)
+        return vt_say(&f->env, VTAG_CORRUPT, "segment outside the file", d->at);
+    if (d->bits_at) {
+        s->bits = (const uint64_t *)vt_at(f, d->bits_at, vt_bits_bytes(d->cap));
+        if (!s->bits || d->bits_at % 8)
+            return vt_say(&f->env, VTAG_CORRUPT, "bitmap outside the file", d->bits_at);
+    }
+    return VTAG_OK;
+}
+
+/* Adds a segment, or brings the one of its number up to date. */
+static vtag_err vt_rows_apply(vt_rows *r, vt_file *f, const vt_tags *tags,
+                              const vtf_seg *d) {
+    vt_seg s, *a;
+    vtag_err err = vt_seg_load(f, tags, d, &s);
+    if (err) return err;
+    if (d->number > r->n || (d->number < r->n && r->a[d->number].f.at != d->at) ||
+        (d->number == r->n && r->n && d->at <= r->a[r->n - 1].f.at))
+        return vt_say(&f->env, VTAG_CORRUPT, "segments out of order", d->at);
+    if (d->number < r->n) {
+        a = &r->a[d->number];
+        if (d->cap != a->f.cap || d->tag != a->f.tag || d->rows < a->f.rows)
+            return vt_say(&f->env, VTAG_CORRUPT, "segment changed its shape", d->at);
+        if (d->bits_at) {
+            vt_buf_drop(a->own);
+            *a = s;
+        } else {
+            a->f.rows = d->rows;
+        }
+        return VTAG_OK;
+    }
+    a = (vt_seg *)vt_grow(r->a, &r->cap, r->n + 1, sizeof *a);
+    if (!a) return VTAG_NOMEM;
+    r->a = a;
+    a[r->n++] = s;
+    return VTAG_OK;
+}
+
+/* Kills of a commit. */
+static vtag_err vt_kills_apply(vt_rows *r, const vtf_kill *k, size_t n) {
+    vtag_err err = VTAG_OK;
+    for (; n && !err; n--, k++) {
+        vt_seg *s = k->seg < r->n ? &r->a[k->seg] : NULL;
+        if (!s || k->row > s->f.rows || k->n > s->f.rows - k->row) return VTAG_CORRUPT;
+        err = vt_rows_kill(s, k->row, k->n);
+    }
+    return err;
+}
+
+/* ==== 14  State ==================================================== >>state */
+
+/* A state is the fold of the log from a checkpoint on. States are immutable once
+   published, counted, and share what did not change. This chapter loads them, keeps
+   up with other processes, recovers what a crash left, and opens files. */
+
+typedef struct vt_state {
+    uint32_t refs, zero;
+    vt_file *file;
+    vtf_head head;
+    vtf_logpos pos;  /* where the next record goes                             */
+    uint64_t salt;   /* of the next record                                     */
+    vtf_ckpt_ref ckpt;
+    vtf_logpos ckpt_pos;
+    uint64_t bytes, log, records; /* since the checkpoint: bytes in all, of the log */
+    vt_tags tags;
+    vt_index index;
+    vt_rows rows;
+    vtf_tail tails[3]; /* ITEMS, INDEX, META                                   */
+} vt_state;
+
+struct vtag_db {
+    uint32_t refs; /* the handle's own, and one for each snapshot              */
+    uint32_t spin; /* guards state                                             */
+    uint32_t gate; /* guards slot, file and refreshing                         */
+    uint32_t busy; /* a batch is open in this handle                           */
+    uint32_t closed;
+    int writing;   /* a batch is open, and the state is up to date; under gate */
+    int mine;      /* the newest commit was made here                          */
+    vtag_err poison;
+    uint64_t pid;
+    vt_env env;
+    vtag_durability durability;
+    uint32_t lazy_ms;
+    char *path;    /* NULL: from memory                                        */
+    const vt_kernels *kernels;
+    vt_file *file;
+    vt_state *state;
+    vtf_slot slot; /* the newest seen or written                               */
+    uint64_t synced; /* time of the last sync                                  */
+    int unsynced;  /* LAZY or NO: commits that no slot names yet               */
+};
+
+struct vtag_snap {
+    vtag_db *db;
+    vt_state *state;
+};
+
+static void vt_state_drop(vt_state *s) {
+    if (!s || vt_atomic_add(&s->refs, UINT32_MAX) != 0) return;
+    vt_tags_free(&s->tags);
+    vt_index_free(&s->index);
+    vt_rows_free(&s->rows);
+    vt_file_drop(s->file);
+    vt_free(s);
+}
+
+static vt_state *vt_state_new(vt_file *file) {
+    vt_state *s = (vt_state *)vt_zalloc(sizeof *s);
+    if (!s) return NULL;
+    s->refs = 1;
+    s->file = vt_file_hold(file);
+    s->tails[0].kind = VTF_ITEMS;
+    s->tails[1].kind = VTF_INDEX;
+    s->tails[2].kind = VTF_META;
+    return s;
+}
+
+static vt_state *vt_state_hold(vt_state *s) {
+    vt_atomic_add(&s->refs, 1);
+    return s;
+}
+
+/* A private copy that may be changed; NULL: no memory. */
+static vt_state *vt_state_clone(const vt_state *from) {
+    vt_state *s = vt_state_new(from->file);
+    if (!s) return NULL;
+    s->head = from->head;
+    s->pos = from->pos;
+    s->salt = from->salt;
+    s->ckpt = from->ckpt;
+    s->ckpt_pos = from->ckpt_pos;
+    s->bytes = from->bytes;
+    s->log = from->log;
+    s->records = from->records;
+    memcpy(s->tails, from->tails, sizeof s->tails);
+    if (!vt_tags_copy(&s->tags, &from->tags) && !vt_index_copy(&s->index, &from->index) &&
+        !vt_rows_copy(&s->rows, &from->rows))
+        return s;
+    vt_state_drop(s);
+    return NULL;
+}
+
+static vtf_tail *vt_state_tail(vt_state *s, uint32_t kind) {
+    return &s->tails[kind == VTF_ITEMS ? 0 : kind == VTF_INDEX ? 1 : 2];
+}
+
+static const vtf_entry *vt_state_item(const vt_state *s, uint64_t id) {
+    return vt_space_get(vt_index_find(&s->index, VTF_S_ITEMS, 0), id);
+}
+
+static const vtf_entry *vt_state_group(const vt_state *s, vtag_tag tag, uint64_t id) {
+    return vt_space_get(vt_index_find(&s->index, VTF_S_ROWS, tag), id);
+}
+
+#define VT_UNKNOWN UINT64_MAX /* head.commit of a checkpoint whose log has not been walked */
+
+/* ---- Folding the log ------------------------------------------------------------- */
+
+static vtag_err vt_apply_tails(vt_state *s, const vtf_tail *t, size_t n) {
+    for (; n; n--, t++) {
+        if (t->kind != VTF_ITEMS && t->kind != VTF_INDEX && t->kind != VTF_META)
+            return VTAG_CORRUPT;
+        if (t->used > t->length || t->used % 8 || (t->at && !vt_at(s->file, t->at, t->length)))
+            return VTAG_CORRUPT;
+        *vt_state_tail(s, t->kind) = *t;
+    }
+    return VTAG_OK;
+}
+
+/* New revisions that gave a tag, counted by the delta of its rows. */
+static void vt_apply_gave(vt_state *s, uint32_t space, const vtf_delta *d) {
+    vt_tag *t = space == VTF_S_ROWS ? vt_tags_get(&s->tags, d->tag) : NULL;
+    if (t) t->f.with += d->gave;
+}
+
+static vtag_err vt_apply_section(vt_state *s, const vtf_section *sec) {
+    const void *p = sec + 1;
+    size_t n = sec->size - sizeof *sec, i;
+    vtag_err err = VTAG_OK;
+    switch (sec->kind) {
+    case VTF_RANGES:
+        for (i = 0; i < n / sizeof(vtf_range) && !err; i++) {
+            const vtf_range *g = (const vtf_range *)p + i;
+            s->bytes += g->length;
+            err = vt_file_fetch(s->file, g->at, g->length);
+        }
+        return err;
+    case VTF_TAGS:
+        for (i = 0; i < n / sizeof(vtf_tag) && !err; i++)
+            err = vt_tags_apply(&s->tags, s->file, (const vtf_tag *)p + i);
+        return err;
+    case VTF_SEGS:
+        for (i = 0; i < n / sizeof(vtf_seg) && !err; i++)
+            err = vt_rows_apply(&s->rows, s->file, &s->tags, (const vtf_seg *)p + i);
+        return err;
+    case VTF_KILLS:
+        return vt_kills_apply(&s->rows, (const vtf_kill *)p, n / sizeof(vtf_kill));
+    case VTF_TAILS:
+        return vt_apply_tails(s, (const vtf_tail *)p, n / sizeof(vtf_tail));
+    case VTF_DELTA:
+        if (n < sizeof(vtf_delta)) return VTAG_CORRUPT;
+        vt_apply_gave(s, sec->arg, (const vtf_delta *)p);
+        return vt_index_apply(&s->index, s->file, sec, (const vtf_delta *)p);
+    case VTF_CKPT:
+        if (n < sizeof s->ckpt) return VTAG_CORRUPT;
+        memcpy(&s->ckpt, p, sizeof s->ckpt);
+        return VTAG_OK;
+    default: return VTAG_OK;
+    }
+}
+
+/* Applies the commit record r; pos: where the log goes on after it. */
+static vtag_err vt_state_apply(vt_state *s, const vtf_record *r, const vtf_logpos *pos) {
+    uint64_t ckpt = s->ckpt.at;
+    uint32_t at = sizeof *r;
+    const vtf_section *sec;
+    vtag_err err = VTAG_OK;
+    int known = s->head.commit != VT_UNKNOWN;
+    if ((known && r->head.commit <= s->head.commit) || r->head.end < s->head.end)
+        return vt_say(&s->file->env, VTAG_CORRUPT, "log out of order", s->pos.at);
+    while (!err && (sec = vt_section_next(r, &at)) != NULL) err = vt_apply_section(s, sec);
+    if (!err && at != r->size) err = VTAG_CORRUPT;
+    if (err) return vt_say(&s->file->env, err, "malformed log record", s->pos.at);
+    s->head = r->head;
+    s->pos = *pos;
+    s->records++;
+    s->bytes += r->size;
+    s->log += r->size;
+    if (s->ckpt.at != ckpt) {
+        s->ckpt_pos = *pos;
+        s->bytes = s->log = s->records = 0;
+    }
+    return VTAG_OK;
+}
+
+/* Applies the log up to what a slot names. */
+static vtag_err vt_state_walk(vt_state *s, const vtf_slot *slot) {
+    while (s->pos.at != slot->log.at) {
+        vtf_logpos pos = s->pos;
+        const vtf_record *r = vt_log_next(s->file, &pos, NULL);
+        vtag_err err = r && r->head.commit <= slot->head.commit ? VTAG_OK : VTAG_CORRUPT;
+        if (err) return vt_say(&s->file->env, err, "log record damaged", s->pos.at);
+        err = vt_state_apply(s, r, &pos);
+        if (err) return err;
+    }
+    if (s->pos.crc != slot->log.crc ||
+        (s->head.commit != VT_UNKNOWN && s->head.commit != slot->head.commit))
+        return vt_say(&s->file->env, VTAG_CORRUPT, "log and superblock differ", s->pos.at);
+    s->head = slot->head;
+    s->salt = slot->salt;
+    return VTAG_OK;
+}
+
+/* ---- Checkpoint directory ------------------------------------------------------------ */
+
+static vtag_err vt_ckpt_spaces(vt_state *s, const vtf_space *sp, uint32_t spaces,
+                               const vtf_run *runs, uint32_t n) {
+    vtag_err err = VTAG_OK;
+    uint64_t k;
+    for (; spaces && !err; spaces--, sp++) {
+        vt_space *x = vt_index_space(&s->index, sp->space, sp->tag);
+        if (!x) return VTAG_NOMEM;
+        if (sp->runs > n) return VTAG_CORRUPT;
+        x->live = sp->live;
+        for (k = 0; k < sp->runs && !err; k++, runs++, n--) {
+            vt_run r;
+            err = vt_run_load(s->file, runs, &r);
+            if (!err) err = vt_space_push(x, &r);
+        }
+    }
+    return err ? err : n ? VTAG_CORRUPT : VTAG_OK;
+}
+
+static vtag_err vt_ckpt_load(vt_state *s) {
+    const vtf_ckpt *c = (const vtf_ckpt *)vt_at(s->file, s->ckpt.at, s->ckpt.length);
+    const vtf_tag *tags;
+    const vtf_seg *segs;
+    const vtf_space *spaces;
+    vtag_err err;
+    uint64_t need;
+    uint32_t i;
+    if (!c || s->ckpt.at % 8 || s->ckpt.length < sizeof *c || s->ckpt.length > SIZE_MAX ||
+        vt_crc32c(0, c, (size_t)s->ckpt.length) != s->ckpt.crc || c->magic != VTF_CKPT_MAGIC)
+        return vt_say(&s->file->env, VTAG_CORRUPT, "checkpoint damaged", s->ckpt.at);
+    need = sizeof *c + (uint64_t)c->tags * sizeof *tags + (uint64_t)c->segs * sizeof *segs +
+           (uint64_t)c->spaces * sizeof *spaces + (uint64_t)c->runs * sizeof(vtf_run);
+    if (need != s->ckpt.length)
+        return vt_say(&s->file->env, VTAG_CORRUPT, "malformed checkpoint", s->ckpt.at);
+    tags = (const vtf_tag *)(c + 1);
+    segs = (const vtf_seg *)(tags + c->tags);
+    spaces = (const vtf_space *)(segs + c->segs);
+    err = vt_apply_tails(s, c->tails, 3);
+    for (i = 0; i < c->tags && !err; i++) err = vt_tags_apply(&s->tags, s->file, tags + i);
+    for (i = 0; i < c->segs && !err; i++)
+        err = segs[i].number == i ? vt_rows_apply(&s->rows, s->file, &s->tags, segs + i)
+                                  : VTAG_CORRUPT;
+    if (!err) err = vt_ckpt_spaces(s, spaces, c->spaces, (const vtf_run *)(spaces + c->spaces), c->runs);
+    return err ? vt_say(&s->file->env, err, "cannot load the checkpoint", s->ckpt.at) : err;
+}
+
+/* The state that a slot names, from its checkpoint. */
+static vtag_err vt_state_load(vt_file *f, const vtf_slot *slot, vt_state **out) {
+    vt_state *s = vt_state_new(f);
+    vtag_err err = VTAG_OK;
+    uint64_t size;
+    if (!s) return VTAG_NOMEM;
+    err = vt_file_size(f, &size);
+    if (!err && (slot->head.end > size || slot->head.end % VTF_ALIGN || slot->head.end <= VTF_FRONT))
+        err = vt_say(&f->env, VTAG_CORRUPT, "the file is shorter than its superblock says", size);
+    if (!err) err = vt_file_cover_to(f, slot->head.end);
+    s->pos = slot->ckpt_log;
+    s->ckpt.at = slot->ckpt_at;
+    s->ckpt.length = slot->ckpt_len;
+    s->ckpt.crc = slot->ckpt_crc;
+    s->ckpt_pos = slot->ckpt_log;
+    if (!err && !vt_extent_at(f, s->pos.extent, VTF_LOG))
+        err = vt_say(&f->env, VTAG_CORRUPT, "log extent damaged", s->pos.extent);
+    if (!err && vt_extent_at(f, s->pos.extent, VTF_LOG)->length != s->pos.length)
+        err = VTAG_CORRUPT;
+    if (!err && s->ckpt.at) err = vt_ckpt_load(s);
+    s->head.commit = VT_UNKNOWN;
+    if (!err) err = vt_state_walk(s, slot);
+    if (err)
+        vt_state_drop(s);
+    else
+        *out = s;
+    return err;
+}
+
+/* ---- Keeping up with the file ---------------------------------------------------------- */
+
+static vt_state *vt_db_state(vtag_db *db) {
+    vt_state *s;
+    vt_spin_lock(&db->spin);
+    s = vt_state_hold(db->state);
+    vt_spin_unlock(&db->spin);
+    return s;
+}
+
+/* Takes over the caller's hold on s. */
+static void vt_db_publish(vtag_db *db, vt_state *s) {
+    vt_state *old;
+    vt_spin_lock(&db->spin);
+    old = db->state;
+    db->state = s;
+    vt_spin_unlock(&db->spin);
+    vt_state_drop(old);
+}
+
+static int vt_in_memory(const vtag_db *db) {
+    return db->env.no_map || !db->env.io || !db->env.io->map;
+}
+
+static vtag_err vt_file_open(const vt_env *env, const char *path, vtag_access access,
+                             vt_file **out) {
+    vt_file *f = (vt_file *)vt_zalloc(sizeof *f);
+    vtag_err err;
+    if (!f) return VTAG_NOMEM;
+    f->refs = 1;
+    f->env = *env;
+    err = env->io->open(env->io->ctx, path, access, &f->f);
+    if (err) {
+        vt_free(f);
+        return vt_say(env, err, "cannot open the file", 0);
+    }
+    *out = f;
+    return VTAG_OK;
+}
+
+/* Checks the identity page and takes the file's uuid and flags from it. */
+static vtag_err vt_identify(vt_file *f) {
+    uint8_t page[VTF_IDENTITY];
+    vtf_identity id;
+    uint32_t crc;
+    uint64_t size;
+    vtag_err err = vt_file_size(f, &size);
+    if (err) return err;
+    if (size < VTF_FRONT + VTF_ALIGN)
+        return vt_say(&f->env, VTAG_FORMAT, "too short for a vtag file", size);
+    err = vt_file_read(f, 0, page, sizeof page);
+    if (err) return err;
+    memcpy(&id, page, sizeof id);
+    memcpy(&crc, page + sizeof page - 4, 4);
+    if (memcmp(id.magic, "\x89vtag\r\n\x1a", 8))
+        return vt_say(&f->env, VTAG_FORMAT, "not a vtag file", 0);
+    if (id.order != VTF_ORDER || id.version > VTF_VERSION || id.incompatible)
+        return vt_say(&f->env, VTAG_FORMAT, "written by a newer vtag; upgrade this program", 8);
+    if (crc != vt_crc32c(0, page, sizeof page - 4))
+        return vt_say(&f->env, VTAG_CORRUPT, "identity page damaged", 0);
+    if (id.read_compatible && !f->env.read_only)
+        return vt_say(&f->env, VTAG_READONLY, "has features that this vtag may only read", 8);
+    memcpy(f->uuid, id.uuid, sizeof f->uuid);
+    f->flags = id.flags;
+    return VTAG_OK;
+}
+
+/* Puts a freshly loaded file in the place of the handle's own. */
+static vtag_err vt_db_take(vtag_db *db, vt_file *f) {
+    vtf_slot slot;
+    vt_state *s = NULL;
+    vtag_err err = vt_slot_newest(f, &slot);
+    if (!err) err = vt_state_load(f, &slot, &s);
+    if (err) return err;
+    vt_file_drop(db->file);
+    db->file = vt_file_hold(f);
+    db->slot = slot;
+    db->mine = 0;
+    vt_db_publish(db, s);
+    return VTAG_OK;
+}
+
+/* Opens what the path names now: a compaction put another file there. */
+static vtag_err vt_db_reopen(vtag_db *db) {
+    vt_file *f;
+    vtag_access access = db->env.read_only ? VTAG_READ : VTAG_EXISTING;
+    vtag_err err = vt_file_open(&db->env, db->path, access, &f);
+    if (err) return err;
+    err = vt_identify(f);
+    if (!err && memcmp(f->uuid, db->file->uuid, sizeof f->uuid))
+        err = vt_say(&db->env, VTAG_FORMAT, "another store lies at this path now", 0);
+    if (!err) err = vt_db_take(db, f);
+    vt_file_drop(f);
+    return err;
+}
+
+/* Moves the state on to what a newer slot names. */
+static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
+    vt_state *s = NULL;
+    vtag_err err = VTAG_CORRUPT;
+    uint64_t size;
+    int near_ = db->state->ckpt.at == slot->ckpt_at &&
+                db->state->head.commit <= slot->head.commit;
+    if (!near_ && vt_in_memory(db)) return vt_db_reopen(db);
+    if (near_) {
+        s = vt_state_clone(db->state);
+        if (!s) return VTAG_NOMEM;
+        err = vt_file_size(db->file, &size);
+        if (!err && size < slot->head.end) err = VTAG_CORRUPT;
+        if (!err) err = vt_file_cover_to(db->file, slot->head.end);
+        if (!err) err = vt_file_fetch(db->file, s->pos.at, vt_log_room(&s->pos));
+        if (!err) err = vt_state_walk(s, slot);
+        if (err) vt_state_drop(s);
+    }
+    if (err == VTAG_CORRUPT) err = vt_state_load(db->file, slot, &s);
+    if (err) return err;
+    db->slot = *slot;
+    db->mine = 0;
+    db->unsynced = 0;
+    vt_db_publish(db, s);
+    return VTAG_OK;
+}
+
+/* Rolls forward, in a private copy, what lies past the newest slot and counts.
+   rewrite: also write those bytes again. *out: NULL if there is nothing. */
+static vtag_err vt_db_roll(vtag_db *db, int rewrite, vt_state **out) {
+    vt_state *s = vt_state_clone(db->state);
+    uint64_t size, records = 0;
+    vtag_err err = s ? vt_file_size(db->file, &size) : VTAG_NOMEM;
+    if (!err) err = vt_file_cover_to(db->file, size / VTF_ALIGN * VTF_ALIGN);
+    while (!err) {
+        vtf_logpos pos = s->pos;
+        const vtf_record *r = vt_log_next(db->file, &pos, &s->salt);
+        if (!r || r->head.commit <= s->head.commit) break;
+        if (r->head.end > size || !vt_record_intact(db->file, r)) break;
+        err = vt_state_apply(s, r, &pos);
+        if (!err && rewrite) err = vt_record_rewrite(db->file, r, pos.at - r->size);
+        records++;
+    }
+    if (!err && records) {
+        *out = s;
+        return VTAG_OK;
+    }
+    vt_state_drop(s);
+    *out = NULL;
+    return err;
+}
+
+static void vt_slot_fill(vtf_slot *slot, const vt_state *s) {
+    slot->head = s->head;
+    slot->salt = s->salt;
+    slot->log = s->pos;
+    slot->ckpt_at = s->ckpt.at;
+    slot->ckpt_len = s->ckpt.length;
+    slot->ckpt_crc = s->ckpt.crc;
+    slot->ckpt_log = s->ckpt_pos;
+}
+
+/* A writer's recovery; see chapter 5. */
+static vtag_err vt_db_recover(vtag_db *db) {
+    vt_state *s = NULL;
+    vtag_err err = vt_db_roll(db, 1, &s);
+    int i;
+    if (err) return err;
+    if (!s) s = vt_state_clone(db->state);
+    if (!s) return VTAG_NOMEM;
+    err = vt_file_zero(db->file, s->pos.at, vt_log_room(&s->pos));
+    if (!err) err = db->env.io->random(db->env.io->ctx, &s->salt, sizeof s->salt);
+    if (!err) err = vt_file_sync(db->file);
+    vt_slot_fill(&db->slot, s);
+    for (i = 0; i < 2 && !err; i++) {
+        err = vt_slot_write(db->file, &db->slot);
+        if (!err) err = vt_file_sync(db->file);
+    }
+    if (err) {
+        db->poison = err;
+        vt_state_drop(s);
+        return err;
+    }
+    vt_file_trim(db->file, s->head.end);
+    db->unsynced = 0;
+    vt_db_publish(db, s);
+    return VTAG_OK;
+}
+
+/* Whether the log goes on past what the newest slot names. */
+static int vt_db_tail(vtag_db *db, int writer) {
+    const vt_state *s = db->state;
+    uint64_t room = vt_log_room(&s->pos);
+    const uint8_t *p;
+    static const uint8_t none[8] = {0};
+    if (vt_file_fetch(db->file, s->pos.at, room)) return 1;
+    if (writer && !db->mine) return vt_log_dirty(db->file, &s->pos);
+    p = room >= 8 ? vt_at(db->file, s->pos.at, room) : NULL;
+    return p && memcmp(p, none, 8);
+}
+
+/* A reader sees a dead writer's last commit, once it is sure to last. */
+static vtag_err vt_db_peek(vtag_db *db) {
+    vt_state *s = NULL;
+    vtag_err err;
+    const vtag_io *io = db->env.io;
+    vtf_logpos pos = db->state->pos;
+    if (db->file->image == NULL && io->locked && io->locked(db->file->f, VTAG_LOCK_WRITER))
+        return VTAG_OK;
+    if (!vt_log_peek(db->file, &pos)) return VTAG_OK;
+    err = db->env.read_only ? VTAG_OK : vt_file_sync(db->file);
+    if (!err) err = vt_db_roll(db, 0, &s);
+    if (err || !s) return err;
+    if (!db->file->image && io->locked && io->locked(db->file->f, VTAG_LOCK_WRITER))
+        vt_state_drop(s);
+    else
+        vt_db_publish(db, s);
+    return VTAG_OK;
+}
+
+/* Brings the handle up to date with the file. Under gate; a writer holds the lock. */
+static vtag_err vt_db_refresh(vtag_db *db, int writer) {
+    vtf_slot best;
+    vtag_err err;
+    if (!db->path) return VTAG_OK;
+    if (!writer && !db->env.io->same(db->file->f, db->path)) {
+        err = vt_db_reopen(db);
+        if (err) return err == VTAG_IO ? VTAG_OK : err; /* deleted: what we have stays good */
+    }
+    err = vt_slot_newest(db->file, &best);
+    if (!err && best.seq > db->slot.seq) err = vt_db_follow(db, &best);
+    if (err || !vt_db_tail(db, writer)) return err;
+    return writer ? vt_db_recover(db) : vt_db_peek(db);
+}
+
+/* ---- Open and close ------------------------------------------------------------------------ */
+
+static vtag_err vt_front_write(vt_file *f, uint32_t flags) {
+    uint8_t page[VTF_IDENTITY];
+    vtf_identity id;
+    uint32_t crc;
+    memset(&id, 0, sizeof id);
+    memcpy(id.magic, "\x89vtag\r\n\x1a", 8);
+    id.order = VTF_ORDER;
+    id.version = VTF_VERSION;
+    memcpy(id.uuid, f->uuid, sizeof id.uuid);
+    id.flags = flags;
+    f->flags = flags;
+    memset(page, 0, sizeof page);
+    memcpy(page, &id, sizeof id);
+    crc = vt_crc32c(0, page, sizeof page - 4);
+    memcpy(page + sizeof page - 4, &crc, 4);
+    return vt_file_write(f, 0, page, sizeof page);
+}
+
+/* Makes an empty store of f: everything else first, then the identity page, so that
+   a crash leaves a file that is plainly unfinished. base: the state's scalars. */
+static vtag_err vt_file_create(vt_file *f, const vtf_head *base, uint32_t flags) {
+    const vtag_io *io = f->env.io;
+    vtf_slot slot;
+    vtf_extent e;
+    vtag_err err;
+    int i;
+    memset(&e, 0, sizeof e);
+    memset(&slot, 0, sizeof slot);
+    e.kind = VTF_LOG;
+    e.length = VTF_ALIGN;
+    slot.head = *base;
+    slot.head.end = VTF_FRONT;
+    slot.head.extent = 0;
+    err = io->allocate(f->f, VTF_FRONT);
+    if (!err) err = vt_file_cover_to(f, VTF_FRONT);
+    if (!err) err = vt_extent_new(f, &slot.head, &e, &slot.log.extent);
+    if (!err) err = vt_file_zero(f, VTF_FRONT + VTF_HEAD_ROOM, VTF_ALIGN - VTF_HEAD_ROOM);
+    if (!err) err = io->random(io->ctx, &slot.salt, sizeof slot.salt);
+    slot.log.length = e.length;
+    slot.log.at = slot.log.extent + VTF_HEAD_ROOM;
+    slot.ckpt_log = slot.log;
+    for (i = 0; i < 2 && !err; i++) err = vt_slot_write(f, &slot);
+    if (!err) err = vt_file_sync(f);
+    if (!err) err = vt_front_write(f, flags);
+    return err ? err : vt_file_sync(f);
+}
+
+/* Whether a file is empty, or what a crash left of making one. */
+static int vt_file_blank(vt_file *f) {
+    uint8_t page[VTF_IDENTITY];
+    uint64_t size;
+    size_t i, n;
+    if (vt_file_size(f, &size) || size > VTF_FRONT + VTF_ALIGN) return 0;
+    n = (size_t)vt_min_u64(size, sizeof page);
+    if (n && vt_file_read(f, 0, page, n)) return 0;
+    for (i = 0; i < n; i++)
+        if (page[i]) return 0;
+    return 1;
+}
+
+/* Creates a store in a blank file, unless another process is just doing so. */
+static vtag_err vt_db_create(vtag_db *db, vt_file *f, uint32_t flags) {
+    const vtag_io *io = db->env.io;
+    vtf_head base;
+    vtag_err err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
+    if (err) return err;
+    memset(&base, 0, sizeof base);
+    base.time = io->now(io->ctx);
+    if (vt_file_blank(f)) {
+        err = io->random(io->ctx, f->uuid, sizeof f->uuid);
+        if (!err) err = vt_file_create(f, &base, flags);
+    }
+    io->unlock(f->f, VTAG_LOCK_WRITER);
+    return err;
+}
+
+static void vt_db_drop(vtag_db *db) {
+    if (vt_atomic_add(&db->refs, UINT32_MAX) != 0) return;
+    vt_state_drop(db->state);
+    vt_file_drop(db->file);
+    vt_free(db->path);
+    vt_free(db);
+}
+
+static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, vtag_db **out) {
+    vtag_db *db;
+    if (!vt_little_endian()) {
+        if (o->log) o->log(o->log_ctx, VTAG_FORMAT, "vtag files are little-endian; this machine is not", 0);
+        return VTAG_FORMAT;
+    }
+    db = (vtag_db *)vt_zalloc(sizeof *db);
+    if (!db) return VTAG_NOMEM;
+    db->refs = 1;
+    db->pid = vt_os_pid();
+    db->env.io = io;
+    db->env.log = o->log;
+    db->env.log_ctx = o->log_ctx;
+    db->env.no_map = o->no_map;
+    db->env.read_only = o->access == VTAG_READ;
+    db->durability = o->durability;
+    db->lazy_ms = o->lazy_ms ? o->lazy_ms : 1000;
+    db->kernels = vt_kernels_pick(o->isa);
+    if (!db->kernels) {
+        vt_say(&db->env, VTAG_ARG, "no such kernels on this machine", 0);
+        vt_free(db);
+        return VTAG_ARG;
+    }
+    *out = db;
+    return VTAG_OK;
+}
+
+static vtag_err vt_db_load(vtag_db *db, vt_file *f) {
+    vtag_err err = vt_identify(f);
+    if (!err) err = vt_db_take(db, f);
+    if (!err && vt_db_tail(db, 0)) err = vt_db_peek(db);
+    return err;
+}
+
+static vtag_err vt_db_open(vtag_db *db, const char *path, const vtag_open_opts *o) {
+    vt_file *f = NULL;
+    vtag_err err;
+    size_t n = strlen(path) + 1;
+    db->path = (char *)vt_dup(path, n, 1);
+    if (!db->path) return VTAG_NOMEM;
+    err = vt_file_open(&db->env, path, o->access, &f);
+    if (err) return err;
+    if (!db->env.read_only && !o->force_network && db->env.io->remote && db->env.io->remote(f->f))
+        err = vt_say(&db->env, VTAG_READONLY, "on a network file system; open it read-only or force it", 0);
+    if (!err && (o->access == VTAG_CREATE || o->access == VTAG_NEW) && vt_file_blank(f))
+        err = vt_db_create(db, f, o->pad_sectors ? VTF_FLAG_PAD : 0);
+    if (!err) err = vt_db_load(db, f);
+    vt_file_drop(f);
+    return err;
+}
+
+VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_db **out) {
+    vtag_open_opts zero;
+    const vtag_io *io;
+    vtag_db *db;
+    vtag_err err;
+    memset(&zero, 0, sizeof zero);
+    if (!opts) opts = &zero;
+    io = opts->io ? opts->io : vt_os_io();
+    if (!path || !*path || !out || !io || (unsigned)opts->access > VTAG_NEW ||
+        (unsigned)opts->durability > VTAG_NO_SYNC)
+        return VTAG_ARG;
+    err = vt_db_new(opts, io, &db);
+    if (err) return err;
+    err = vt_db_open(db, path, opts);
+    if (err)
+        vt_db_drop(db);
+    else
+        *out = db;
+    return err;
+}
+
+/* A file object over an image; the image is copied if it is not aligned. */
+static vtag_err vt_file_image(const vt_env *env, const void *image, size_t size, vt_file **out) {
+    vt_file *f = (vt_file *)vt_zalloc(sizeof *f);
+    vt_map m;
+    vtag_err err = f ? VTAG_OK : VTAG_NOMEM;
+    if (err) return err;
+    memset(&m, 0, sizeof m);
+    m.bytes = size;
+    if ((uintptr_t)image % 64 && size) {
+        uint8_t *own = (uint8_t *)vt_alloc(size + 64);
+        m.own = own;
+        if (own) own += 64 - (uintptr_t)own % 64;
+        if (own) memcpy(own, image, size);
+        image = own;
+    }
+    f->refs = 1;
+    f->env = *env;
+    f->image = m.base = (const uint8_t *)image;
+    f->image_size = size;
+    if (image) f->maps = (vt_map *)vt_grow(NULL, &f->cap, 1, sizeof m);
+    if (!f->maps) {
+        vt_free(m.own);
+        vt_free(f);
+        return VTAG_NOMEM;
+    }
+    f->maps[f->n++] = m;
+    *out = f;
+    return VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_open_opts *opts,
+                                   vtag_db **out) {
+    vtag_open_opts o;
+    vt_file *f = NULL;
+    vtag_db *db;
+    vtag_err err;
+    memset(&o, 0, sizeof o);
+    if (opts) o = *opts;
+    o.access = VTAG_READ;
+    if (!image || !size || !out) return VTAG_ARG;
+    err = vt_db_new(&o, o.io ? o.io : vt_os_io(), &db);
+    if (err) return err;
+    err = vt_file_image(&db->env, image, size, &f);
+    if (!err) err = vt_db_load(db, f);
+    vt_file_drop(f);
+    if (err)
+        vt_db_drop(db);
+    else
+        *out = db;
+    return err;
+}
+
+VTAG_API const char *vtag_strerror(vtag_err err) {
+    static const char *const text[] = {
+#define VTAG_X(name, text) text,
+        VTAG_ERRORS(VTAG_X)
+#undef VTAG_X
+    };
+    return (unsigned)err < VTAG_ERR_COUNT ? text[err] : "unknown error";
+}
+
+#ifndef VTAG_KEY_HASH /* tests make two keys meet                            */
+#define VTAG_KEY_HASH(key, n) vt_xxh64(key, n)
+#endif
+
+VTAG_API uint64_t vtag_id(const char *key) {
+    return VTAG_KEY_HASH(key, strlen(key));
+}
+
+/* ---- Snapshots ------------------------------------------------------------------------------- */
+
+static int vt_forked(const vtag_db *db) {
+    return db->pid != vt_os_pid();
+}
+
+VTAG_API vtag_err vtag_snapshot(vtag_db *db, vtag_snap **out) {
+    vtag_snap *s;
+    vtag_err err = VTAG_OK;
+    if (!db || !out || vt_forked(db)) return VTAG_ARG;
+    s = (vtag_snap *)vt_alloc(sizeof *s);
+    if (!s) return VTAG_NOMEM;
+    vt_spin_lock(&db->gate);
+    if (!db->writing && !db->poison) err = vt_db_refresh(db, 0);
+    vt_spin_unlock(&db->gate);
+    if (err) {
+        vt_free(s);
+        return err;
+    }
+    vt_atomic_add(&db->refs, 1);
+    s->db = db;
+    s->state = vt_db_state(db);
+    *out = s;
+    return VTAG_OK;
+}
+
+VTAG_API void vtag_release(vtag_snap *s) {
+    if (!s) return;
+    vt_state_drop(s->state);
+    vt_db_drop(s->db);
+    vt_free(s);
+}
+
+/* ==== 15  Batch ===================================================== >>batch */
+
+/* A batch works on a private copy of the state. Rows and blobs stream to space that
+   no committed state looks at; changed keys gather in tables that are found before
+   the state's runs, and go to INDEX when they grow. Commit then puts everything
+   into one record; see chapter 5. */
+
+#define VT_STREAM   262144u           /* bytes gathered before a write         */
+#define VT_SPILL    32768u            /* keys of a table that go to INDEX      */
+#define VT_INLINE   1024u             /* keys that still go into the record    */
+#define VT_SEGMENT  (32u << 20)       /* bytes of the largest segments         */
+#define VT_EXTENT   (1u << 20)        /* bytes of the largest shared extents   */
+#define VT_LOG      262144u           /* bytes of a further log extent         */
+
+typedef struct vt_stream { /* bytes on their way to [start, ...) of the file   */
+    uint64_t start, at;    /* at: where buf goes                               */
+    uint8_t *buf;
+    size_t n, cap;
+    vt_xxh hash;
+    int open;
+} vt_stream;
+
+typedef struct vt_segw { /* the segment of a tag that is being filled          */
+    vtag_tag tag;
+    uint32_t seg;
+    uint64_t rows; /* appended under the tag in this batch                     */
+    vt_stream rec, vec;
+} vt_segw;
+
+typedef struct vt_tab { /* changed keys of a space, by hash                    */
+    uint32_t kind, tag;
+    vtf_entry *e;
+    uint32_t *slot; /* position in e, plus 1                                   */
+    size_t n, cap, slots;
+    int64_t live; /* change of the number of live keys                         */
+    uint32_t gave;
+    size_t runs;  /* of the space, its newest, that this batch made            */
+} vt_tab;
+
+struct vtag_batch {
+    vtag_db *db;
+    vt_state *s;
+    vtag_err err; /* what poisoned it                                          */
+    int restore, changed, thrifty, roles, seal; /* thrifty: may use the log's reserve */
+    uint64_t now, expect;
+    vt_segw *segw;
+    size_t nsegw, csegw;
+    vt_stream tail[3];
+    vt_tab *tabs;
+    size_t ntabs, ctabs;
+    vtf_kill *kills;
+    size_t nkills, ckills;
+    vtf_range *ranges;
+    size_t nranges, cranges;
+    vt_out blobs;           /* events that go into the record                  */
+    vtf_entry *events;      /* of them; at is relative to blobs                */
+    size_t nevents, cevents;
+    vt_out scratch;
+    uint64_t commit_as; /* restore: the number that the commit takes; 0: next  */
+};
+
+static vtag_err vt_fail(vtag_batch *b, vtag_err err) {
+    if (err && !b->err) b->err = err;
+    return err;
+}
+
+/* ---- Streams and space ------------------------------------------------------------- */
+
+static vtag_err vt_range_add(vtag_batch *b, uint64_t at, uint64_t n, uint64_t xxh) {
+    vtf_range *r = (vtf_range *)vt_grow(b->ranges, &b->cranges, b->nranges + 1, sizeof *r);
+    if (!r) return VTAG_NOMEM;
+    b->ranges = r;
+    r += b->nranges++;
+    r->at = at;
+    r->length = n;
+    r->xxh = xxh;
+    return VTAG_OK;
+}
+
+static void vt_stream_open(vt_stream *s, uint64_t at) {
+    s->start = s->at = at;
+    s->n = 0;
+    s->open = 1;
+    vt_xxh_init(&s->hash);
+}
+
+static vtag_err vt_stream_flush(vtag_batch *b, vt_stream *s) {
+    vtag_err err = s->open ? vt_file_write(b->s->file, s->at, s->buf, s->n) : VTAG_OK;
+    s->at += s->n;
+    s->n = 0;
+    return err;
+}
+
+static vtag_err vt_stream_put(vtag_batch *b, vt_stream *s, const void *p, size_t n) {
+    vtag_err err = VTAG_OK;
+    uint8_t *buf;
+    vt_xxh_update(&s->hash, p, n);
+    if (s->n + n > VT_STREAM) err = vt_stream_flush(b, s);
+    if (err) return err;
+    if (n > VT_STREAM) {
+        err = vt_file_write(b->s->file, s->at, p, n);
+        s->at += n;
+        return err;
+    }
+    buf = (uint8_t *)vt_grow(s->buf, &s->cap, s->n + n, 1);
+    if (!buf) return VTAG_NOMEM;
+    s->buf = buf;
+    memcpy(buf + s->n, p, n);
+    s->n += n;
+    return VTAG_OK;
+}
+
+/* Ends a stream; its bytes become a range of the record. */
+static vtag_err vt_stream_close(vtag_batch *b, vt_stream *s) {
+    vtag_err err = vt_stream_flush(b, s);
+    if (!err && s->open && s->at > s->start)
+        err = vt_range_add(b, s->start, s->at - s->start, vt_xxh_digest(&s->hash));
+    s->open = 0;
+    return err;
+}
+
+static vtag_err vt_batch_extent(vtag_batch *b, vtf_extent *e, uint64_t *at) {
+    vtag_err err = vt_extent_new(b->s->file, &b->s->head, e, at);
+    return err ? err : vt_range_add(b, *at, sizeof *e, vt_xxh64(e, sizeof *e));
+}
+
+/* Where n bytes of a kind go next, in one extent, and the stream that takes them;
+   the caller adds n to tail->used. */
+static vtag_err vt_tail_space(vtag_batch *b, vtf_tail *t, vt_stream *s, uint64_t n) {
+    vtf_extent e;
+    vtag_err err;
+    if (!s->open && b->s->file->flags & VTF_FLAG_PAD) t->used = vt_align(t->used, 512);
+    if (t->at && t->used <= t->length && n <= t->length - t->used) {
+        if (!s->open) vt_stream_open(s, t->at + t->used);
+        return VTAG_OK;
+    }
+    err = vt_stream_close(b, s);
+    if (err) return err;
+    memset(&e, 0, sizeof e);
+    e.kind = t->kind;
+    e.length = vt_align(n + VTF_HEAD_ROOM, VTF_ALIGN);
+    if (e.length < VT_EXTENT / 4)
+        e.length = vt_max_u64(e.length, vt_min_u64(2 * t->length, VT_EXTENT));
+    err = vt_batch_extent(b, &e, &t->at);
+    if (err) return err;
+    t->length = e.length;
+    t->used = VTF_HEAD_ROOM;
+    vt_stream_open(s, t->at + t->used);
+    return VTAG_OK;
+}
+
+/* Puts n bytes, a multiple of 8, behind one another in extents of a kind. */
+static vtag_err vt_tail_put(vtag_batch *b, uint32_t kind, const void *p, size_t n,
+                            uint64_t *at) {
+    vtf_tail *t = vt_state_tail(b->s, kind);
+    vt_stream *s = &b->tail[t - b->s->tails];
+    vtag_err err = vt_tail_space(b, t, s, n);
+    if (err) return err;
+    *at = t->at + t->used;
+    err = vt_stream_put(b, s, p, n);
+    t->used += n;
+    return err;
+}
+
+/* Writes a blob to ITEMS. */
+static vtag_err vt_batch_blob(vtag_batch *b, vtf_blob *blob, const void *name,
+                              const void *data, uint64_t *at) {
+    b->scratch.n = 0;
+    vt_blob_put(&b->scratch, blob, name, data);
+    if (b->scratch.err) return VTAG_NOMEM;
+    return vt_tail_put(b, VTF_ITEMS, b->scratch.p, b->scratch.n, at);
+}
+
+static vtf_blob vt_blob_of(uint32_t kind, uint64_t id, size_t name, size_t data) {
+    vtf_blob b;
+    memset(&b, 0, sizeof b);
+    b.kind = kind;
+    b.id = id;
+    b.name = (uint32_t)name;
+    b.data = data;
+    return b;
+}
+
+/* ---- Runs in INDEX -------------------------------------------------------------------- */
+
+/* Writes what an iterator gives, at most max entries, as a run. */
+static vtag_err vt_run_write(vtag_batch *b, const vt_space *sp, vt_iter *it,
+                             uint64_t max, vt_run *run) {
+    vtf_tail *t = vt_state_tail(b->s, VTF_INDEX);
+    vt_stream *s = &b->tail[1];
+    vtf_run d;
+    const vtf_entry *e;
+    vtag_err err = vt_tail_space(b, t, s, sizeof d + max * sizeof *e);
+    if (!err) err = vt_stream_close(b, s);
+    if (err) return err;
+    memset(&d, 0, sizeof d);
+    d.space = sp->kind;
+    d.tag = sp->tag;
+    d.at = t->at + t->used + sizeof d;
+    vt_stream_open(s, d.at);
+    while (!err && (e = vt_iter_next(it)) != NULL) {
+        if (!d.n++) d.min = e->id;
+        d.max = e->id;
+        d.crc = vt_crc32c(d.crc, e, sizeof *e);
+        err = vt_stream_put(b, s, e, sizeof *e);
+    }
+    if (!err) err = vt_stream_close(b, s);
+    if (!err && d.n) err = vt_file_write(b->s->file, d.at - sizeof d, &d, sizeof d);
+    if (!err && d.n) err = vt_range_add(b, d.at - sizeof d, sizeof d, vt_xxh64(&d, sizeof d));
+    memset(run, 0, sizeof *run);
+    if (err || !d.n) return err;
+    t->used += sizeof d + d.n * sizeof *e;
+    return vt_run_load(b->s->file, &d, run);
+}
+
+/* Writes runs [from, to) of a space as one run in their place. */
+static vtag_err vt_space_store(vtag_batch *b, vt_space *s, size_t from, size_t to) {
+    uint64_t max = 0;
+    vt_run run;
+    vt_iter it;
+    size_t i;
+    vtag_err err = vt_iter_runs(&it, s->runs + from, to - from, 0);
+    for (i = from; i < to; i++) max += s->runs[i].n;
+    it.dead = from > 0;
+    if (!err) err = vt_run_write(b, s, &it, max, &run);
+    vt_iter_end(&it);
+    if (err) return err;
+    vt_space_replace(s, from, to, &run);
+    if (!run.n) { /* nothing but dead keys */
+        memmove(s->runs + from, s->runs + from + 1, (s->n - from - 1) * sizeof run);
+        s->n--;
+    }
+    return VTAG_OK;
+}
+
+/* ---- Tables ------------------------------------------------------------------------------ */
+
+static size_t vt_tab_hash(const vt_tab *t, uint64_t id) {
+    id ^= id >> 32;
+    id *= 0xD6E8FEB86659FD93u;
+    id ^= id >> 32;
+    return (size_t)id & (t->slots - 1);
+}
+
+static vtf_entry *vt_tab_get(const vt_tab *t, uint64_t id) {
+    size_t i = t->slots ? vt_tab_hash(t, id) : 0;
+    if (!t->n) return NULL;
+    for (; t->slot[i]; i = (i + 1) & (t->slots - 1))
+        if (t->e[t->slot[i] - 1].id == id) return &t->e[t->slot[i] - 1];
+    return NULL;
+}
+
+static void vt_tab_link(vt_tab *t, size_t pos) {
+    size_t i = vt_tab_hash(t, t->e[pos].id);
+    while (t->slot[i]) i = (i + 1) & (t->slots - 1);
+    t->slot[i] = (uint32_t)pos + 1;
+}
+
+static vtag_err vt_tab_add(vt_tab *t, const vtf_entry *e) {
+    vtf_entry *a = (vtf_entry *)vt_grow(t->e, &t->cap, t->n + 1, sizeof *a);
+    size_t i;
+    if (!a) return VTAG_NOMEM;
+    t->e = a;
+    a[t->n] = *e;
+    if (2 * (t->n + 1) > t->slots) {
+        size_t slots = t->slots ? 2 * t->slots : 16;
+        uint32_t *slot = (uint32_t *)vt_zalloc(slots * sizeof *slot);
+        if (!slot) return VTAG_NOMEM;
+        vt_free(t->slot);
+        t->slot = slot;
+        t->slots = slots;
+        for (i = 0; i < t->n; i++) vt_tab_link(t, i);
+    }
+    vt_tab_link(t, t->n++);
+    return VTAG_OK;
+}
+
+static vt_tab *vt_batch_tab(const vtag_batch *b, uint32_t kind, uint32_t tag) {
+    size_t i;
+    for (i = 0; i < b->ntabs; i++)
+        if (b->tabs[i].kind == kind && b->tabs[i].tag == tag) return &b->tabs[i];
+    return NULL;
+}
+
+static vt_tab *vt_batch_tab_make(vtag_batch *b, uint32_t kind, uint32_t tag) {
+    vt_tab *t = vt_batch_tab(b, kind, tag);
+    if (t) return t;
+    t = (vt_tab *)vt_grow(b->tabs, &b->ctabs, b->ntabs + 1, sizeof *t);
+    if (!t) return NULL;
+    b->tabs = t;
+    t += b->ntabs++;
+    memset(t, 0, sizeof *t);
+    t->kind = kind;
+    t->tag = tag;
+    return t;
+}
+
+static int vt_entry_order(const void *a, const void *b) {
+    uint64_t x = ((const vtf_entry *)a)->id, y = ((const vtf_entry *)b)->id;
+    return x < y ? -1 : x > y;
+}
+
+/* Turns a table into the newest run of its space, in memory or (spill) in INDEX. */
+static vtag_err vt_tab_fold(vtag_batch *b, vt_tab *t, int spill) {
+    vt_space *s = vt_index_space(&b->s->index, t->kind, t->tag);
+    vt_run run;
+    vtag_err err;
+    if (!t->n) return VTAG_OK;
+    if (!s) return VTAG_NOMEM;
+    qsort(t->e, t->n, sizeof *t->e, vt_entry_order);
+    vt_run_of(&run, t->e, t->n);
+    if (spill) {
+        vt_iter it;
+        err = vt_iter_runs(&it, &run, 1, 0);
+        it.dead = 1;
+        if (!err) err = vt_run_write(b, s, &it, t->n, &run);
+        vt_iter_end(&it);
+    } else {
+        run.own = vt_buf_new(t->n * sizeof *t->e);
+        err = run.own ? VTAG_OK : VTAG_NOMEM;
+        if (!err) run.e = (const vtf_entry *)memcpy(vt_buf_data(run.own), t->e, t->n * sizeof *t->e);
+    }
+    if (!err) err = vt_space_push(s, &run);
+    if (err) {
+        vt_buf_drop(run.own);
+        return err;
+    }
+    t->runs++;
+    t->n = 0;
+    memset(t->slot, 0, t->slots * sizeof *t->slot);
+    return VTAG_OK;
+}
+
+/* The newest entry of a key as the batch sees it, or NULL. */
+static const vtf_entry *vt_batch_get(const vtag_batch *b, uint32_t kind, uint32_t tag,
+                                     uint64_t id) {
+    const vt_tab *t = vt_batch_tab(b, kind, tag);
+    const vtf_entry *e = t ? vt_tab_get(t, id) : NULL;
+    if (!e) return vt_space_get(vt_index_find(&b->s->index, kind, tag), id);
+    return e->at == VTF_DEAD ? NULL : e;
+}
+
+/* Sets a key's entry. */
+static vtag_err vt_batch_set(vtag_batch *b, uint32_t kind, uint32_t tag, const vtf_entry *e) {
+    vt_tab *t = vt_batch_tab_make(b, kind, tag);
+    vt_space *s = vt_index_space(&b->s->index, kind, tag);
+    vtf_entry *old;
+    int had, has = e->at != VTF_DEAD;
+    vtag_err err = VTAG_OK;
+    if (!t || !s) return VTAG_NOMEM;
+    had = vt_batch_get(b, kind, tag, e->id) != NULL;
+    old = vt_tab_get(t, e->id);
+    if (old)
+        *old = *e;
+    else
+        err = vt_tab_add(t, e);
+    if (err) return err;
+    t->live += has - had;
+    s->live += (uint64_t)(int64_t)(has - had);
+    b->changed = 1;
+    return t->n < VT_SPILL ? VTAG_OK : vt_tab_fold(b, t, 1);
+}
+
+static vtf_entry vt_entry_of(uint64_t id, uint64_t rev, uint64_t at, uint64_t aux) {
+    vtf_entry e;
+    e.id = id;
+    e.rev = rev;
+    e.at = at;
+    e.aux = aux;
+    return e;
+}
+
+/* Makes the batch's own changes visible in b->s and in the mapping. */
+static vtag_err vt_batch_settle(vtag_batch *b) {
+    vtag_err err = VTAG_OK;
+    size_t i;
+    for (i = 0; i < b->ntabs && !err; i++) err = vt_tab_fold(b, &b->tabs[i], 0);
+    for (i = 0; i < 3 && !err; i++) err = vt_stream_flush(b, &b->tail[i]);
+    for (i = 0; i < b->nsegw && !err; i++) {
+        err = vt_stream_flush(b, &b->segw[i].rec);
+        if (!err) err = vt_stream_flush(b, &b->segw[i].vec);
+    }
+    return vt_fail(b, err);
+}
+
+/* ---- Rows ------------------------------------------------------------------------------------ */
+
+static vt_segw *vt_batch_segw(vtag_batch *b, vtag_tag tag) {
+    vt_segw *w;
+    size_t i;
+    for (i = 0; i < b->nsegw; i++)
+        if (b->segw[i].tag == tag) return &b->segw[i];
+    w = (vt_segw *)vt_grow(b->segw, &b->csegw, b->nsegw + 1, sizeof *w);
+    if (!w) return NULL;
+    b->segw = w;
+    w += b->nsegw++;
+    memset(w, 0, sizeof *w);
+    w->tag = tag;
+    w->seg = UINT32_MAX;
+    for (i = b->s->rows.n; i-- > 0 && w->seg == UINT32_MAX;)
+        if (b->s->rows.a[i].f.tag == tag) w->seg = (uint32_t)i;
+    return w;
+}
+
+/* Rows of a tag's next segment: twice what it has, or what is still expected. */
+static uint64_t vt_segment_rows(const vtag_batch *b, const vt_segw *w, uint64_t row,
+                                uint64_t need) {
+    uint64_t bytes = 0, rows, most = VT_SEGMENT / row;
+    size_t i;
+    if (b->expect > w->rows) {
+        rows = b->expect - w->rows;
+    } else {
+        for (i = 0; i < b->s->rows.n; i++)
+            if (b->s->rows.a[i].f.tag == w->tag) bytes += b->s->rows.a[i].f.length;
+        rows = vt_max_u64(bytes, VTF_ALIGN) / row;
+    }
+    rows = vt_min_u64(rows, vt_min_u64(most, 65536));
+    return vt_max_u64(vt_max_u64(rows, need), 1);
+}
+
+/* Adds a segment with room for need rows to the tag's. */
+static vtag_err vt_segment_new(vtag_batch *b, vt_segw *w, uint64_t need) {
+    const vt_tag *t = vt_tags_get(&b->s->tags, w->tag);
+    uint32_t stride = vt_stride(t->f.dim, t->f.codec);
+    uint64_t row = stride + sizeof(vtf_row), cap = vt_segment_rows(b, w, row, need), at = 0;
+    vtf_extent e;
+    vtf_seg f;
+    vtag_err err;
+    if (cap > UINT32_MAX / 2) return VTAG_FULL;
+    memset(&e, 0, sizeof e);
+    memset(&f, 0, sizeof f);
+    e.kind = VTF_ROWS;
+    e.length = vt_align(vtf_vectors_at(cap) + cap * stride, VTF_ALIGN);
+    while (vtf_vectors_at(cap + 1) + (cap + 1) * stride <= e.length) cap++;
+    e.tag = w->tag;
+    e.cap = f.cap = (uint32_t)cap;
+    e.dim = t->f.dim;
+    e.codec = t->f.codec;
+    err = vt_batch_extent(b, &e, &at);
+    if (err) return err;
+    f.at = at;
+    f.length = e.length;
+    f.tag = w->tag;
+    f.number = (uint32_t)b->s->rows.n;
+    w->seg = f.number;
+    err = vt_rows_apply(&b->s->rows, b->s->file, &b->s->tags, &f);
+    if (!err) b->s->rows.a[w->seg].touched = 1;
+    return err;
+}
+
+/* Marks rows dead, for the record and in the state. */
+static vtag_err vt_batch_kill(vtag_batch *b, uint32_t seg, uint32_t row, uint32_t n) {
+    vt_seg *s = &b->s->rows.a[seg];
+    vtf_kill *k = b->nkills ? &b->kills[b->nkills - 1] : NULL;
+    s->touched = 1;
+    b->changed = 1;
+    if (k && k->seg == seg && k->row + k->n == row && s->kills <= VT_KILLS) {
+        k->n += n;
+        return vt_rows_kill(s, row, n);
+    }
+    if (++s->kills <= VT_KILLS) {
+        k = (vtf_kill *)vt_grow(b->kills, &b->ckills, b->nkills + 1, sizeof *k);
+        if (!k) return VTAG_NOMEM;
+        b->kills = k;
+        k += b->nkills++;
+        k->seg = seg;
+        k->row = row;
+        k->n = n;
+        k->zero = 0;
+    }
+    return vt_rows_kill(s, row, n);
+}
+
+/* Opens the streams of a tag's segment with room for n rows. */
+static vtag_err vt_segw_ready(vtag_batch *b, vt_segw *w, uint32_t n) {
+    vt_seg *s = w->seg == UINT32_MAX ? NULL : &b->s->rows.a[w->seg];
+    vtag_err err = VTAG_OK;
+    if (s && !w->rec.open && b->s->file->flags & VTF_FLAG_PAD && s->f.rows % 64) {
+        uint32_t gap = (uint32_t)vt_min_u64(64 - s->f.rows % 64, s->f.cap - s->f.rows);
+        s->f.rows += gap;
+        err = vt_batch_kill(b, w->seg, s->f.rows - gap, gap);
+    }
+    if (!err && (!s || s->f.cap - s->f.rows < n)) {
+        err = vt_stream_close(b, &w->rec);
+        if (!err) err = vt_stream_close(b, &w->vec);
+        if (!err) err = vt_segment_new(b, w, n);
+    }
+    if (err || w->rec.open) return err;
+    s = &b->s->rows.a[w->seg];
+    vt_stream_open(&w->rec, vt_row_at(s, s->f.rows));
+    vt_stream_open(&w->vec, s->f.at + vtf_vectors_at(s->f.cap) + (uint64_t)s->f.rows * s->stride);
+    return VTAG_OK;
+}
+
+/* Appends a row whose vector x lies padded; its crc is set here. */
+static vtag_err vt_row_put(vtag_batch *b, vt_segw *w, vtf_row *r, const float *x) {
+    vt_seg *s = &b->s->rows.a[w->seg];
+    vtag_err err;
+    r->crc = vtf_crc_row(r, x, s->stride);
+    err = vt_stream_put(b, &w->rec, r, sizeof *r);
+    if (!err) err = vt_stream_put(b, &w->vec, x, s->stride);
+    s->f.rows++;
+    s->touched = 1;
+    w->rows++;
+    return err;
+}
+
+/* A caller's vector, padded, in the batch's scratch; NULL: no memory. */
+static float *vt_batch_pad(vtag_batch *b, const float *x, uint32_t dim) {
+    float *p;
+    b->scratch.n = 0;
+    p = (float *)vt_out_space(&b->scratch, vt_pad(dim) * sizeof *p);
+    if (!p) return NULL;
+    memset(p, 0, vt_pad(dim) * sizeof *p);
+    memcpy(p, x, dim * sizeof *p);
+    return p;
+}
+
+static uint32_t vt_vecs_of(const vtag_vec *v, size_t n, vtag_tag tag) {
+    uint32_t parts = 0;
+    size_t i;
+    for (i = 0; i < n; i++) parts += v[i].tag == tag;
+    return parts;
+}
+
+/* Writes the vectors of one tag among v[n] as an item's group in the place of old. */
+static vtag_err vt_group_put(vtag_batch *b, vtag_tag tag, uint64_t id, uint64_t rev,
+                             const vtag_vec *v, size_t n) {
+    const vtf_entry *old = vt_batch_get(b, VTF_S_ROWS, tag, id);
+    uint32_t parts = vt_vecs_of(v, n, tag), part = 0;
+    vt_segw *w = vt_batch_segw(b, tag);
+    vtag_err err = w ? VTAG_OK : VTAG_NOMEM;
+    vt_group g;
+    vtf_entry e;
+    size_t i;
+    if (!err && old && !vt_group_of(&b->s->rows, tag, old, &g)) err = VTAG_CORRUPT;
+    if (!err && old) err = vt_batch_kill(b, g.seg->f.number, g.row, g.parts);
+    if (!err) err = vt_segw_ready(b, w, parts);
+    if (err) return err;
+    e = vt_entry_of(id, rev, (uint64_t)w->seg << 32 | b->s->rows.a[w->seg].f.rows, parts);
+    for (i = 0; i < n && !err; i++) {
+        float *x = v[i].tag == tag ? vt_batch_pad(b, v[i].x, v[i].dim) : NULL;
+        vtf_row r;
+        if (v[i].tag != tag) continue;
+        if (!x) return VTAG_NOMEM;
+        memset(&r, 0, sizeof r);
+        r.id = id;
+        r.rev = rev;
+        r.tag = tag;
+        r.part = part++;
+        r.off = v[i].off;
+        r.len = v[i].len;
+        r.norm = vt_norm(b->db->kernels, x, vt_pad(v[i].dim));
+        err = vt_row_put(b, w, &r, x);
+    }
+    return err ? err : vt_batch_set(b, VTF_S_ROWS, tag, &e);
+}
+
+/* Whether the stored group equals the vectors of its tag among v[n], bit for bit. */
+static int vt_group_equal(vtag_batch *b, vtag_tag tag, const vt_group *g,
+                          const vtag_vec *v, size_t n) {
+    vt_segw *w = vt_batch_segw(b, tag);
+    uint32_t part = 0;
+    size_t i;
+    if (vt_vecs_of(v, n, tag) != g->parts) return 0;
+    if (w && w->seg == g->seg->f.number && (w->rec.n || w->vec.n))
+        if (vt_fail(b, vt_stream_flush(b, &w->rec)) || vt_fail(b, vt_stream_flush(b, &w->vec)))
+            return 0;
+    for (i = 0; i < n; i++) {
+        const vtf_row *r;
+        if (v[i].tag != tag) continue;
+        r = vt_row(g->seg, g->row + part);
+        if (r->off != v[i].off || r->len != v[i].len) return 0;
+        if (memcmp(vt_vector(g->seg, g->row + part), v[i].x, v[i].dim * sizeof(float))) return 0;
+        part++;
+    }
+    return 1;
+}
+
+/* ---- Checkpoint -------------------------------------------------------------------------- */
+
+static int vt_checkpoint_due(const vtag_batch *b) {
+    const vt_state *s = b->s;
+    uint64_t bytes = s->bytes;
+    size_t i;
+    if (b->roles) return 0; /* a flip costs the same at any time               */
+    for (i = 0; i < b->nranges; i++) bytes += b->ranges[i].length;
+    return b->seal || s->log >= 262144 || s->records >= 1024 || bytes >= 64u << 20;
+}
+
+/* Writes the bitmap of a segment, and looks at it there from now on. */
+static vtag_err vt_bits_store(vtag_batch *b, vt_seg *s) {
+    size_t n = vt_bits_bytes(s->f.cap);
+    uint64_t at = 0;
+    vtag_err err = vt_tail_put(b, VTF_META, s->bits, n, &at);
+    if (!err) err = vt_stream_flush(b, &b->tail[2]);
+    if (err) return err;
+    s->f.bits_at = at;
+    s->f.bits_crc = vt_crc32c(0, s->bits, n);
+    s->bits = (const uint64_t *)vt_at(b->s->file, at, n);
+    vt_buf_drop(s->own);
+    s->own = NULL;
+    s->changed = 0;
+    return VTAG_OK;
+}
+
+/* Gathers a space's runs of the log into INDEX, and merges runs of a size there. */
+static vtag_err vt_space_checkpoint(vtag_batch *b, vt_space *s) {
+    vtag_err err = VTAG_OK;
+    size_t i = 0, from;
+    while (i < s->n && !err) {
+        size_t to = i;
+        while (to < s->n && !s->runs[to].at) to++;
+        if (to > i) err = vt_space_store(b, s, i, to);
+        i++;
+    }
+    while (!err && (from = vt_space_tier(s)) < s->n) err = vt_space_store(b, s, from, s->n);
+    return err;
+}
+
+static void vt_ckpt_build(const vt_state *s, vt_out *o) {
+    vtf_ckpt c;
+    size_t i, j;
+    memset(&c, 0, sizeof c);
+    c.magic = VTF_CKPT_MAGIC;
+    c.tags = (uint32_t)s->tags.n;
+    c.segs = (uint32_t)s->rows.n;
+    c.spaces = (uint32_t)s->index.n;
+    for (i = 0; i < s->index.n; i++) c.runs += (uint32_t)s->index.a[i].n;
+    memcpy(c.tails, s->tails, sizeof c.tails);
+    vt_out_put(o, &c, sizeof c);
+    for (i = 0; i < s->tags.n; i++) vt_out_put(o, &s->tags.a[i].f, sizeof(vtf_tag));
+    for (i = 0; i < s->rows.n; i++) vt_out_put(o, &s->rows.a[i].f, sizeof(vtf_seg));
+    for (i = 0; i < s->index.n; i++) {
+        vtf_space x;
+        x.space = s->index.a[i].kind;
+        x.tag = s->index.a[i].tag;
+        x.live = s->index.a[i].live;
+        x.runs = s->index.a[i].n;
+        vt_out_put(o, &x, sizeof x);
+    }
+    for (i = 0; i < s->index.n; i++)
+        for (j = 0; j < s->index.a[i].n; j++) {
+            const vt_run *r = &s->index.a[i].runs[j];
+            vtf_run d;
+            memset(&d, 0, sizeof d);
+            d.space = s->index.a[i].kind;
+            d.tag = s->index.a[i].tag;
+            d.n = r->n, d.at = r->at, d.min = r->min, d.max = r->max, d.crc = r->crc;
+            vt_out_put(o, &d, sizeof d);
+        }
+    if (!o->err) ((vtf_ckpt *)(void *)o->p)->size = o->n;
+}
+
+/* Writes the state, as it will be after this commit, as a checkpoint. */
+static vtag_err vt_checkpoint(vtag_batch *b, vtf_ckpt_ref *ref) {
+    vt_state *s = b->s;
+    vtf_tail *t = vt_state_tail(s, VTF_META);
+    vt_out o;
+    uint64_t at = 0;
+    size_t i, n;
+    vtag_err err = VTAG_OK;
+    memset(&o, 0, sizeof o);
+    for (i = 0; i < s->index.n && !err; i++) err = vt_space_checkpoint(b, &s->index.a[i]);
+    for (i = 0; i < s->rows.n && !err; i++)
+        if (s->rows.a[i].changed && s->rows.a[i].f.dead) err = vt_bits_store(b, &s->rows.a[i]);
+    if (err) return err;
+    vt_ckpt_build(s, &o);
+    n = o.n;
+    if (!o.err) err = vt_tail_space(b, t, &b->tail[2], n);
+    t->used += n; /* the directory states the tails with itself               */
+    o.n = 0;
+    if (!err) vt_ckpt_build(s, &o);
+    t->used -= n;
+    if (!err) err = o.err ? o.err : vt_tail_put(b, VTF_META, o.p, n, &at);
+    if (!err) {
+        memset(ref, 0, sizeof *ref);
+        ref->at = at;
+        ref->length = n;
+        ref->crc = vt_crc32c(0, o.p, n);
+    }
+    vt_free(o.p);
+    return err;
+}
+
+/* ---- Record -------------------------------------------------------------------------------- */
+
+static void vt_emit_blobs(const vtag_batch *b, vt_out *o) {
+    vt_section_put(o, VTF_BLOBS, b->blobs.p, b->blobs.n);
+}
+
+/* Tags as they are, but for what the deltas will add. */
+static void vt_emit_tags(const vtag_batch *b, vt_out *o) {
+    size_t at = vt_section_begin(o, VTF_TAGS, 0), i;
+    for (i = 0; i < b->s->tags.n; i++) {
+        const vt_tab *t = vt_batch_tab(b, VTF_S_ROWS, b->s->tags.a[i].f.tag);
+        vtf_tag f = b->s->tags.a[i].f;
+        f.with -= t ? t->gave : 0;
+        if (b->s->tags.a[i].changed) vt_out_put(o, &f, sizeof f);
+    }
+    vt_section_end(o, at);
+}
+
+static vtag_err vt_emit_segs(vtag_batch *b, vt_out *o) {
+    size_t at = vt_section_begin(o, VTF_SEGS, 0), i;
+    vtag_err err = VTAG_OK;
+    for (i = 0; i < b->s->rows.n && !err; i++) {
+        vt_seg *s = &b->s->rows.a[i];
+        vtf_seg f;
+        if (!s->touched) continue;
+        if (s->kills > VT_KILLS && s->changed) err = vt_bits_store(b, s);
+        f = s->f;
+        if (s->kills <= VT_KILLS) f.bits_at = f.bits_crc = f.dead = 0;
+        vt_out_put(o, &f, sizeof f);
+    }
+    vt_section_end(o, at);
+    at = vt_section_begin(o, VTF_KILLS, 0);
+    for (i = 0; i < b->nkills; i++)
+        if (b->s->rows.a[b->kills[i].seg].kills <= VT_KILLS)
+            vt_out_put(o, &b->kills[i], sizeof b->kills[i]);
+    vt_section_end(o, at);
+    return err;
+}
+
+static void vt_emit_delta(vt_out *o, uint32_t kind, const vtf_delta *d, const vtf_entry *e) {
+    size_t at = vt_section_begin(o, VTF_DELTA, kind);
+    vt_out_put(o, d, sizeof *d);
+    if (!d->at) vt_out_put(o, e, d->n * sizeof *e);
+    vt_section_end(o, at);
+}
+
+/* The runs that the batch added to a space; large ones go to INDEX first. */
+static vtag_err vt_emit_tab(vtag_batch *b, vt_tab *t, vt_out *o) {
+    vtag_err err = vt_tab_fold(b, t, t->n > VT_INLINE);
+    vt_space *s = vt_index_find(&b->s->index, t->kind, t->tag);
+    size_t i;
+    for (i = s && !err ? s->n - t->runs : 0; s && i < s->n && !err; i++) {
+        vtf_delta d;
+        if (s->runs[i].n > VT_INLINE && !s->runs[i].at) err = vt_space_store(b, s, i, i + 1);
+        memset(&d, 0, sizeof d);
+        d.tag = t->tag;
+        d.n = (uint32_t)s->runs[i].n;
+        d.at = s->runs[i].at;
+        d.live = (int32_t)t->live;
+        d.gave = t->gave;
+        t->live = t->gave = 0;
+        if (!err) vt_emit_delta(o, t->kind, &d, s->runs[i].e);
+    }
+    return err;
+}
+
+static void vt_emit_tails(const vtag_batch *b, vt_out *o) {
+    size_t at = vt_section_begin(o, VTF_TAILS, 0), i;
+    for (i = 0; i < 3; i++)
+        if (memcmp(&b->s->tails[i], &b->db->state->tails[i], sizeof(vtf_tail)))
+            vt_out_put(o, &b->s->tails[i], sizeof(vtf_tail));
+    vt_section_end(o, at);
+}
+
+static uint32_t vt_record_size(const vt_file *f, size_t n) {
+    return (uint32_t)vt_align(n, f->flags & VTF_FLAG_PAD ? 512 : 8);
+}
+
+static void vt_record_seal(vtf_record *r, uint32_t type, size_t size, const vt_state *s) {
+    r->magic = VTF_RECORD_MAGIC;
+    r->size = (uint32_t)size;
+    r->type = type;
+    r->prev = s->pos.crc;
+    r->zero = 0;
+    r->salt = s->salt;
+    r->head = s->head;
+    r->crc = vtf_crc_record(r);
+}
+
+/* Writes a record at the log position and moves past it. */
+static vtag_err vt_record_write(vt_state *s, vtf_record *r) {
+    vtag_err err = vt_file_write(s->file, s->pos.at, r, r->size);
+    s->pos.at += r->size;
+    s->pos.crc = r->crc;
+    return err;
+}
+
+/* Sees to room for a record of n bytes: here, or in a new log extent, linked. Only a
+   thrifty batch on a full disk may use the reserve. link->length 0: here. */
+static vtag_err vt_log_space(vtag_batch *b, size_t n, vtf_link *link) {
+    vt_state *s = b->s;
+    uint64_t room = vt_log_room(&s->pos), least = n + vt_record_size(s->file, sizeof *link);
+    vtf_head before = s->head;
+    vtf_extent e;
+    uint64_t at = 0;
+    vtag_err err;
+    memset(link, 0, sizeof *link);
+    if (room >= least + VTF_LOG_RESERVE) return VTAG_OK;
+    memset(&e, 0, sizeof e);
+    e.kind = VTF_LOG;
+    e.length = vt_align(least + VTF_LOG_RESERVE + VTF_HEAD_ROOM, VTF_ALIGN);
+    e.length = vt_max_u64(e.length, VT_LOG);
+    err = vt_batch_extent(b, &e, &at);
+    if (err == VTAG_NOSPACE && b->thrifty && room >= least) {
+        s->head = before;
+        return VTAG_OK;
+    }
+    if (!err) err = vt_file_zero(s->file, at + VTF_HEAD_ROOM, e.length - VTF_HEAD_ROOM);
+    link->extent = at;
+    link->length = e.length;
+    return err;
+}
+
+/* Writes the LINK record and moves the log position to the extent that it names. */
+static vtag_err vt_log_link(vt_state *s, vtf_link *link) {
+    uint8_t record[512];
+    uint32_t n = vt_record_size(s->file, sizeof *link);
+    vtag_err err;
+    memset(record, 0, sizeof record);
+    memcpy(record, link, sizeof *link);
+    vt_record_seal((vtf_record *)(void *)record, VTF_R_LINK, n, s);
+    err = vt_record_write(s, (vtf_record *)(void *)record);
+    s->pos.at = link->extent + VTF_HEAD_ROOM;
+    s->pos.extent = link->extent;
+    s->pos.length = link->length;
+    return err;
+}
+
+/* Events whose blobs lie in the record at `at`: their entries, now that it is known. */
+static vtag_err vt_emit_events(vtag_batch *b, vt_out *o, uint64_t at) {
+    vt_space *s = b->nevents ? vt_index_space(&b->s->index, VTF_S_EVENTS, 0) : NULL;
+    vtf_delta d;
+    vt_run run;
+    vt_buf *own;
+    vtag_err err;
+    size_t i;
+    if (!b->nevents) return VTAG_OK;
+    if (!s) return VTAG_NOMEM;
+    for (i = 0; i < b->nevents; i++)
+        b->events[i].at += at + sizeof(vtf_record) + sizeof(vtf_section);
+    memset(&d, 0, sizeof d);
+    d.n = (uint32_t)b->nevents;
+    d.live = (int32_t)b->nevents;
+    vt_emit_delta(o, VTF_S_EVENTS, &d, b->events);
+    own = vt_buf_new(b->nevents * sizeof *b->events);
+    if (!own) return VTAG_NOMEM;
+    vt_run_of(&run, (const vtf_entry *)memcpy(vt_buf_data(own), b->events, own->size), b->nevents);
+    run.own = own;
+    err = vt_space_push(s, &run);
+    if (err) vt_buf_drop(own);
+    s->live += b->nevents;
+    return err;
+}
+
+/* ---- Begin, commit, abort ------------------------------------------------------------------- */
+
+/* Writes all data, and gathers the sections of the record in o. */
+static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
+    vtf_ckpt_ref ref;
+    vtag_err err = VTAG_OK;
+    size_t i;
+    for (i = 0; i < b->nsegw && !err; i++) {
+        err = vt_stream_close(b, &b->segw[i].rec);
+        if (!err) err = vt_stream_close(b, &b->segw[i].vec);
+    }
+    vt_emit_blobs(b, o);
+    vt_emit_tags(b, o);
+    if (!err) err = vt_emit_segs(b, o);
+    for (i = 0; i < b->ntabs && !err; i++) err = vt_emit_tab(b, &b->tabs[i], o);
+    for (i = 0; i < b->s->index.n && !err; i++) err = vt_space_tidy(&b->s->index.a[i]);
+    memset(&ref, 0, sizeof ref);
+    if (!err && vt_checkpoint_due(b)) err = vt_checkpoint(b, &ref);
+    if (err == VTAG_NOSPACE && !ref.at) err = VTAG_OK; /* later, then              */
+    for (i = 0; i < 3 && !err; i++) err = vt_stream_close(b, &b->tail[i]);
+    if (err) return err;
+    vt_emit_tails(b, o);
+    if (ref.at) {
+        vt_section_put(o, VTF_CKPT, &ref, sizeof ref);
+        b->s->ckpt = ref;
+    }
+    return o->err;
+}
+
+static int vt_range_order(const void *a, const void *b) {
+    uint64_t x = ((const vtf_range *)a)->at, y = ((const vtf_range *)b)->at;
+    return x < y ? -1 : x > y;
+}
+
+/* Completes the record in o and writes it. *wrote: the log may have changed. */
+static vtag_err vt_commit_record(vtag_batch *b, vt_out *o, int *wrote) {
+    vt_state *s = b->s;
+    vtf_link link;
+    vtf_record *r;
+    size_t size = o->n + 64 + b->nevents * sizeof *b->events + (b->nranges + 1) * sizeof(vtf_range);
+    vtag_err err;
+    if (size + 512 > UINT32_MAX / 2) return VTAG_FULL;
+    err = vt_log_space(b, vt_record_size(s->file, size), &link);
+    if (err) return err;
+    err = vt_emit_events(b, o, link.length ? link.extent + VTF_HEAD_ROOM : s->pos.at);
+    if (err) return err;
+    if (b->nranges) qsort(b->ranges, b->nranges, sizeof *b->ranges, vt_range_order);
+    vt_section_put(o, VTF_RANGES, b->ranges, b->nranges * sizeof *b->ranges);
+    if (o->n % 512 && s->file->flags & VTF_FLAG_PAD) {
+        size_t at = vt_section_begin(o, 0, 0);
+        vt_out_align(o, 512);
+        vt_section_end(o, at);
+    }
+    if (o->err) return o->err;
+    s->head.commit = b->commit_as ? b->commit_as : s->head.commit + 1;
+    *wrote = 1;
+    err = link.length ? vt_log_link(s, &link) : VTAG_OK;
+    if (err) return err;
+    r = (vtf_record *)(void *)o->p;
+    vt_record_seal(r, VTF_R_COMMIT, o->n, s);
+    return vt_record_write(s, r);
+}
+
+/* Syncs as the durability asks, and names the state in the other slot. */
+static vtag_err vt_commit_sync(vtag_db *db, const vt_state *s, int now) {
+    uint64_t time = db->env.io->now(db->env.io->ctx);
+    vtag_err err = VTAG_OK;
+    if (db->durability == VTAG_FULL_SYNC) now = 1;
+    if (db->durability == VTAG_LAZY_SYNC && (time < db->synced || time - db->synced >= db->lazy_ms))
+        now = 1;
+    if (!now) {
+        db->unsynced = 1;
+        return VTAG_OK;
+    }
+    err = vt_file_sync(db->file);
+    if (err) return err;
+    vt_slot_fill(&db->slot, s);
+    db->synced = time;
+    db->unsynced = 0;
+    return vt_slot_write(db->file, &db->slot);
+}
+
+/* What counts since the checkpoint, and marks that belong to the batch alone. */
+static void vt_commit_settle(vtag_batch *b, size_t record, uint64_t ckpt) {
+    vt_state *s = b->s;
+    size_t i;
+    s->records++;
+    s->log += record;
+    s->bytes += record;
+    for (i = 0; i < b->nranges; i++) s->bytes += b->ranges[i].length;
+    if (s->ckpt.at != ckpt) {
+        s->ckpt_pos = s->pos;
+        s->bytes = s->log = s->records = 0;
+    }
+    for (i = 0; i < s->rows.n; i++) s->rows.a[i].touched = 0, s->rows.a[i].kills = 0;
+    for (i = 0; i < s->tags.n; i++) s->tags.a[i].changed = 0;
+}
+
+static void vt_clock_tick(vt_state *s, uint64_t now) {
+    uint64_t most = 7u * 86400000ull;
+    if (now > s->head.time) s->head.clock += vt_min_u64(now - s->head.time, most);
+    s->head.time = now;
+}
+
+static vtag_err vt_commit_try(vtag_batch *b) {
+    vtag_db *db = b->db;
+    uint64_t ckpt = b->s->ckpt.at;
+    vt_out o;
+    int wrote = 0;
+    vtag_err err;
+    memset(&o, 0, sizeof o);
+    vt_out_space(&o, sizeof(vtf_record));
+    if (!b->restore || !b->s->head.time) vt_clock_tick(b->s, b->now);
+    err = vt_commit_data(b, &o);
+    if (!err) err = vt_commit_record(b, &o, &wrote);
+    if (!err) {
+        vt_commit_settle(b, o.n, ckpt);
+        err = vt_commit_sync(db, b->s, 0);
+    }
+    if (err && wrote) db->poison = err; /* the file may hold the commit, or not */
+    if (!err) {
+        db->mine = 1;
+        vt_db_publish(db, b->s);
+        b->s = NULL;
+    }
+    vt_free(o.p);
+    return err;
+}
+
+static void vt_batch_free(vtag_batch *b) {
+    size_t i;
+    for (i = 0; i < b->nsegw; i++) {
+        vt_free(b->segw[i].rec.buf);
+        vt_free(b->segw[i].vec.buf);
+    }
+    for (i = 0; i < 3; i++) vt_free(b->tail[i].buf);
+    for (i = 0; i < b->ntabs; i++) {
+        vt_free(b->tabs[i].e);
+        vt_free(b->tabs[i].slot);
+    }
+    vt_free(b->segw);
+    vt_free(b->tabs);
+    vt_free(b->kills);
+    vt_free(b->ranges);
+    vt_free(b->events);
+    vt_free(b->blobs.p);
+    vt_free(b->scratch.p);
+    vt_state_drop(b->s);
+    vt_free(b);
+}
+
+static void vt_db_unlock(vtag_db *db) {
+    vt_spin_lock(&db->gate);
+    db->writing = 0;
+    vt_spin_unlock(&db->gate);
+    db->env.io->unlock(db->file->f, VTAG_LOCK_WRITER);
+    vt_atomic_store(&db->busy, 0);
+}
+
+/* Takes the handle for one batch at a time. */
+static vtag_err vt_db_busy(vtag_db *db, uint32_t wait_ms) {
+    uint64_t waited = 0; /* microseconds                                       */
+    while (!vt_atomic_cas(&db->busy, 0, 1)) {
+        if (waited >= (uint64_t)wait_ms * 1000) return VTAG_LOCKED;
+        vt_os_sleep_us(200);
+        waited += 250;
+    }
+    return VTAG_OK;
+}
+
+/* Takes the writer's lock, and queues for it fairly: who waits holds the turn. */
+static vtag_err vt_file_lock(vt_file *f, uint32_t wait_ms) {
+    const vtag_io *io = f->env.io;
+    vtag_err err = io->lock(f->f, VTAG_LOCK_TURN, wait_ms);
+    if (err) return err;
+    err = io->lock(f->f, VTAG_LOCK_WRITER, wait_ms);
+    io->unlock(f->f, VTAG_LOCK_TURN);
+    return err;
+}
+
+/* Takes the writer's lock of the file that the path names, and catches up with it. */
+static vtag_err vt_db_lock(vtag_db *db, uint32_t wait_ms) {
+    vtag_err err = vt_db_busy(db, wait_ms);
+    if (err) return err;
+    for (;;) {
+        vt_file *f = vt_file_hold(db->file);
+        err = vt_file_lock(f, wait_ms);
+        if (err) {
+            vt_file_drop(f);
+            break;
+        }
+        vt_spin_lock(&db->gate);
+        if (db->env.io->same(f->f, db->path)) {
+            if (db->file == f) err = vt_db_refresh(db, 1);
+            db->writing = !err && db->file == f;
+        } else {
+            err = vt_db_reopen(db);
+        }
+        vt_spin_unlock(&db->gate);
+        if (!err && db->writing) {
+            vt_file_drop(f);
+            return VTAG_OK;
+        }
+        f->env.io->unlock(f->f, VTAG_LOCK_WRITER);
+        vt_file_drop(f);
+        if (err) break;
+    }
+    vt_atomic_store(&db->busy, 0);
+    return err;
+}
+
+VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batch **out) {
+    vtag_batch *b;
+    vtag_err err;
+    if (!db || !out || vt_forked(db)) return VTAG_ARG;
+    if (db->env.read_only) return VTAG_READONLY;
+    if (db->poison) return db->poison;
+    b = (vtag_batch *)vt_zalloc(sizeof *b);
+    if (!b) return VTAG_NOMEM;
+    err = vt_db_lock(db, opts ? opts->wait_ms : 0);
+    if (err) {
+        vt_free(b);
+        return err;
+    }
+    b->db = db;
+    b->thrifty = 1;
+    b->restore = opts ? opts->restore : 0;
+    b->expect = opts ? opts->expect_rows : 0;
+    b->now = db->env.io->now(db->env.io->ctx);
+    b->s = vt_state_clone(db->state);
+    if (!b->s) err = VTAG_NOMEM;
+    if (!err && b->restore && (b->s->tags.n || b->s->index.n)) err = VTAG_ARG;
+    if (err) {
+        vt_db_unlock(db);
+        vt_batch_free(b);
+        return err;
+    }
+    *out = b;
+    return VTAG_OK;
+}
+
+/* Gives the lock back and forgets what was not committed. */
+static void vt_batch_end(vtag_batch *b) {
+    vtag_db *db = b->db;
+    vt_file_trim(db->file, db->state->head.end);
+    vt_db_unlock(db);
+    vt_batch_free(b);
+}
+
+VTAG_API void vtag_abort(vtag_batch *b) {
+    if (!b) return;
+    if (vt_forked(b->db))
+        vt_batch_free(b);
+    else
+        vt_batch_end(b);
+}
+
+VTAG_API vtag_err vtag_commit(vtag_batch *b) {
+    vtag_err err;
+    if (!b || vt_forked(b->db)) return VTAG_ARG;
+    err = b->err;
+    if (!err && b->changed) err = vt_commit_try(b);
+    vt_batch_end(b);
+    return err;
+}
+
+VTAG_API vtag_err vtag_flush(vtag_db *db) {
+    vtag_err err;
+    if (!db || vt_forked(db)) return VTAG_ARG;
+    if (db->env.read_only) return VTAG_READONLY;
+    if (db->poison) return db->poison;
+    err = vt_db_lock(db, 10000);
+    if (err) return err;
+    if (db->unsynced)
+        err = vt_commit_sync(db, db->state, 1);
+    else
+        err = vt_file_sync(db->file);
+    if (err) db->poison = err;
+    vt_db_unlock(db);
+    return err;
+}
+
+static vtag_err vt_db_seal(vtag_db *db, uint32_t wait_ms) {
+    vtag_begin_opts opts;
+    vtag_batch *b;
+    vtag_err err;
+    memset(&opts, 0, sizeof opts);
+    opts.wait_ms = wait_ms;
+    err = vtag_begin(db, &opts, &b);
+    if (err) return err;
+    b->seal = 1;
+    b->changed = b->s->records > 0;
+    return vtag_commit(b);
+}
+
+VTAG_API vtag_err vtag_seal(vtag_db *db, vtag_progress *progress, void *ctx) {
+    vtag_err err;
+    if (progress && progress(ctx, 0, 1)) return VTAG_CANCELLED;
+    err = vt_db_seal(db, 10000);
+    if (!err && progress) progress(ctx, 1, 1);
+    return err;
+}
+
+/* What a clean end is worth: a short log, and lazy commits named in a slot. */
+static void vt_db_tidy(vtag_db *db) {
+    if (db->env.read_only || db->poison || !db->state || !db->path) return;
+    if (db->state->log > 65536) vt_db_seal(db, 0);
+    if (!db->unsynced || vt_db_lock(db, 1000)) return;
+    if (db->unsynced && db->durability == VTAG_NO_SYNC) {
+        vt_slot_fill(&db->slot, db->state);
+        vt_slot_write(db->file, &db->slot);
+    } else if (db->unsynced) {
+        vt_commit_sync(db, db->state, 1);
+    }
+    db->unsynced = 0;
+    vt_db_unlock(db);
+}
+
+VTAG_API void vtag_close(vtag_db *db) {
+    if (!db) return;
+    if (!vt_forked(db)) vt_db_tidy(db);
+    vt_db_drop(db);
+}
+
+/* ---- Items ------------------------------------------------------------------------------------ */
+
+/* An item's id from its id or key; ARG: neither is good, or they differ. */
+static vtag_err vt_item_id(const vtag_item *item, uint64_t *id) {
+    size_t n;
+    *id = item->id;
+    if (item->key) {
+        n = strlen(item->key);
+        if (!n || n > 255) return VTAG_ARG;
+        *id = vtag_id(item->key);
+        if (item->id && item->id != *id) return VTAG_ARG;
+    }
+    return *id == UINT64_MAX ? VTAG_ARG : VTAG_OK;
+}
+
+/* A tag that may be written, and whose vectors fit. */
+static vtag_err vt_tag_usable(const vtag_batch *b, vtag_tag tag, const vt_tag **t) {
+    *t = vt_tags_get(&b->s->tags, tag);
+    if (!*t) return VTAG_NOTAG;
+    return (*t)->f.role == VTAG_GONE ? VTAG_RETIRED : VTAG_OK;
+}
+
+static vtag_err vt_vecs_check(vtag_batch *b, const vtag_vec *v, size_t n) {
+    const vt_tag *t;
+    size_t i;
+    if (n && !v) return VTAG_ARG;
+    if (n > 1u << 20) return VTAG_ARG;
+    for (i = 0; i < n; i++) {
+        vtag_err err = vt_tag_usable(b, v[i].tag, &t);
+        float norm, *x;
+        if (err) return err;
+        if (v[i].dim != t->f.dim) return VTAG_DIM;
+        if (!v[i].x) return VTAG_ARG;
+        if (!vt_finite(v[i].x, v[i].dim)) return VTAG_VALUE;
+        if (t->f.metric != VTAG_COSINE) continue;
+        x = vt_batch_pad(b, v[i].x, v[i].dim);
+        if (!x) return vt_fail(b, VTAG_NOMEM);
+        norm = vt_norm(b->db->kernels, x, vt_pad(v[i].dim));
+        if (!(norm >= VT_MIN_NORM && norm <= VT_MAX_NORM)) return VTAG_VALUE;
+    }
+    return VTAG_OK;
+}
+
+/* The stored blob of an item, NULL if it has none; *err: it is damaged. */
+static const vtf_blob *vt_item_blob(vtag_batch *b, const vtf_entry *e, vtag_err *err) {
+    const vtf_blob *blob;
+    if (!e || !e->at) return NULL;
+    *err = vt_fail(b, vt_stream_flush(b, &b->tail[0]));
+    blob = *err ? NULL : vt_blob_at(b->s->file, e->at, VTF_S_ITEMS);
+    if (!blob && !*err)
+        *err = vt_fail(b, vt_say(&b->db->env, VTAG_CORRUPT, "item damaged", e->at));
+    return blob;
+}
+
+static int vt_payload_equal(const vtag_item *item, const vtf_blob *blob) {
+    return blob && blob->data == item->size && item->size &&
+           !memcmp(vt_blob_data(blob), item->data, item->size);
+}
+
+/* Whether every tag's vectors in v[n] equal the fresh stored ones. */
+static int vt_vecs_equal(vtag_batch *b, const vtf_entry *item, const vtag_vec *v, size_t n) {
+    size_t i;
+    for (i = 0; i < n; i++) {
+        const vtf_entry *e = vt_batch_get(b, VTF_S_ROWS, v[i].tag, item->id);
+        vt_group g;
+        if (!e || e->rev != item->rev || !vt_group_of(&b->s->rows, v[i].tag, e, &g)) return 0;
+        if (vt_vecs_of(v, i, v[i].tag)) continue; /* compared already */
+        if (!vt_group_equal(b, v[i].tag, &g, v, n)) return 0;
+    }
+    return 1;
+}
+
+/* Whether a put leaves the content, and so the revision, as it is. */
+static int vt_put_keeps(vtag_batch *b, const vtag_item *item, const vtf_entry *old,
+                        const vtf_blob *blob, const vtag_vec *v, size_t n) {
+    int none = !blob || !blob->data;
+    if (!old || b->restore) return 0;
+    if (vt_payload_equal(item, blob)) return 1;
+    if (item->data && (item->size || !none)) return 0;
+    return vt_vecs_equal(b, old, v, n);
+}
+
+/* Stores key and payload if they differ from the stored; *at: where they lie. */
+static vtag_err vt_put_blob(vtag_batch *b, const vtag_item *item, uint64_t id,
+                            const vtf_entry *old, const vtf_blob *blob, uint64_t *at) {
+    const char *key = item->key ? item->key : blob && blob->name ? vt_blob_name(blob) : "";
+    vtf_blob w = vt_blob_of(VTF_S_ITEMS, id, strlen(key), item->data ? item->size : 0);
+    char copy[256];
+    *at = old ? old->at : 0;
+    if (old && (!item->data || vt_payload_equal(item, blob))) return VTAG_OK;
+    if (!w.name && !w.data) {
+        *at = 0;
+        return VTAG_OK;
+    }
+    memcpy(copy, key, w.name); /* the stored key must not move while it is written */
+    return vt_batch_blob(b, &w, copy, item->data, at);
+}
+
+/* Writes the groups of every tag in v[n] that are not as they should be already. */
+static vtag_err vt_put_groups(vtag_batch *b, uint64_t id, uint64_t rev, int kept,
+                              const vtag_vec *v, size_t n) {
+    vtag_err err = VTAG_OK;
+    size_t i;
+    for (i = 0; i < n && !err; i++) {
+        const vtf_entry *e;
+        vt_tab *t;
+        vt_group g;
+        if (vt_vecs_of(v, i, v[i].tag)) continue; /* written already */
+        e = vt_batch_get(b, VTF_S_ROWS, v[i].tag, id);
+        if (kept && e && e->rev == rev && vt_group_of(&b->s->rows, v[i].tag, e, &g) &&
+            vt_group_equal(b, v[i].tag, &g, v, n))
+            continue;
+        err = vt_group_put(b, v[i].tag, id, rev, v, n);
+        if (err || kept || b->restore) continue;
+        t = vt_batch_tab_make(b, VTF_S_ROWS, v[i].tag);
+        if (!t) return VTAG_NOMEM;
+        t->gave++;
+        vt_tags_get(&b->s->tags, v[i].tag)->f.with++;
+    }
+    return err ? err : b->err;
+}
+
+VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, size_t n) {
+    const vtf_entry *old;
+    const vtf_blob *blob;
+    vtf_entry e;
+    uint64_t id;
+    int kept;
+    vtag_err err;
+    if (!b || !item || vt_forked(b->db)) return VTAG_ARG;
+    if (b->err) return b->err;
+    err = vt_item_id(item, &id);
+    if (!err && b->restore && !item->rev) err = VTAG_ARG;
+    if (!err) err = vt_vecs_check(b, v, n);
+    if (err) return err;
+    old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
+    blob = vt_item_blob(b, old, &err);
+    if (err) return err;
+    if (old && item->key && (!blob || strcmp(vt_blob_name(blob), item->key))) return VTAG_EXISTS;
+    if (item->rev && !b->restore && (!old || old->rev != item->rev)) return VTAG_CHANGED;
+    b->thrifty = 0;
+    kept = vt_put_keeps(b, item, old, blob, v, n);
+    if (b->err) return b->err;
+    e = kept ? *old : vt_entry_of(id, b->restore ? item->rev : b->s->head.revision + 1, 0,
+                                  b->restore ? item->time : b->now);
+    if (!kept) {
+        err = vt_put_blob(b, item, id, old, blob, &e.at);
+        if (!err) err = vt_batch_set(b, VTF_S_ITEMS, 0, &e);
+        if (e.rev > b->s->head.revision) b->s->head.revision = e.rev;
+        if (!b->restore) b->s->head.puts++;
+    }
+    if (!err) err = vt_put_groups(b, id, e.rev, kept, v, n);
+    if (err) return vt_fail(b, err);
+    item->id = id;
+    item->rev = e.rev;
+    return VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_fill(vtag_batch *b, const vtag_item *item, const vtag_vec *v, size_t n) {
+    const vtf_entry *old;
+    uint64_t id;
+    vtag_err err;
+    if (!b || !item || vt_forked(b->db)) return VTAG_ARG;
+    if (b->err) return b->err;
+    err = vt_item_id(item, &id);
+    if (err) return err;
+    if (!n || !item->rev || !v || vt_vecs_of(v, n, v[0].tag) != n) return VTAG_ARG;
+    err = vt_vecs_check(b, v, n);
+    if (err) return err;
+    old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
+    if (!old) return VTAG_NOTFOUND;
+    if (b->restore ? item->rev > old->rev : item->rev != old->rev) return VTAG_CHANGED;
+    b->thrifty = 0;
+    return vt_fail(b, vt_put_groups(b, id, item->rev, 1, v, n));
+}
+
+/* Adds an event to the batch: to ITEMS, or (role) to the record itself. */
+static vtag_err vt_event_add(vtag_batch *b, const vtag_event *e, int role) {
+    uint64_t seq = b->restore ? e->seq : b->s->head.event + 1;
+    vtf_entry entry = vt_entry_of(seq, b->s->head.commit + 1, 0, (uint64_t)e->kind << 32 | e->tag);
+    vtag_event stamped = *e;
+    vtf_blob blob;
+    vt_out data;
+    vtag_err err;
+    memset(&data, 0, sizeof data);
+    if (!b->restore) stamped.time = b->now;
+    vt_event_pack(&data, &stamped);
+    blob = vt_blob_of(VTF_S_EVENTS, seq, e->name ? strlen(e->name) : 0, data.n);
+    err = data.err;
+    if (!err && !role) err = vt_batch_blob(b, &blob, e->name, data.p, &entry.at);
+    if (!err && role) {
+        vtf_entry *a = (vtf_entry *)vt_grow(b->events, &b->cevents, b->nevents + 1, sizeof *a);
+        entry.at = b->blobs.n;
+        vt_blob_put(&b->blobs, &blob, e->name, data.p);
+        err = a ? b->blobs.err : VTAG_NOMEM;
+        if (a) b->events = a;
+        if (!err) a[b->nevents++] = entry;
+    }
+    vt_free(data.p);
+    if (!err && !role) err = vt_batch_set(b, VTF_S_EVENTS, 0, &entry);
+    if (!err && seq > b->s->head.event) b->s->head.event = seq;
+    b->changed = 1;
+    return vt_fail(b, err);
+}
+
+VTAG_API vtag_err vtag_waive(vtag_batch *b, const vtag_item *item, vtag_tag tag, const char *why) {
+    const vtf_entry *old;
+    const vt_tag *t;
+    vtf_blob blob;
+    vtf_entry e;
+    vtag_event event;
+    uint64_t id;
+    vtag_err err;
+    if (!b || !item || vt_forked(b->db)) return VTAG_ARG;
+    if (b->err) return b->err;
+    err = vt_item_id(item, &id);
+    if (!err) err = vt_tag_usable(b, tag, &t);
+    if (err) return err;
+    if (why && (!*why || strlen(why) > 1024)) return VTAG_ARG;
+    old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
+    if (!old) return VTAG_NOTFOUND;
+    if (item->rev && item->rev != old->rev) return VTAG_CHANGED;
+    e = vt_entry_of(id, old->rev, VTF_DEAD, b->restore ? item->time : b->now);
+    if (!why && !vt_batch_get(b, VTF_S_WAIVERS, tag, id)) return VTAG_OK;
+    b->thrifty = 0;
+    memset(&event, 0, sizeof event);
+    event.kind = VTAG_K_WAIVED;
+    event.tag = tag;
+    event.text = why ? why : "lifted";
+    event.commit = b->s->head.commit;
+    event.queries = id;
+    blob = vt_blob_of(VTF_S_WAIVERS, id, 0, why ? strlen(why) : 0);
+    if (why) err = vt_batch_blob(b, &blob, "", why, &e.at);
+    if (!err) err = vt_batch_set(b, VTF_S_WAIVERS, tag, &e);
+    if (!err && !b->restore) err = vt_event_add(b, &event, 0);
+    return vt_fail(b, err);
+}
+
+VTAG_API vtag_err vtag_del(vtag_batch *b, uint64_t id) {
+    vtf_entry e = vt_entry_of(id, 0, VTF_DEAD, 0);
+    vtag_err err = VTAG_OK;
+    size_t i;
+    if (!b || vt_forked(b->db)) return VTAG_ARG;
+    if (b->err) return b->err;
+    if (!vt_batch_get(b, VTF_S_ITEMS, 0, id)) return VTAG_NOTFOUND;
+    for (i = 0; i < b->s->tags.n && !err; i++) {
+        vtag_tag tag = b->s->tags.a[i].f.tag;
+        const vtf_entry *old = vt_batch_get(b, VTF_S_ROWS, tag, id);
+        vt_group g;
+        if (!old || b->s->tags.a[i].f.role == VTAG_GONE) continue;
+        if (!vt_group_of(&b->s->rows, tag, old, &g))
+            err = vt_say(&b->db->env, VTAG_CORRUPT, "index entry points nowhere", old->at);
+        if (!err) err = vt_batch_kill(b, g.seg->f.number, g.row, g.parts);
+        if (!err) err = vt_batch_set(b, VTF_S_ROWS, tag, &e);
+    }
+    if (!err) err = vt_batch_set(b, VTF_S_ITEMS, 0, &e);
+    return vt_fail(b, err);
+}
+
+/* ---- Metadata, tags, policy ----------------------------------------------------------------------- */
+
+/* Metadata of a name; NULL: none. *clash: another name has its hash. */
+static const vtf_blob *vt_meta_find(vt_file *f, const vtf_entry *e, const char *name, int *clash) {
+    const vtf_blob *blob = e ? vt_blob_at(f, e->at, VTF_S_NAMES) : NULL;
+    *clash = e && (!blob || strcmp(vt_blob_name(blob), name));
+    return *clash ? NULL : blob;
+}
+
+VTAG_API vtag_err vtag_meta_set(vtag_batch *b, const char *name, const void *p, size_t n) {
+    const vtf_entry *old;
+    vtf_blob blob;
+    vtf_entry e;
+    int clash;
+    vtag_err err;
+    if (!b || !name || !*name || strlen(name) > 255 || vt_forked(b->db)) return VTAG_ARG;
+    if (b->err) return b->err;
+    e = vt_entry_of(vt_xxh64(name, strlen(name)), 0, VTF_DEAD, 0);
+    if (e.id == UINT64_MAX) return VTAG_ARG;
+    old = vt_batch_get(b, VTF_S_NAMES, 0, e.id);
+    err = vt_fail(b, vt_stream_flush(b, &b->tail[0]));
+    if (err) return err;
+    vt_meta_find(b->s->file, old, name, &clash);
+    if (clash) return VTAG_EXISTS;
+    if (!p && !old) return VTAG_OK;
+    b->thrifty = 0;
+    blob = vt_blob_of(VTF_S_NAMES, e.id, strlen(name), n);
+    if (p) err = vt_batch_blob(b, &blob, name, p, &e.at);
+    return vt_fail(b, err ? err : vt_batch_set(b, VTF_S_NAMES, 0, &e));
+}
+
+static vtag_err vt_spec_check(const vtag_spec *s) {
+    size_t model, version;
+    if (!s || !s->name || !vt_name_split(s->name, &model, &version)) return VTAG_NAME;
+    if (!s->dim || s->dim > VTF_MAX_DIM || (unsigned)s->metric > VTAG_L2SQ) return VTAG_ARG;
+    if (s->codec != VTAG_F32 || s->flags & ~(VTAG_ASSUMED | VTAG_NO_SKETCH)) return VTAG_ARG;
+    return s->note && strlen(s->note) > 4096 ? VTAG_ARG : VTAG_OK;
+}
+
+/* Whether a declared tag is what spec says. */
+static int vt_spec_equal(const vt_tag *t, const vtag_spec *s) {
+    return t->f.dim == s->dim && t->f.metric == (uint32_t)s->metric &&
+           t->f.codec == (uint32_t)s->codec && t->f.flags == s->flags &&
+           (!t->f.fingerprint || !s->fingerprint || t->f.fingerprint == s->fingerprint);
+}
+
+static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
+    size_t name = strlen(s->name), note = s->note ? strlen(s->note) : 0;
+    vtf_blob blob = vt_blob_of(0, 0, name, note);
+    char *text;
+    vt_tag t;
+    vtag_err err;
+    memset(&t, 0, sizeof t);
+    err = vt_tags_number(&b->s->tags, s->name, &t.f.tag);
+    if (err) return err;
+    t.f.dim = s->dim;
+    t.f.metric = (uint32_t)s->metric;
+    t.f.codec = (uint32_t)s->codec;
+    t.f.flags = s->flags;
+    t.f.fingerprint = s->fingerprint;
+    t.f.created = b->now;
+    t.f.puts_from = b->s->head.puts;
+    t.f.kept_from = b->s->head.clock;
+    t.changed = 1;
+    blob.id = t.f.tag;
+    err = vt_batch_blob(b, &blob, s->name, s->note ? s->note : "", &t.f.names);
+    t.own = err ? NULL : vt_buf_new(name + note + 2);
+    if (!t.own) return vt_fail(b, err ? err : VTAG_NOMEM);
+    text = (char *)vt_buf_data(t.own);
+    memcpy(text, s->name, name + 1);
+    memcpy(text + name + 1, s->note ? s->note : "", note + 1);
+    t.name = text;
+    t.note = note ? text + name + 1 : NULL;
+    err = vt_tags_add(&b->s->tags, &t);
+    if (err) vt_buf_drop(t.own);
+    if (err) return vt_fail(b, err);
+    b->changed = 1;
+    b->thrifty = 0;
+    *out = &b->s->tags.a[b->s->tags.n - 1];
+    return VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *tag) {
+    vtag_event e;
+    vt_tag *t;
+    vtag_err err = vt_spec_check(spec);
+    if (!b || vt_forked(b->db)) return VTAG_ARG;
+    if (b->err) return b->err;
+    if (err) return err;
+    t = vt_tags_find(&b->s->tags, spec->name);
+    if (t) {
+        if (t->f.role == VTAG_GONE) return VTAG_RETIRED;
+        if (!vt_spec_equal(t, spec)) return VTAG_EXISTS;
+        if (tag) *tag = t->f.tag;
+        return VTAG_OK;
+    }
+    err = vt_tag_new(b, spec, &t);
+    if (err) return err;
+    if (b->s->tags.n == 1 && !b->restore) {
+        b->s->head.active = t->f.tag;
+        t->f.activated = b->now;
+        t->f.order = b->s->head.commit + 1;
+    }
+    memset(&e, 0, sizeof e);
+    e.kind = VTAG_K_DECLARED;
+    e.tag = t->f.tag;
+    e.name = spec->name;
+    e.text = spec->note;
+    e.commit = b->s->head.commit;
+    if (tag) *tag = t->f.tag;
+    return b->restore ? VTAG_OK : vt_event_add(b, &e, 0);
+}
+
+VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
+    vtag_tag tag;
+    vtf_tag *f;
+    vtag_err err;
+    if (!b || !info || !b->restore) return VTAG_ARG;
+    err = vtag_declare(b, &info->spec, &tag);
+    if (err) return err;
+    f = &vt_tags_get(&b->s->tags, tag)->f;
+    f->created = info->created;
+    f->activated = info->activated;
+    f->order = info->activated;
+    f->with = info->writes_with;
+    f->puts_from = b->s->head.puts - info->writes_with - info->writes_without;
+    f->kept_from = b->s->head.clock - info->kept_ms;
+    if (info->role == VTAG_ACTIVE) b->s->head.active = tag;
+    if (info->role == VTAG_STANDBY) b->s->head.standby = tag;
+    f->role = info->role == VTAG_GONE      ? (uint32_t)VTAG_GONE
+              : info->role == VTAG_OLDER   ? (uint32_t)VTAG_OLDER
+              : info->role == VTAG_STANDBY ? (uint32_t)VTAG_OLDER
+                                           : (uint32_t)VTAG_CANDIDATE;
+    f->forced_from = info->forced ? UINT32_MAX : 0;
+    return VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_restore_stat(vtag_batch *b, const vtag_stat *stat) {
+    if (!b || !stat || !b->restore || b->err) return VTAG_ARG;
+    if (stat->commit <= b->s->head.commit) return VTAG_ARG;
+    b->commit_as = stat->commit;
+    b->s->head.time = stat->time;
+    if (stat->revision > b->s->head.revision) b->s->head.revision = stat->revision;
+    b->s->head.flags = stat->rolled_back ? VTF_ROLLED_BACK : 0;
+    b->changed = 1;
+    return VTAG_OK;
+}
+
+static vtag_err vt_state_policy(const vt_state *s, vtag_policy *p) {
+    const vtf_entry *e = vt_space_get(vt_index_find(&s->index, VTF_S_POLICY, 0), 0);
+    const vtf_blob *blob;
+    vt_policy_default(p);
+    if (!e) return VTAG_OK;
+    blob = vt_blob_at(s->file, e->at, VTF_S_POLICY);
+    if (blob && vt_policy_unpack(p, blob)) return VTAG_OK;
+    return vt_say(&s->file->env, VTAG_CORRUPT, "policy damaged", e->at);
+}
+
+VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, const char *reason) {
+    vtag_policy p;
+    vtf_entry e = vt_entry_of(0, 0, 0, 0);
+    vtf_blob blob;
+    vtag_event event;
+    vt_out o;
+    vtag_err err;
+    if (!b || !policy || vt_forked(b->db)) return VTAG_ARG;
+    if (b->err) return b->err;
+    if (!b->restore && (!reason || !*reason || strlen(reason) > 1024)) return VTAG_ARG;
+    vt_policy_default(&p);
+    if (!vt_policy_resolve(&p, policy)) return VTAG_ARG;
+    memset(&o, 0, sizeof o);
+    vt_policy_pack(&o, &p);
+    blob = vt_blob_of(VTF_S_POLICY, 0, 0, o.n);
+    b->thrifty = 0;
+    err = o.err ? o.err : vt_batch_blob(b, &blob, "", o.p, &e.at);
+    vt_free(o.p);
+    if (!err) err = vt_batch_set(b, VTF_S_POLICY, 0, &e);
+    memset(&event, 0, sizeof event);
+    event.kind = VTAG_K_POLICY;
+    event.text = reason;
+    event.used = p.gate;
+    event.commit = b->s->head.commit;
+    if (!err && !b->restore) err = vt_event_add(b, &event, 0);
+    return vt_fail(b, err);
+}
+
+/* ==== 16  Search ==================================================== >>search */
+
+/* A scan scores the rows of one tag's segments, block by block, against every query,
+   by the score rule of chapter 7, so that ids, order and bits are those of a brute
+   force. Filters are asked only of rows that would enter the answer. */
+
+#define VT_ROWS_AT_ONCE 32u /* rows scored at once                                    */
+
+typedef struct vt_scan {
+    const vt_state *s;
+    const vt_tag *tag;
+    const vtag_search_opts *o;
+    vt_score_fn *score;
+    uint32_t pad;
+    size_t nq;
+    float *q, *norm; /* q[nq * pad], norm[nq]                                  */
+    vt_top *top;     /* top[nq]                                                */
+} vt_scan;
+
+/* Whether an item changed since revision rev of it was embedded. */
+static int vt_stale(const vt_state *s, uint64_t id, uint64_t rev) {
+    const vtf_entry *item = vt_state_item(s, id);
+    return !item || item->rev != rev;
+}
+
+static void vt_scan_offer(const vt_scan *c, size_t j, const vtf_row *r, double sum) {
+    const vtag_search_opts *o = c->o;
+    vtag_hit h;
+    h.dist = vt_dist((vtag_metric)c->tag->f.metric, sum, c->norm[j], r->norm);
+    if (!(h.dist <= VT_MAX_NORM) || !vt_top_wants(&c->top[j], h.dist)) return;
+    if (o->max_dist && !(h.dist <= *o->max_dist)) return;
+    if (o->keep && !o->keep(o->keep_ctx, r->id)) return;
+    if (o->fresh_only && vt_stale(c->s, r->id, r->rev)) return;
+    h.id = r->id;
+    h.part = r->part & 0x7FFFFFFFu;
+    h.stale = 0;
+    vt_top_push(&c->top[j], h);
+}
+
+static void vt_scan_rows(const vt_scan *c, const vt_seg *s, uint32_t row, uint32_t n) {
+    double sums[VT_ROWS_AT_ONCE];
+    size_t j;
+    uint32_t i;
+    for (j = 0; j < c->nq; j++) {
+        c->score(c->q + j * c->pad, vt_vector(s, row), c->pad, n, sums);
+        for (i = 0; i < n; i++)
+            if (!vt_row_dead(s, row + i)) vt_scan_offer(c, j, vt_row(s, row + i), sums[i]);
+    }
+}
+
+/* Rows [from, to) of a segment. */
+static void vt_scan_segment(const vt_scan *c, const vt_seg *s, uint32_t from, uint32_t to) {
+    while (from < to) {
+        uint32_t n = to - from < VT_ROWS_AT_ONCE ? to - from : VT_ROWS_AT_ONCE;
+        vt_scan_rows(c, s, from, n);
+        from += n;
+    }
+}
+
+/* The caller's share [*from, *to) of n. */
+static void vt_share(const vtag_search_opts *o, uint64_t n, uint64_t *from, uint64_t *to) {
+    uint64_t parts = o->parts ? o->parts : 1;
+    *from = n / parts * o->part + vt_min_u64(o->part, n % parts);
+    *to = *from + n / parts + (o->part < n % parts);
+}
+
+static void vt_scan_all(const vt_scan *c) {
+    const vt_rows *rows = &c->s->rows;
+    uint64_t n = 0, from, to, at = 0;
+    size_t i;
+    for (i = 0; i < rows->n; i++)
+        if (rows->a[i].f.tag == c->tag->f.tag) n += rows->a[i].f.rows;
+    vt_share(c->o, n, &from, &to);
+    for (i = 0; i < rows->n && at < to; i++) {
+        const vt_seg *s = &rows->a[i];
+        uint64_t end = at + s->f.rows;
+        if (s->f.tag != c->tag->f.tag) continue;
+        if (end > from && s->f.dead < s->f.rows)
+            vt_scan_segment(c, s, from > at ? (uint32_t)(from - at) : 0,
+                            (uint32_t)(vt_min_u64(end, to) - at));
+        at = end;
+    }
+}
+
+/* Only the rows of the ids allowed. */
+static void vt_scan_only(const vt_scan *c) {
+    const vt_space *space = vt_index_find(&c->s->index, VTF_S_ROWS, c->tag->f.tag);
+    const uint64_t *ids = c->o->only->ids;
+    uint64_t i, from, to;
+    vt_share(c->o, c->o->only->n, &from, &to);
+    for (i = from; i < to; i++) {
+        const vtf_entry *e = vt_space_get(space, ids[i]);
+        vt_group g;
+        if (!e || (i && ids[i] == ids[i - 1])) continue;
+        if (vt_group_of(&c->s->rows, c->tag->f.tag, e, &g))
+            vt_scan_segment(c, g.seg, g.row, g.row + g.parts);
+    }
+}
+
+/* A tag that may be asked. */
+static vtag_err vt_tag_asked(const vt_state *s, vtag_tag tag, const vt_tag **t) {
+    *t = vt_tags_get(&s->tags, tag);
+    if (!*t) return VTAG_NOTAG;
+    return (*t)->f.role == VTAG_GONE ? VTAG_RETIRED : VTAG_OK;
+}
+
+static vtag_err vt_query_check(const vt_state *s, vtag_vec q, const vtag_search_opts *o,
+                               const vt_tag **t) {
+    vtag_err err = vt_tag_asked(s, q.tag, t);
+    if (err) return err;
+    if (vt_tag_role(*t, &s->head) == VTAG_CANDIDATE && !o->preview) return VTAG_PREVIEW;
+    if (q.dim != (*t)->f.dim) return VTAG_DIM;
+    if (!q.x || (o->parts ? o->part >= o->parts : o->part)) return VTAG_ARG;
+    if (o->only && o->only->n && !o->only->ids) return VTAG_ARG;
+    return (unsigned)o->mode > VTAG_APPROX ? VTAG_ARG : VTAG_OK;
+}
+
+/* Pads the queries into the scan's own memory, and takes their norms. */
+static vtag_err vt_scan_queries(vt_scan *c, const vt_kernels *k, vtag_vec q) {
+    size_t j;
+    memset(c->q, 0, c->nq * c->pad * sizeof *c->q);
+    for (j = 0; j < c->nq; j++) {
+        float *x = c->q + j * c->pad;
+        if (!vt_finite(q.x + j * q.dim, q.dim)) return VTAG_VALUE;
+        memcpy(x, q.x + j * q.dim, q.dim * sizeof *x);
+        c->norm[j] = vt_norm(k, x, c->pad);
+        if (c->tag->f.metric == VTAG_COSINE &&
+            !(c->norm[j] >= VT_MIN_NORM && c->norm[j] <= VT_MAX_NORM))
+            return VTAG_VALUE;
+    }
+    return VTAG_OK;
+}
+
+/* Sorts the answers and marks stale hits. */
+static void vt_scan_finish(vt_scan *c, size_t *n) {
+    size_t j, i;
+    for (j = 0; j < c->nq; j++) {
+        vt_top *t = &c->top[j];
+        vt_top_finish(t);
+        for (i = 0; i < t->n; i++) {
+            const vtf_entry *e = vt_state_group(c->s, c->tag->f.tag, t->hits[i].id);
+            t->hits[i].stale = !e || vt_stale(c->s, t->hits[i].id, e->rev);
+        }
+        n[j] = t->n;
+    }
+}
+
+/* One block of memory: tops, queries (on 64 bytes), norms. */
+static vtag_err vt_scan_memory(vt_scan *c, void **block) {
+    size_t one = sizeof *c->top + (c->pad + 1) * sizeof *c->q;
+    uint8_t *p;
+    if (c->nq > SIZE_MAX / one - 64) return VTAG_NOMEM;
+    p = (uint8_t *)vt_alloc(c->nq * one + 64);
+    *block = p;
+    if (!p) return VTAG_NOMEM;
+    p += (64 - (uintptr_t)p % 64) % 64;
+    c->q = (float *)(void *)p;
+    c->top = (vt_top *)(void *)(c->q + c->nq * c->pad);
+    c->norm = (float *)(void *)(c->top + c->nq);
+    return VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_search_many(const vtag_snap *snap, vtag_vec q, size_t nq,
+                                   const vtag_search_opts *opts, size_t k, vtag_hit *hits,
+                                   size_t *n) {
+    vtag_search_opts zero;
+    vt_scan c;
+    void *block = NULL;
+    size_t j;
+    vtag_err err;
+    memset(&zero, 0, sizeof zero);
+    memset(&c, 0, sizeof c);
+    if (!snap || (nq && !n) || (k && nq && !hits) || vt_forked(snap->db)) return VTAG_ARG;
+    if (k && nq > SIZE_MAX / sizeof *hits / k) return VTAG_ARG;
+    c.s = snap->state;
+    c.o = opts ? opts : &zero;
+    c.nq = nq;
+    err = vt_query_check(c.s, q, c.o, &c.tag);
+    if (err || !nq) return err;
+    c.pad = vt_pad(q.dim);
+    c.score = c.tag->f.metric == VTAG_L2SQ ? snap->db->kernels->l2sq : snap->db->kernels->dot;
+    err = vt_scan_memory(&c, &block);
+    if (!err) err = vt_scan_queries(&c, snap->db->kernels, q);
+    for (j = 0; j < nq && !err; j++) vt_top_init(&c.top[j], k ? hits + j * k : NULL, k);
+    if (!err && k && c.o->only) vt_scan_only(&c);
+    if (!err && k && !c.o->only) vt_scan_all(&c);
+    if (!err) vt_scan_finish(&c, n);
+    vt_free(block);
+    return err;
+}
+
+VTAG_API vtag_err vtag_search(const vtag_snap *s, vtag_vec q, const vtag_search_opts *opts,
+                              size_t k, vtag_hit *hits, size_t *n) {
+    return vtag_search_many(s, q, 1, opts, k, hits, n);
+}
+
+/* ==== 17  Migration ============================================== >>migration */
+
+/* Coverage is a merge join of the items with the rows of two tags and the waivers,
+   all sorted by id: sequential, and without memory that grows with the rows. */
+
+typedef struct vt_ledger {
+    vt_iter items, base, rows, waivers;
+    const vtf_entry *a, *b, *w;
+} vt_ledger;
+
+typedef struct vt_line { /* one item of the ledger                             */
+    const vtf_entry *item, *base, *row, *waiver; /* NULL: none                  */
+    uint32_t state;
+} vt_line;
+
+static void vt_ledger_end(vt_ledger *l) {
+    vt_iter_end(&l->items);
+    vt_iter_end(&l->base);
+    vt_iter_end(&l->rows);
+    vt_iter_end(&l->waivers);
+}
+
+/* Walks the items from an id on; end with vt_ledger_end, also on failure. */
+static vtag_err vt_ledger_begin(vt_ledger *l, const vt_state *s, vtag_tag tag, vtag_tag base,
+                                uint64_t from) {
+    vtag_err err, e2, e3, e4;
+    err = vt_iter_begin(&l->items, vt_index_find(&s->index, VTF_S_ITEMS, 0), from);
+    e2 = vt_iter_begin(&l->base, base ? vt_index_find(&s->index, VTF_S_ROWS, base) : NULL, from);
+    e3 = vt_iter_begin(&l->rows, tag ? vt_index_find(&s->index, VTF_S_ROWS, tag) : NULL, from);
+    e4 = vt_iter_begin(&l->waivers, tag ? vt_index_find(&s->index, VTF_S_WAIVERS, tag) : NULL, from);
+    if (err || e2 || e3 || e4) return VTAG_NOMEM;
+    l->a = vt_iter_next(&l->base);
+    l->b = vt_iter_next(&l->rows);
+    l->w = vt_iter_next(&l->waivers);
+    return VTAG_OK;
+}
+
+static const vtf_entry *vt_ledger_at(vt_iter *it, const vtf_entry **e, uint64_t id) {
+    vt_iter_seek(it, e, id);
+    return *e && (*e)->id == id ? *e : NULL;
+}
+
+static uint32_t vt_state_of(const vtf_entry *item, const vtf_entry *row, const vtf_entry *waiver) {
+    if (row && row->rev == item->rev) return VTAG_FRESH;
+    if (waiver && waiver->rev == item->rev) return VTAG_WAIVED;
+    return row ? VTAG_STALE : VTAG_MISSING;
+}
+
+/* The next item; 0: there is none. */
+static int vt_ledger_next(vt_ledger *l, vt_line *line) {
+    line->item = vt_iter_next(&l->items);
+    if (!line->item) return 0;
+    line->base = vt_ledger_at(&l->base, &l->a, line->item->id);
+    line->row = vt_ledger_at(&l->rows, &l->b, line->item->id);
+    line->waiver = vt_ledger_at(&l->waivers, &l->w, line->item->id);
+    line->state = vt_state_of(line->item, line->row, line->waiver);
+    return 1;
+}
+
+static void vt_cover_add(vtag_cover *c, const vt_line *l) {
+    int pending = (l->state & VTAG_PENDING) != 0;
+    if (l->base) {
+        c->base++;
+        c->fresh += l->state == VTAG_FRESH;
+        c->stale += l->state == VTAG_STALE;
+        c->missing += l->state == VTAG_MISSING;
+        c->waived += l->state == VTAG_WAIVED;
+    } else if (pending) {
+        c->outside++;
+    }
+    if (l->state == VTAG_FRESH && !(l->base && l->base->rev == l->item->rev)) c->extra++;
+    if (pending && (!c->oldest || l->item->aux < c->oldest)) c->oldest = l->item->aux;
+}
+
+static vtag_err vt_cover_count(const vt_state *s, vtag_tag tag, vtag_tag base, vtag_cover *c) {
+    vt_ledger l;
+    vt_line line;
+    vtag_err err = vt_ledger_begin(&l, s, tag, base, 0);
+    memset(c, 0, sizeof *c);
+    while (!err && vt_ledger_next(&l, &line)) vt_cover_add(c, &line);
+    vt_ledger_end(&l);
+    return err;
+}
+
+VTAG_API vtag_err vtag_coverage(const vtag_snap *s, vtag_tag tag, vtag_tag base, vtag_cover *cover) {
+    const vt_tag *t;
+    vtag_err err;
+    if (!s || !cover || vt_forked(s->db)) return VTAG_ARG;
+    if (!base) base = s->state->head.active;
+    err = vt_tag_asked(s->state, tag, &t);
+    if (!err) err = vt_tag_asked(s->state, base, &t);
+    return err ? err : vt_cover_count(s->state, tag, base, cover);
+}
+
+/* ---- Looking at items ------------------------------------------------------------------ */
+
+/* Completes an item from its entry: key and payload, checked. */
+static vtag_err vt_item_fill(const vt_state *s, const vtf_entry *e, vtag_item *item) {
+    const vtf_blob *b = e->at ? vt_blob_at(s->file, e->at, VTF_S_ITEMS) : NULL;
+    memset(item, 0, sizeof *item);
+    if (e->at && !b) return vt_say(&s->file->env, VTAG_CORRUPT, "item damaged", e->at);
+    item->id = e->id;
+    item->rev = e->rev;
+    item->time = e->aux;
+    item->key = b && b->name ? vt_blob_name(b) : NULL;
+    item->data = b && b->data ? vt_blob_data(b) : NULL;
+    item->size = b ? (size_t)b->data : 0;
+    return VTAG_OK;
+}
+
+static vtag_err vt_line_fill(const vt_state *s, vtag_tag tag, const vt_line *l, vtag_item *item) {
+    vtag_err err = vt_item_fill(s, l->item, item);
+    const vtf_blob *b;
+    if (err || !tag) return err;
+    item->state = l->state;
+    if (l->state != VTAG_WAIVED) return VTAG_OK;
+    b = vt_blob_at(s->file, l->waiver->at, VTF_S_WAIVERS);
+    if (!b) return vt_say(&s->file->env, VTAG_CORRUPT, "waiver damaged", l->waiver->at);
+    item->why = (const char *)vt_blob_data(b);
+    return VTAG_OK;
+}
+
+static vtag_err vt_items_by_id(const vt_state *s, vtag_tag tag, uint32_t states, uint64_t *cursor,
+                               vtag_item *out, size_t cap, size_t *n) {
+    vt_ledger l;
+    vt_line line;
+    uint64_t next = *cursor;
+    size_t got = 0;
+    vtag_err err = vt_ledger_begin(&l, s, tag, 0, next);
+    while (!err && got < cap && vt_ledger_next(&l, &line)) {
+        next = line.item->id + 1;
+        if (tag && !(line.state & states)) continue;
+        err = vt_line_fill(s, tag, &line, &out[got]);
+        got++;
+    }
+    vt_ledger_end(&l);
+    if (err) return err;
+    *cursor = got ? next : *cursor;
+    *n = got;
+    return VTAG_OK;
+}
+
+/* Keeps out[cap] the items that come first by revision; a heap, worst on top. */
+static void vt_items_keep(vtag_item *out, size_t *n, size_t cap, const vtag_item *item, int newest) {
+    size_t i = *n, child;
+    if (i < cap) {
+        (*n)++;
+        while (i && (newest ? out[(i - 1) / 2].rev > item->rev : out[(i - 1) / 2].rev < item->rev)) {
+            out[i] = out[(i - 1) / 2];
+            i = (i - 1) / 2;
+        }
+        out[i] = *item;
+        return;
+    }
+    if (newest ? item->rev < out[0].rev : item->rev > out[0].rev) return;
+    for (i = 0; (child = 2 * i + 1) < cap; i = child) {
+        if (child + 1 < cap && (newest ? out[child + 1].rev < out[child].rev
+                                       : out[child + 1].rev > out[child].rev))
+            child++;
+        if (newest ? out[child].rev >= item->rev : out[child].rev <= item->rev) break;
+        out[i] = out[child];
+    }
+    out[i] = *item;
+}
+
+static int vt_rev_order(const void *a, const void *b) {
+    uint64_t x = ((const vtag_item *)a)->rev, y = ((const vtag_item *)b)->rev;
+    return x < y ? -1 : x > y;
+}
+
+static void vt_items_reverse(vtag_item *a, size_t n) {
+    size_t i;
+    for (i = 0; i < n / 2; i++) {
+        vtag_item t = a[i];
+        a[i] = a[n - 1 - i];
+        a[n - 1 - i] = t;
+    }
+}
+
+/* The next cap items by revision past the cursor, found by one walk of all. */
+static vtag_err vt_items_by_rev(const vt_state *s, vtag_tag tag, uint32_t states, uint64_t *cursor,
+                                vtag_item *out, size_t cap, size_t *n) {
+    int newest = (states & VTAG_NEWEST_FIRST) != 0;
+    vt_ledger l;
+    vt_line line;
+    size_t got = 0, i;
+    vtag_err err = vt_ledger_begin(&l, s, tag, 0, 0);
+    while (!err && vt_ledger_next(&l, &line)) {
+        vtag_item item;
+        uint64_t rev = line.item->rev;
+        if (tag && !(line.state & states)) continue;
+        if (*cursor && (newest ? rev >= *cursor : rev <= *cursor)) continue;
+        memset(&item, 0, sizeof item);
+        item.id = line.item->id;
+        item.rev = rev;
+        vt_items_keep(out, &got, cap, &item, newest);
+    }
+    vt_ledger_end(&l);
+    qsort(out, got, sizeof *out, vt_rev_order);
+    if (newest) vt_items_reverse(out, got);
+    for (i = 0; i < got && !err; i++) {
+        const vt_index *x = &s->index;
+        line.item = vt_state_item(s, out[i].id);
+        line.row = vt_space_get(vt_index_find(x, VTF_S_ROWS, tag), out[i].id);
+        line.waiver = vt_space_get(vt_index_find(x, VTF_S_WAIVERS, tag), out[i].id);
+        if (!line.item) return vt_say(&s->file->env, VTAG_CORRUPT, "index out of order", 0);
+        line.state = vt_state_of(line.item, line.row, line.waiver);
+        err = vt_line_fill(s, tag, &line, &out[i]);
+    }
+    if (err) return err;
+    if (got) *cursor = out[got - 1].rev;
+    *n = got;
+    return VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_items(const vtag_snap *s, vtag_tag tag, uint32_t states, uint64_t *cursor,
+                             vtag_item *out, size_t cap, size_t *n) {
+    uint32_t order = VTAG_NEWEST_FIRST | VTAG_OLDEST_FIRST;
+    const vt_tag *t;
+    vtag_err err;
+    if (!s || !cursor || !n || (cap && !out) || vt_forked(s->db)) return VTAG_ARG;
+    if (states & ~(VTAG_ALL | order) || (states & order) == order) return VTAG_ARG;
+    if (tag && !(states & VTAG_ALL)) return VTAG_ARG;
+    err = tag ? vt_tag_asked(s->state, tag, &t) : VTAG_OK;
+    if (err) return err;
+    if (!cap) {
+        *n = 0;
+        return VTAG_OK;
+    }
+    if (states & order) return vt_items_by_rev(s->state, tag, states, cursor, out, cap, n);
+    return vt_items_by_id(s->state, tag, states, cursor, out, cap, n);
+}
+
+VTAG_API vtag_err vtag_get(const vtag_snap *s, uint64_t id, vtag_item *item) {
+    const vtf_entry *e;
+    if (!s || !item || vt_forked(s->db)) return VTAG_ARG;
+    e = vt_state_item(s->state, id);
+    return e ? vt_item_fill(s->state, e, item) : VTAG_NOTFOUND;
+}
+
+VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uint32_t part, float *x,
+                              uint32_t dim, vtag_row *row) {
+    const vtf_entry *e;
+    const vtf_row *r;
+    const vt_tag *t;
+    vt_group g;
+    vtag_err err;
+    if (!s || vt_forked(s->db)) return VTAG_ARG;
+    err = vt_tag_asked(s->state, tag, &t);
+    if (err) return err;
+    if (x && dim != t->f.dim) return VTAG_DIM;
+    e = vt_state_group(s->state, tag, id);
+    if (!e) return VTAG_NOTFOUND;
+    if (!vt_group_of(&s->state->rows, tag, e, &g))
+        return vt_say(&s->db->env, VTAG_CORRUPT, "index entry points nowhere", e->at);
+    if (part >= g.parts) return VTAG_NOTFOUND;
+    r = vt_row(g.seg, g.row + part);
+    if (!vt_row_sound(g.seg, g.row + part) || r->id != id)
+        return vt_say(&s->db->env, VTAG_CORRUPT, "row damaged", vt_row_at(g.seg, g.row + part));
+    if (x) memcpy(x, vt_vector(g.seg, g.row + part), dim * sizeof *x);
+    if (row) {
+        row->rev = r->rev;
+        row->off = r->off;
+        row->len = r->len;
+        row->parts = g.parts;
+    }
+    return VTAG_OK;
+}
+
+/* ---- Gate ----------------------------------------------------------------------------------- */
+
+/* The newest score of a name under a tag; 0: there is none. */
+static vtag_err vt_score_newest(const vt_state *s, vtag_tag tag, const char *name, vtag_event *out,
+                                int *found) {
+    const vt_space *space = vt_index_find(&s->index, VTF_S_EVENTS, 0);
+    const vtf_entry *e;
+    vt_iter it;
+    vtag_err err = vt_iter_begin(&it, space, 0);
+    *found = 0;
+    while (!err && (e = vt_iter_next(&it)) != NULL) {
+        const vtf_blob *b;
+        vtag_event event;
+        if (e->aux != ((uint64_t)VTAG_K_SCORE << 32 | tag)) continue;
+        b = vt_blob_at(s->file, e->at, VTF_S_EVENTS);
+        if (!b || !vt_event_unpack(&event, b))
+            err = vt_say(&s->file->env, VTAG_CORRUPT, "event damaged", e->at);
+        else if (event.name && !strcmp(event.name, name))
+            *out = event, *found = 1;
+    }
+    vt_iter_end(&it);
+    return err;
+}
+
+static int vt_cover_passes(const vtag_cover *c, uint32_t min_ppm) {
+    uint64_t done = c->fresh + c->waived;
+    if (!c->base) return 0;
+    return done == c->base || done * 1000000 > vt_limit(min_ppm) * c->base;
+}
+
+static int vt_score_counts(const vtag_event *e, const vtag_gate *g) {
+    return vt_cover_passes(&e->cover, g->min_ppm) && e->queries >= vt_limit(g->min_queries) &&
+           e->value == e->value;
+}
+
+static vtag_err vt_judge_score(const vt_state *s, vtag_tag tag, vtag_tag base, vtag_verdict *v) {
+    const vtag_gate *g = &v->used;
+    vtag_event mine, theirs;
+    int have, base_has = 0;
+    vtag_err err;
+    if (!g->score) return VTAG_OK;
+    err = vt_score_newest(s, tag, g->score, &mine, &have);
+    if (!err) err = vt_score_newest(s, base, g->score, &theirs, &base_has);
+    if (err) return err;
+    if (have) v->score = mine.value;
+    if (base_has) v->base_score = theirs.value;
+    if (!have || !vt_score_counts(&mine, g) || (g->has_min && mine.value < g->min_score) ||
+        (g->has_drop && (!base_has || !(theirs.value - mine.value <= g->max_drop))))
+        v->failed |= VTAG_TERM_SCORE;
+    return VTAG_OK;
+}
+
+/* Whether a tag ever had a vector, as far as the file still knows. */
+static int vt_tag_had_rows(const vt_state *s, const vt_tag *t) {
+    size_t i;
+    for (i = 0; i < s->rows.n; i++)
+        if (s->rows.a[i].f.tag == t->f.tag && s->rows.a[i].f.rows) return 1;
+    return t->f.with > 0;
+}
+
+/* Judges tag against base by the thresholds in v->used. */
+static vtag_err vt_judge_terms(const vt_state *s, vtag_tag tag, vtag_tag base, uint64_t now,
+                               vtag_verdict *v) {
+    const vt_space *items = vt_index_find(&s->index, VTF_S_ITEMS, 0);
+    vtag_cover *c = &v->cover;
+    uint64_t age;
+    vtag_err err = vt_cover_count(s, tag, base, c);
+    if (err) return err;
+    v->failed = 0;
+    v->score = v->base_score = 0;
+    if (c->base ? !vt_cover_passes(c, v->used.min_ppm) : items && items->live)
+        v->failed |= VTAG_TERM_COVERAGE;
+    if (c->waived > 1 && c->waived * 1000000 > vt_limit(v->used.max_waived_ppm) * c->base)
+        v->failed |= VTAG_TERM_WAIVED;
+    age = now > c->oldest ? now - c->oldest : 0;
+    if (c->stale + c->missing + c->outside && v->used.max_age_ms != UINT64_MAX &&
+        age >= v->used.max_age_ms)
+        v->failed |= VTAG_TERM_FRESHNESS;
+    err = vt_judge_score(s, tag, base, v);
+    v->pass = !v->failed;
+    return err;
+}
+
+/* Evaluates the gate of a cutover. *forced: it passes, but the policy would not. */
+static vtag_err vt_judge(const vt_state *s, vtag_tag tag, const vtag_gate *gate, uint64_t now,
+                         vtag_verdict *v, int *forced) {
+    const vt_tag *t, *active = vt_tags_get(&s->tags, s->head.active);
+    vtag_policy policy;
+    vtag_verdict strict;
+    vtag_err err = vt_tag_asked(s, tag, &t);
+    if (!err) err = vt_state_policy(s, &policy);
+    if (err) return err;
+    memset(v, 0, sizeof *v);
+    *forced = 0;
+    if (!vt_gate_resolve(&v->used, gate, &policy.gate)) return VTAG_ARG;
+    if (vt_gate_below(&v->used, &policy.gate) && !v->used.reason) return VTAG_ARG;
+    err = vt_judge_terms(s, tag, s->head.active, now, v);
+    if (!err && (!active || (active->f.tag != tag && !vt_tag_had_rows(s, active))))
+        v->pass = 1, v->failed = 0; /* there is nothing to lose                */
+    if (err || !v->pass || !vt_gate_below(&v->used, &policy.gate)) return err;
+    memset(&strict, 0, sizeof strict);
+    strict.used = policy.gate;
+    err = vt_judge_terms(s, tag, s->head.active, now, &strict);
+    *forced = !strict.pass && active && vt_tag_had_rows(s, active);
+    return err;
+}
+
+static uint64_t vt_db_now(const vtag_db *db) {
+    return db->env.io->now(db->env.io->ctx);
+}
+
+VTAG_API vtag_err vtag_judge(const vtag_snap *s, vtag_tag tag, const vtag_gate *gate,
+                             vtag_verdict *verdict) {
+    int forced;
+    if (!s || !verdict || vt_forked(s->db)) return VTAG_ARG;
+    return vt_judge(s->state, tag, gate, vt_db_now(s->db), verdict, &forced);
+}
+
+VTAG_API vtag_err vtag_policy_get(const vtag_snap *s, vtag_policy *policy) {
+    if (!s || !policy || vt_forked(s->db)) return VTAG_ARG;
+    return vt_state_policy(s->state, policy);
+}
+
+/* ---- Changes of roles -------------------------------------------------------------------------- */
+
+static void vt_activate(vtag_batch *b, vt_tag *t) {
+    t->f.role = VTAG_OLDER; /* what it is when it is active no more            */
+    t->f.activated = b->now;
+    t->f.order = b->s->head.commit + 1;
+    t->changed = 1;
+    b->s->head.active = t->f.tag;
+}
+
+static void vt_leave(vtag_batch *b, vt_tag *t, vtag_role role) {
+    t->f.role = (uint32_t)role;
+    t->f.kept_from = b->s->head.clock + vt_min_u64(b->now > b->s->head.time ? b->now - b->s->head.time : 0,
+                                                   7u * 86400000ull);
+    t->f.forced_from = 0;
+    t->changed = 1;
+}
+
+/* The older tag that was active last, or 0. */
+static vtag_tag vt_newest_older(const vt_state *s) {
+    const vt_tag *best = NULL;
+    size_t i;
+    for (i = 0; i < s->tags.n; i++) {
+        const vt_tag *t = &s->tags.a[i];
+        if (t->f.role != VTAG_OLDER || t->f.tag == s->head.active) continue;
+        if (!best || t->f.order > best->f.order) best = t;
+    }
+    return best ? best->f.tag : 0;
+}
+
+static vtag_event vt_event_of(const vtag_batch *b, vtag_kind kind, vtag_tag tag, vtag_tag base) {
+    vtag_event e;
+    memset(&e, 0, sizeof e);
+    e.kind = kind;
+    e.tag = tag;
+    e.base = base;
+    e.commit = b->s->head.commit;
+    return e;
+}
+
+VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gate,
+                               vtag_verdict *verdict) {
+    vtag_verdict v;
+    vtag_event e;
+    vt_tag *t, *left;
+    int forced;
+    vtag_err err;
+    if (!b || vt_forked(b->db)) return VTAG_ARG;
+    if (b->err) return b->err;
+    err = vt_batch_settle(b);
+    if (!err) err = vt_judge(b->s, tag, gate, b->now, &v, &forced);
+    if (err == VTAG_NOMEM || err == VTAG_CORRUPT) vt_fail(b, err);
+    if (err) return err;
+    if (verdict) *verdict = v;
+    if (tag == b->s->head.active) return VTAG_OK;
+    if (!v.pass) return VTAG_GATE;
+    t = vt_tags_get(&b->s->tags, tag);
+    left = vt_tags_get(&b->s->tags, b->s->head.active);
+    e = vt_event_of(b, VTAG_K_CUTOVER, tag, left ? left->f.tag : 0);
+    e.flags = forced ? VTAG_FORCED : 0;
+    e.failed = v.failed;
+    e.used = v.used;
+    e.cover = v.cover;
+    e.value = v.score;
+    e.base_value = v.base_score;
+    e.text = v.used.reason;
+    e.used.reason = NULL;
+    vt_activate(b, t);
+    t->f.forced_from = forced ? e.base : 0;
+    if (left && vt_tag_had_rows(b->s, left)) {
+        vt_leave(b, left, VTAG_OLDER);
+        b->s->head.standby = left->f.tag;
+    } else if (left) {
+        vt_leave(b, left, VTAG_CANDIDATE);
+        if (b->s->head.standby == tag) b->s->head.standby = vt_newest_older(b->s);
+    }
+    b->s->head.flags &= ~VTF_ROLLED_BACK;
+    b->roles = 1;
+    return vt_event_add(b, &e, 1);
+}
+
+VTAG_API vtag_err vtag_rollback(vtag_batch *b, vtag_tag to, vtag_cover *hidden) {
+    vtag_event e;
+    vt_tag *t, *left;
+    const vt_tag *asked;
+    vtf_head *h;
+    vtag_err err;
+    if (!b || vt_forked(b->db)) return VTAG_ARG;
+    if (b->err) return b->err;
+    h = &b->s->head;
+    if (hidden) memset(hidden, 0, sizeof *hidden);
+    if ((!to && h->flags & VTF_ROLLED_BACK) || (to && to == h->active)) return VTAG_OK;
+    if (!to && !h->standby) return VTAG_NOTFOUND;
+    if (!to) to = h->standby;
+    err = vt_tag_asked(b->s, to, &asked);
+    if (err) return err;
+    t = vt_tags_get(&b->s->tags, to);
+    left = vt_tags_get(&b->s->tags, h->active);
+    if (t->f.role != VTAG_OLDER || !left) return VTAG_ARG;
+    err = vt_batch_settle(b);
+    e = vt_event_of(b, VTAG_K_ROLLBACK, to, left->f.tag);
+    if (!err) err = vt_fail(b, vt_cover_count(b->s, left->f.tag, to, &e.cover));
+    if (err) return err;
+    vt_leave(b, left, VTAG_CANDIDATE);
+    vt_activate(b, t);
+    h->standby = to == h->standby ? vt_newest_older(b->s) : 0;
+    h->flags |= VTF_ROLLED_BACK;
+    b->roles = 1;
+    if (hidden) *hidden = e.cover;
+    return vt_event_add(b, &e, 1);
+}
+
+/* What retiring a tag would lose: see vtag_retire. */
+static vtag_err vt_lost_count(const vt_state *s, vtag_tag tag, vtag_cover *c) {
+    const vt_space *space = vt_index_find(&s->index, VTF_S_ROWS, tag);
+    const vtf_entry *e;
+    vt_iter it;
+    size_t i;
+    vtag_err err = vt_iter_begin(&it, space, 0);
+    memset(c, 0, sizeof *c);
+    while (!err && (e = vt_iter_next(&it)) != NULL) {
+        const vtf_entry *item = vt_state_item(s, e->id);
+        int any = 0, fresh = 0;
+        for (i = 0; i < s->tags.n && item && !fresh; i++) {
+            const vtf_tag *f = &s->tags.a[i].f;
+            const vtf_entry *o = f->tag == tag || f->role == VTAG_GONE
+                                     ? NULL
+                                     : vt_state_group(s, f->tag, e->id);
+            any |= o != NULL;
+            fresh |= o && o->rev == item->rev;
+        }
+        c->base++;
+        c->fresh += fresh != 0;
+        c->stale += any && !fresh;
+        c->missing += !any;
+    }
+    vt_iter_end(&it);
+    return err;
+}
+
+/* Retention that a tag has been credited by now. */
+static uint64_t vt_kept(const vt_state *s, const vt_tag *t, uint64_t now) {
+    uint64_t clock = s->head.clock;
+    if (t->f.tag == s->head.active) return 0;
+    if (now > s->head.time) clock += vt_min_u64(now - s->head.time, 7u * 86400000ull);
+    return clock - t->f.kept_from;
+}
+
+/* Scores of the active tag since it became active that count towards a retirement. */
+static vtag_err vt_passing_scores(const vt_state *s, const vtag_policy *p, uint32_t *n) {
+    const vt_tag *active = vt_tags_get(&s->tags, s->head.active);
+    const vtf_entry *e;
+    vt_iter it;
+    vtag_err err = vt_iter_begin(&it, vt_index_find(&s->index, VTF_S_EVENTS, 0), 0);
+    *n = 0;
+    while (!err && active && (e = vt_iter_next(&it)) != NULL) {
+        const vtf_blob *b;
+        vtag_event x;
+        if (e->aux != ((uint64_t)VTAG_K_SCORE << 32 | active->f.tag)) continue;
+        b = vt_blob_at(s->file, e->at, VTF_S_EVENTS);
+        if (!b || !vt_event_unpack(&x, b)) {
+            err = vt_say(&s->file->env, VTAG_CORRUPT, "event damaged", e->at);
+        } else if (e->rev > active->f.order && vt_score_counts(&x, &p->gate) &&
+                   (!p->gate.score || (x.name && !strcmp(x.name, p->gate.score))) &&
+                   (!p->gate.has_min || x.value >= p->gate.min_score)) {
+            (*n)++;
+        }
+    }
+    vt_iter_end(&it);
+    return err;
+}
+
+/* KEPT, or what else speaks against retiring a tag. */
+static vtag_err vt_retire_check(const vtag_batch *b, const vt_tag *t, const char *reason) {
+    vtag_policy p;
+    uint32_t scores = 0;
+    vtag_err err = vt_state_policy(b->s, &p);
+    if (err) return err;
+    if (t->f.tag == b->s->head.active) return VTAG_INUSE;
+    if (p.hold) return VTAG_KEPT;
+    if (reason || !t->f.activated) return VTAG_OK;
+    err = p.retain_scores ? vt_passing_scores(b->s, &p, &scores) : VTAG_OK;
+    if (err) return err;
+    return vt_kept(b->s, t, b->now) < p.retain_ms || scores < p.retain_scores ? VTAG_KEPT : VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, vtag_cover *lost) {
+    const vt_tag *asked;
+    vtag_event e;
+    vt_tag *t;
+    int early;
+    vtag_err err;
+    if (!b || vt_forked(b->db) || (reason && (!*reason || strlen(reason) > 1024))) return VTAG_ARG;
+    if (b->err) return b->err;
+    err = vt_tag_asked(b->s, tag, &asked);
+    if (err) return err;
+    err = vt_batch_settle(b);
+    e = vt_event_of(b, VTAG_K_RETIRED, tag, b->s->head.active);
+    if (!err) err = vt_fail(b, vt_lost_count(b->s, tag, &e.cover));
+    if (err) return err;
+    if (lost) *lost = e.cover;
+    t = vt_tags_get(&b->s->tags, tag);
+    early = vt_retire_check(b, t, NULL) == VTAG_KEPT;
+    err = vt_retire_check(b, t, reason);
+    if (err) return err;
+    e.flags = early ? VTAG_FORCED : 0;
+    e.text = reason;
+    e.name = t->name;
+    t->f.role = VTAG_GONE;
+    t->changed = 1;
+    if (b->s->head.standby == tag) b->s->head.standby = vt_newest_older(b->s);
+    b->roles = 1;
+    return vt_event_add(b, &e, 1);
+}
+
+/* ---- Looking at tags ------------------------------------------------------------------------------- */
+
+/* Whether a forced cutover to the tag is still below policy. */
+static int vt_tag_forced(const vt_state *s, const vt_tag *t, uint64_t now) {
+    vtag_tag base = t->f.forced_from == UINT32_MAX ? s->head.standby : t->f.forced_from;
+    vtag_policy p;
+    vtag_verdict v;
+    if (!t->f.forced_from) return 0;
+    if (!vt_tags_get(&s->tags, base) || vt_state_policy(s, &p)) return 1;
+    memset(&v, 0, sizeof v);
+    v.used = p.gate;
+    return vt_judge_terms(s, t->f.tag, base, now, &v) || !v.pass;
+}
+
+static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info) {
+    const vt_state *s = snap->state;
+    const vt_space *space = vt_index_find(&s->index, VTF_S_ROWS, t->f.tag);
+    size_t i;
+    memset(info, 0, sizeof *info);
+    info->tag = t->f.tag;
+    info->spec.name = t->name;
+    info->spec.dim = t->f.dim;
+    info->spec.metric = (vtag_metric)t->f.metric;
+    info->spec.codec = (vtag_codec)t->f.codec;
+    info->spec.fingerprint = t->f.fingerprint;
+    info->spec.flags = t->f.flags;
+    info->spec.note = t->note;
+    info->role = vt_tag_role(t, &s->head);
+    info->created = t->f.created;
+    info->activated = t->f.activated;
+    info->writes_with = t->f.with;
+    info->writes_without = s->head.puts - t->f.puts_from - t->f.with;
+    info->kept_ms = vt_kept(s, t, vt_db_now(snap->db));
+    info->forced = vt_tag_forced(s, t, vt_db_now(snap->db));
+    for (i = 0; i < s->rows.n; i++) {
+        if (s->rows.a[i].f.tag != t->f.tag) continue;
+        info->bytes += s->rows.a[i].f.length;
+        if (info->role != VTAG_GONE) info->rows += s->rows.a[i].f.rows - s->rows.a[i].f.dead;
+    }
+    if (space && info->role != VTAG_GONE) info->items = space->live;
+}
+
+VTAG_API vtag_err vtag_find(const vtag_snap *s, const char *name, vtag_tag *tag) {
+    const vt_tag *t;
+    if (!s || !name || !tag || vt_forked(s->db)) return VTAG_ARG;
+    t = vt_tags_find(&s->state->tags, name);
+    if (!t) return VTAG_NOTAG;
+    *tag = t->f.tag;
+    return VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_tag_info(const vtag_snap *s, vtag_tag tag, vtag_info *info) {
+    const vt_tag *t;
+    if (!s || !info || vt_forked(s->db)) return VTAG_ARG;
+    t = vt_tags_get(&s->state->tags, tag ? tag : s->state->head.active);
+    if (!t) return VTAG_NOTAG;
+    vt_info_fill(s, t, info);
+    return VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_tags(const vtag_snap *s, uint64_t *cursor, vtag_info *out, size_t cap, size_t *n) {
+    size_t got = 0;
+    if (!s || !cursor || !n || (cap && !out) || vt_forked(s->db)) return VTAG_ARG;
+    while (got < cap && *cursor < s->state->tags.n)
+        vt_info_fill(s, &s->state->tags.a[(*cursor)++], &out[got++]);
+    *n = got;
+    return VTAG_OK;
+}
+
+/* ==== 18  History ==================================================== >>history */
+
+/* Events live in the index like everything else; nothing ever removes one. */
+
+VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event) {
+    vtag_policy policy;
+    vtag_event e;
+    vtag_err err;
+    if (!b || !event || vt_forked(b->db)) return VTAG_ARG;
+    if (b->err) return b->err;
+    e = *event;
+    if ((e.text && strlen(e.text) > 4096) || (e.name && strlen(e.name) > 255)) return VTAG_ARG;
+    if (b->restore) {
+        if (!e.seq || e.seq == UINT64_MAX) return VTAG_ARG;
+    } else {
+        if (e.kind != VTAG_K_NOTE && e.kind != VTAG_K_SCORE && e.kind != VTAG_K_SHADOW &&
+            e.kind != VTAG_K_HELD)
+            return VTAG_ARG;
+        if (e.text && strlen(e.text) > 1024) return VTAG_ARG;
+        if ((e.tag || e.kind == VTAG_K_SCORE) && !vt_tags_get(&b->s->tags, e.tag)) return VTAG_NOTAG;
+        if (e.kind == VTAG_K_SCORE && (!e.name || !*e.name || e.value != e.value)) return VTAG_ARG;
+        err = vt_batch_settle(b);
+        if (!err) err = vt_state_policy(b->s, &policy);
+        if (err) return vt_fail(b, err);
+        e.flags &= ~VTAG_PROVISIONAL;
+        if (e.kind == VTAG_K_SCORE && !vt_cover_passes(&e.cover, policy.gate.min_ppm))
+            e.flags |= VTAG_PROVISIONAL;
+    }
+    b->thrifty = 0;
+    return vt_event_add(b, &e, 0);
+}
+
+VTAG_API vtag_err vtag_history(const vtag_snap *s, uint64_t *cursor, vtag_event *out, size_t cap,
+                               size_t *n) {
+    const vtf_entry *e;
+    vt_iter it;
+    uint64_t next;
+    size_t got = 0;
+    vtag_err err;
+    if (!s || !cursor || !n || (cap && !out) || vt_forked(s->db)) return VTAG_ARG;
+    next = *cursor;
+    err = vt_iter_begin(&it, vt_index_find(&s->state->index, VTF_S_EVENTS, 0), next);
+    while (!err && got < cap && (e = vt_iter_next(&it)) != NULL) {
+        const vtf_blob *b = vt_blob_at(s->state->file, e->at, VTF_S_EVENTS);
+        if (!b || b->id != e->id || !vt_event_unpack(&out[got], b))
+            err = vt_say(&s->db->env, VTAG_CORRUPT, "event damaged", e->at);
+        next = e->id + 1;
+        got++;
+    }
+    vt_iter_end(&it);
+    if (err) return err;
+    *cursor = next;
+    *n = got;
+    return VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_meta_get(const vtag_snap *s, const char *name, const void **p, size_t *n) {
+    const vtf_blob *b;
+    const vtf_entry *e;
+    int clash;
+    if (!s || !name || !p || !n || vt_forked(s->db)) return VTAG_ARG;
+    e = vt_space_get(vt_index_find(&s->state->index, VTF_S_NAMES, 0), vt_xxh64(name, strlen(name)));
+    if (!e) return VTAG_NOTFOUND;
+    if (!vt_blob_at(s->state->file, e->at, VTF_S_NAMES))
+        return vt_say(&s->db->env, VTAG_CORRUPT, "metadata damaged", e->at);
+    b = vt_meta_find(s->state->file, e, name, &clash);
+    if (!b) return VTAG_NOTFOUND;
+    *p = vt_blob_data(b);
+    *n = (size_t)b->data;
+    return VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_metas(const vtag_snap *s, uint64_t *cursor, const char **names, size_t cap,
+                             size_t *n) {
+    const vtf_entry *e;
+    vt_iter it;
+    uint64_t next;
+    size_t got = 0;
+    vtag_err err;
+    if (!s || !cursor || !n || (cap && !names) || vt_forked(s->db)) return VTAG_ARG;
+    next = *cursor;
+    err = vt_iter_begin(&it, vt_index_find(&s->state->index, VTF_S_NAMES, 0), next);
+    while (!err && got < cap && (e = vt_iter_next(&it)) != NULL) {
+        const vtf_blob *b = vt_blob_at(s->state->file, e->at, VTF_S_NAMES);
+        if (!b) err = vt_say(&s->db->env, VTAG_CORRUPT, "metadata damaged", e->at);
+        if (b) names[got++] = vt_blob_name(b);
+        next = e->id + 1;
+    }
+    vt_iter_end(&it);
+    if (err) return err;
+    *cursor = next;
+    *n = got;
+    return VTAG_OK;
+}
+
+/* ==== 19  Care ========================================================== >>care */
+
+/* Statistics, verification of every referenced byte, backup and compaction. */
+
+VTAG_API vtag_err vtag_stats(const vtag_snap *s, vtag_stat *stat) {
+    const vt_state *st;
+    const vt_space *items, *events;
+    size_t i;
+    if (!s || !stat || vt_forked(s->db)) return VTAG_ARG;
+    st = s->state;
+    items = vt_index_find(&st->index, VTF_S_ITEMS, 0);
+    events = vt_index_find(&st->index, VTF_S_EVENTS, 0);
+    memset(stat, 0, sizeof *stat);
+    memcpy(stat->uuid, st->file->uuid, sizeof stat->uuid);
+    stat->commit = st->head.commit;
+    stat->time = st->head.time;
+    stat->revision = st->head.revision;
+    stat->file_bytes = stat->live_bytes = st->head.end;
+    stat->items = items ? items->live : 0;
+    stat->events = events ? events->live : 0;
+    stat->tags = (uint32_t)st->tags.n;
+    stat->segments = (uint32_t)st->rows.n;
+    stat->active = st->head.active;
+    stat->standby = st->head.standby;
+    stat->rolled_back = (st->head.flags & VTF_ROLLED_BACK) != 0;
+    stat->isa = s->db->kernels->isa;
+    for (i = 0; i < st->rows.n; i++) {
+        const vt_seg *g = &st->rows.a[i];
+        const vt_tag *t = vt_tags_get(&st->tags, g->f.tag);
+        uint64_t live = t->f.role == VTAG_GONE ? 0 : g->f.rows - g->f.dead;
+        stat->rows += live;
+        stat->live_bytes -= g->f.length - vt_min_u64(g->f.length, live * (g->stride + sizeof(vtf_row)));
+    }
+    return VTAG_OK;
+}
+
+/* ---- Verify --------------------------------------------------------------------------- */
+
+typedef struct vt_check {
+    const vt_state *s;
+    vtag_report *r;
+    vtag_progress *progress;
+    void *ctx;
+    uint64_t total;
+    int cancelled;
+} vt_check;
+
+static void vt_bad(vt_check *c, const char *msg, uint64_t at) {
+    if (!c->r->bad++) c->r->first_bad = at;
+    vt_say(&c->s->file->env, VTAG_CORRUPT, msg, at);
+}
+
+/* Counts what was checked; 0: cancelled. */
+static int vt_checked(vt_check *c, uint64_t bytes) {
+    uint64_t before = c->r->bytes >> 22;
+    c->r->records++;
+    c->r->bytes += bytes;
+    if (c->progress && before != c->r->bytes >> 22)
+        c->cancelled |= c->progress(c->ctx, vt_min_u64(c->r->bytes, c->total), c->total) != 0;
+    return !c->cancelled;
+}
+
+static void vt_check_front(vt_check *c) {
+    vtf_slot slot;
+    uint32_t i;
+    if (vt_identify(c->s->file)) vt_bad(c, "identity page damaged", 0);
+    vt_checked(c, VTF_IDENTITY);
+    for (i = 0; i < 2; i++) {
+        if (vt_slot_read(c->s->file, i, &slot) || !slot.seq)
+            vt_bad(c, "superblock damaged", VTF_SLOT_AT(i));
+        vt_checked(c, sizeof slot);
+    }
+}
+
+/* Extents lie one after the other up to the end of the file. */
+static void vt_check_extents(vt_check *c) {
+    uint64_t at = VTF_FRONT, number = 0;
+    while (at < c->s->head.end) {
+        const vtf_extent *e = vt_extent_at(c->s->file, at, 0);
+        if (!e || e->number != ++number) {
+            vt_bad(c, "extent header damaged", at);
+            return;
+        }
+        vt_checked(c, sizeof *e);
+        at += e->length;
+    }
+}
+
+static void vt_check_log(vt_check *c) {
+    const vt_state *s = c->s;
+    vtf_logpos pos = s->ckpt_pos;
+    if (s->ckpt.at) {
+        const void *p = vt_at(s->file, s->ckpt.at, s->ckpt.length);
+        if (!p || vt_crc32c(0, p, (size_t)s->ckpt.length) != s->ckpt.crc)
+            vt_bad(c, "checkpoint damaged", s->ckpt.at);
+        vt_checked(c, s->ckpt.length);
+    }
+    while (pos.at != s->pos.at) {
+        uint64_t at = pos.at;
+        const vtf_record *r = vt_log_next(s->file, &pos, NULL);
+        if (!r) {
+            vt_bad(c, "log record damaged", at);
+            return;
+        }
+        vt_checked(c, r->size);
+    }
+}
+
+static int vt_check_runs(vt_check *c) {
+    const vt_index *x = &c->s->index;
+    size_t i, j;
+    uint64_t k;
+    for (i = 0; i < x->n; i++)
+        for (j = 0; j < x->a[i].n; j++) {
+            const vt_run *r = &x->a[i].runs[j];
+            uint32_t crc = 0;
+            for (k = 0; k < r->n; k++) {
+                if (k && r->e[k].id <= r->e[k - 1].id) vt_bad(c, "index run out of order", r->at);
+                crc = vt_crc32c(crc, &r->e[k], sizeof r->e[k]);
+            }
+            if (r->n && (r->e[0].id != r->min || r->e[r->n - 1].id != r->max || (r->at && crc != r->crc)))
+                vt_bad(c, "index run damaged", r->at);
+            if (!vt_checked(c, r->n * sizeof *r->e)) return 0;
+        }
+    return 1;
+}
+
+/* The header in front of an INDEX run must say what the directory says. */
+static void vt_check_run_heads(vt_check *c) {
+    const vt_index *x = &c->s->index;
+    size_t i, j;
+    for (i = 0; i < x->n; i++)
+        for (j = 0; j < x->a[i].n; j++) {
+            const vt_run *r = &x->a[i].runs[j];
+            const vtf_run *h = r->at < sizeof *h
+                                   ? NULL
+                                   : (const vtf_run *)vt_at(c->s->file, r->at - sizeof *h, sizeof *h);
+            if (!r->at) continue;
+            if (!h || h->space != x->a[i].kind || h->tag != x->a[i].tag || h->n != r->n ||
+                h->at != r->at || h->min != r->min || h->max != r->max || h->crc != r->crc || h->zero)
+                vt_bad(c, "index run header damaged", r->at - sizeof *h);
+        }
+}
+
+static int vt_check_segments(vt_check *c) {
+    const vt_rows *rows = &c->s->rows;
+    size_t i;
+    uint32_t row, dead;
+    for (i = 0; i < rows->n; i++) {
+        const vt_seg *s = &rows->a[i];
+        const vtf_extent *e = vt_extent_at(c->s->file, s->f.at, VTF_ROWS);
+        if (!e || e->tag != s->f.tag || e->cap != s->f.cap || e->length != s->f.length)
+            vt_bad(c, "segment and extent differ", s->f.at);
+        if (s->f.bits_at && !s->changed && s->bits &&
+            vt_crc32c(0, s->bits, vt_bits_bytes(s->f.cap)) != s->f.bits_crc)
+            vt_bad(c, "bitmap damaged", s->f.bits_at);
+        for (row = dead = 0; row < s->f.rows; row++) {
+            dead += (uint32_t)vt_row_dead(s, row);
+            if (!vt_row_dead(s, row) && !vt_row_sound(s, row))
+                vt_bad(c, "row damaged", vt_row_at(s, row));
+            if (!vt_checked(c, s->stride + sizeof(vtf_row))) return 0;
+        }
+        if (dead != s->f.dead) vt_bad(c, "count of dead rows is wrong", s->f.at);
+    }
+    return 1;
+}
+
+/* Whether a group's rows are its item's, in order, and alive. */
+static int vt_group_sound(const vtf_entry *e, const vt_group *g) {
+    uint32_t i;
+    for (i = 0; i < g->parts; i++) {
+        const vtf_row *r = vt_row(g->seg, g->row + i);
+        if (r->id != e->id || r->rev != e->rev || r->part != i || vt_row_dead(g->seg, g->row + i))
+            return 0;
+    }
+    return 1;
+}
+
+/* The index of a tag's rows names each live row exactly once, and live items only. */
+static void vt_check_groups(vt_check *c, const vt_tag *t) {
+    const vt_space *space = vt_index_find(&c->s->index, VTF_S_ROWS, t->f.tag);
+    const vtf_entry *e;
+    uint64_t named = 0, live = 0, keys = 0;
+    vt_iter it;
+    size_t i;
+    if (t->f.role == VTAG_GONE || vt_iter_begin(&it, space, 0)) return;
+    while ((e = vt_iter_next(&it)) != NULL) {
+        const vtf_entry *item = vt_state_item(c->s, e->id);
+        vt_group g;
+        keys++;
+        if (!vt_group_of(&c->s->rows, t->f.tag, e, &g) || !vt_group_sound(e, &g))
+            vt_bad(c, "index and rows differ", e->at);
+        else
+            named += g.parts;
+        if (!item || e->rev > item->rev) vt_bad(c, "a row without its item", e->at);
+    }
+    vt_iter_end(&it);
+    for (i = 0; i < c->s->rows.n; i++)
+        if (c->s->rows.a[i].f.tag == t->f.tag)
+            live += c->s->rows.a[i].f.rows - c->s->rows.a[i].f.dead;
+    if (named != live || keys != (space ? space->live : 0)) vt_bad(c, "live rows are not all indexed", 0);
+}
+
+/* The blobs that a space's entries refer to. */
+static int vt_check_blobs(vt_check *c, const vt_space *s) {
+    const vtf_entry *e;
+    uint64_t keys = 0;
+    vt_iter it;
+    if (s->kind == VTF_S_ROWS || vt_iter_begin(&it, s, 0)) return 1;
+    while (!c->cancelled && (e = vt_iter_next(&it)) != NULL) {
+        const vtf_blob *b = e->at ? vt_blob_at(c->s->file, e->at, s->kind) : NULL;
+        keys++;
+        if ((e->at || s->kind != VTF_S_ITEMS) && (!b || b->id != e->id))
+            vt_bad(c, "key, payload or text damaged", e->at);
+        else
+            vt_checked(c, b ? vtf_blob_bytes(b) : 0);
+    }
+    vt_iter_end(&it);
+    if (keys != s->live && !c->cancelled) vt_bad(c, "count of keys is wrong", 0);
+    return !c->cancelled;
+}
+
+VTAG_API vtag_err vtag_verify(const vtag_snap *snap, vtag_report *report, vtag_progress *progress,
+                              void *ctx) {
+    vtag_report r;
+    vt_check c;
+    size_t i;
+    int go;
+    if (!snap || !report || vt_forked(snap->db)) return VTAG_ARG;
+    memset(&r, 0, sizeof r);
+    c.s = snap->state;
+    c.r = &r;
+    c.progress = progress;
+    c.ctx = ctx;
+    c.total = snap->state->head.end;
+    c.cancelled = 0;
+    vt_check_front(&c);
+    vt_check_extents(&c);
+    vt_check_log(&c);
+    vt_check_run_heads(&c);
+    go = vt_check_runs(&c) && vt_check_segments(&c);
+    for (i = 0; go && i < c.s->tags.n; i++) {
+        const vt_tag *t = &c.s->tags.a[i];
+        if (!vt_blob_at(c.s->file, t->f.names, 0)) vt_bad(&c, "tag name damaged", t->f.names);
+        vt_check_groups(&c, t);
+    }
+    for (i = 0; go && i < c.s->index.n; i++) go = vt_check_blobs(&c, &c.s->index.a[i]);
+    *report = r;
+    if (!go) return VTAG_CANCELLED;
+    return r.bad ? VTAG_CORRUPT : VTAG_OK;
+}
+
+/* ---- Copy and compact ---------------------------------------------------------------------- */
+
+typedef struct vt_copy {
+    const vt_state *from;
+    vtag_batch *to;
+    vtag_progress *progress;
+    void *ctx;
+    uint64_t done, total;
+} vt_copy;
+
+static vtag_err vt_copy_step(vt_copy *c) {
+    if (!c->progress || ++c->done % 256) return VTAG_OK;
+    return c->progress(c->ctx, vt_min_u64(c->done, c->total), c->total) ? VTAG_CANCELLED : VTAG_OK;
+}
+
+/* Copies a blob, checked; *at: where it lies now. */
+static vtag_err vt_copy_blob(vt_copy *c, uint32_t kind, uint64_t *at) {
+    const vtf_blob *b = vt_blob_at(c->from->file, *at, kind);
+    vtf_blob w;
+    if (!b) return vt_say(&c->from->file->env, VTAG_CORRUPT, "damaged; cannot be copied", *at);
+    w = *b;
+    return vt_batch_blob(c->to, &w, vt_blob_name(b), vt_blob_data(b), at);
+}
+
+static vtag_err vt_copy_tags(vt_copy *c) {
+    const vt_tags *tags = &c->from->tags;
+    vtag_err err = VTAG_OK;
+    size_t i;
+    for (i = 0; i < tags->n && !err; i++) {
+        vt_tag t = tags->a[i];
+        size_t n = strlen(t.name) + 1, m = t.note ? strlen(t.note) + 1 : 0;
+        char *text;
+        t.own = vt_buf_new(n + m);
+        if (!t.own) return VTAG_NOMEM;
+        text = (char *)vt_buf_data(t.own);
+        memcpy(text, t.name, n);
+        t.name = text;
+        if (m) t.note = (const char *)memcpy(text + n, t.note, m);
+        t.changed = 1;
+        err = vt_copy_blob(c, 0, &t.f.names);
+        if (!err) err = vt_tags_add(&c->to->s->tags, &t);
+        if (err) vt_buf_drop(t.own);
+    }
+    return err;
+}
+
+/* Whether a waiver still says something about its item. */
+static int vt_waiver_holds(const vt_state *s, const vtf_entry *e) {
+    const vtf_entry *item = vt_state_item(s, e->id);
+    return item && item->rev == e->rev;
+}
+
+static vtag_err vt_copy_space(vt_copy *c, const vt_space *s) {
+    const vtf_entry *e;
+    vt_iter it;
+    vtag_err err = vt_iter_begin(&it, s, 0);
+    while (!err && (e = vt_iter_next(&it)) != NULL) {
+        vtf_entry w = *e;
+        if (s->kind == VTF_S_WAIVERS && !vt_waiver_holds(c->from, e)) continue;
+        if (w.at || s->kind != VTF_S_ITEMS) err = vt_copy_blob(c, s->kind, &w.at);
+        if (!err) err = vt_batch_set(c->to, s->kind, s->tag, &w);
+        if (!err) err = vt_copy_step(c);
+    }
+    vt_iter_end(&it);
+    return err;
+}
+
+/* Copies a group's rows, each checked, and points *e at them. */
+static vtag_err vt_copy_group(vt_copy *c, vt_segw *w, vtf_entry *e) {
+    vt_group g;
+    vtag_err err = VTAG_OK;
+    uint32_t i;
+    if (!vt_group_of(&c->from->rows, w->tag, e, &g) || !vt_group_sound(e, &g))
+        return vt_say(&c->from->file->env, VTAG_CORRUPT, "index and rows differ", e->at);
+    err = vt_segw_ready(c->to, w, g.parts);
+    if (err) return err;
+    e->at = (uint64_t)w->seg << 32 | c->to->s->rows.a[w->seg].f.rows;
+    for (i = 0; i < g.parts && !err; i++) {
+        vtf_row r = *vt_row(g.seg, g.row + i);
+        if (!vt_row_sound(g.seg, g.row + i))
+            return vt_say(&c->from->file->env, VTAG_CORRUPT, "row damaged", vt_row_at(g.seg, g.row + i));
+        err = vt_row_put(c->to, w, &r, vt_vector(g.seg, g.row + i));
+        if (!err) err = vt_copy_step(c);
+    }
+    return err;
+}
+
+static vtag_err vt_copy_rows(vt_copy *c, const vt_tag *t) {
+    const vt_space *s = vt_index_find(&c->from->index, VTF_S_ROWS, t->f.tag);
+    const vtf_entry *e;
+    vt_segw *w;
+    vt_iter it;
+    vtag_err err;
+    size_t i;
+    if (!s || t->f.role == VTAG_GONE) return VTAG_OK;
+    w = vt_batch_segw(c->to, t->f.tag);
+    if (!w) return VTAG_NOMEM;
+    c->to->expect = 0;
+    for (i = 0; i < c->from->rows.n; i++)
+        if (c->from->rows.a[i].f.tag == t->f.tag)
+            c->to->expect += c->from->rows.a[i].f.rows - c->from->rows.a[i].f.dead;
+    err = vt_iter_begin(&it, s, 0);
+    while (!err && (e = vt_iter_next(&it)) != NULL) {
+        vtf_entry moved = *e;
+        err = vt_copy_group(c, w, &moved);
+        if (!err) err = vt_batch_set(c->to, VTF_S_ROWS, t->f.tag, &moved);
+    }
+    vt_iter_end(&it);
+    return err;
+}
+
+/* Copies a state into a batch on an empty file; the batch's commit takes its number. */
+static vtag_err vt_copy_state(vt_copy *c) {
+    const vt_state *s = c->from;
+    vtf_head *h = &c->to->s->head;
+    vtf_head kept = *h;
+    vtag_err err;
+    size_t i;
+    *h = s->head;
+    h->commit = kept.commit;
+    h->end = kept.end;
+    h->extent = kept.extent;
+    c->to->restore = c->to->changed = c->to->seal = 1;
+    c->to->commit_as = s->head.commit;
+    err = vt_copy_tags(c);
+    for (i = 0; i < s->index.n && !err; i++)
+        if (s->index.a[i].kind != VTF_S_ROWS) err = vt_copy_space(c, &s->index.a[i]);
+    for (i = 0; i < s->tags.n && !err; i++) err = vt_copy_rows(c, &s->tags.a[i]);
+    return vt_fail(c->to, err);
+}
+
+/* An empty store at path with the uuid of another, open for a copy of it. */
+static vtag_err vt_copy_open(vtag_db *like, const char *path, vtag_db **out) {
+    vtag_open_opts o;
+    vtf_head base;
+    vt_file *f = NULL;
+    vtag_db *db;
+    vtag_err err;
+    memset(&o, 0, sizeof o);
+    memset(&base, 0, sizeof base);
+    o.log = like->env.log;
+    o.log_ctx = like->env.log_ctx;
+    o.no_map = like->env.no_map;
+    err = vt_db_new(&o, like->env.io, &db);
+    if (err) return err;
+    db->path = (char *)vt_dup(path, strlen(path) + 1, 1);
+    err = db->path ? vt_file_open(&db->env, path, VTAG_NEW, &f) : VTAG_NOMEM;
+    if (!err) memcpy(f->uuid, like->file->uuid, sizeof f->uuid);
+    if (!err) err = vt_file_create(f, &base, like->file->flags);
+    if (!err) err = vt_db_load(db, f);
+    vt_file_drop(f);
+    if (err)
+        vt_db_drop(db);
+    else
+        *out = db;
+    return err;
+}
+
+/* Writes a state to a new file, durably. event: added to its history, or NULL. */
+static vtag_err vt_copy_write(vtag_db *db, const vt_state *s, vtag_db *to, vt_copy *c,
+                              vtag_event *event) {
+    vtag_err err = vtag_begin(to, NULL, &c->to);
+    size_t i;
+    if (err) return err;
+    c->from = s;
+    for (i = 0; i < s->index.n; i++) c->total += s->index.a[i].live;
+    err = vt_copy_state(c);
+    if (!err && event) {
+        event->seq = s->head.event + 1;
+        event->time = vt_db_now(db);
+        event->commit = s->head.commit;
+        c->to->commit_as = s->head.commit + 1;
+        err = vt_event_add(c->to, event, 0);
+    }
+    if (err) {
+        vtag_abort(c->to);
+        return err;
+    }
+    return vtag_commit(c->to);
+}
+
+static char *vt_path_with(const char *path, const char *suffix) {
+    size_t n = strlen(path), m = strlen(suffix) + 1;
+    char *p = (char *)vt_alloc(n + m);
+    if (!p) return NULL;
+    memcpy(p, path, n);
+    memcpy(p + n, suffix, m);
+    return p;
+}
+
+VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress *progress, void *ctx) {
+    const vtag_io *io;
+    vtag_db *to = NULL;
+    vt_copy c;
+    char *part;
+    void *there;
+    vtag_err err;
+    if (!s || !path || !*path || vt_forked(s->db)) return VTAG_ARG;
+    io = s->db->env.io;
+    if (!io) return VTAG_ARG;
+    err = io->open(io->ctx, path, VTAG_READ, &there);
+    if (!err) io->close(there);
+    if (err != VTAG_IO) return !err || err == VTAG_FORMAT ? VTAG_EXISTS : err;
+    part = vt_path_with(path, ".part");
+    if (!part) return VTAG_NOMEM;
+    memset(&c, 0, sizeof c);
+    c.progress = progress;
+    c.ctx = ctx;
+    io->remove(io->ctx, part);
+    err = vt_copy_open(s->db, part, &to);
+    if (!err) err = vt_copy_write(s->db, s->state, to, &c, NULL);
+    if (to) vt_db_drop(to);
+    if (!err) err = io->rename(io->ctx, part, path);
+    if (err) io->remove(io->ctx, part);
+    vt_free(part);
+    return err;
+}
+
+/* Tells whoever has the old file open that another one took its place. */
+static void vt_supersede(vt_file *f, vtf_slot slot) {
+    int i;
+    slot.flags |= VTF_SUPERSEDED;
+    for (i = 0; i < 2; i++) vt_slot_write(f, &slot);
+}
+
+/* Puts the written file `to` in the place of db's, whose lock is held. */
+static vtag_err vt_compact_swap(vtag_db *db, vtag_db *to, const char *part) {
+    const vtag_io *io = db->env.io;
+    vt_file *old = vt_file_hold(db->file), *f = to->file;
+    vtf_slot slot = db->slot;
+    vtag_err err = io->lock(f->f, VTAG_LOCK_WRITER, 0);
+    if (!err) err = io->rename(io->ctx, part, db->path);
+    if (!err) {
+        vt_supersede(old, slot);
+        vt_spin_lock(&db->gate);
+        err = vt_db_take(db, f);
+        vt_spin_unlock(&db->gate);
+        if (err) db->poison = err;
+        if (!err) io->unlock(old->f, VTAG_LOCK_WRITER);
+    }
+    vt_file_drop(old);
+    return err;
+}
+
+VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) {
+    vtag_begin_opts opts;
+    vtag_batch *b;
+    vtag_db *to = NULL;
+    vtag_event event;
+    vt_copy c;
+    char *part;
+    vtag_err err;
+    memset(&opts, 0, sizeof opts);
+    opts.wait_ms = 10000;
+    err = vtag_begin(db, &opts, &b);
+    if (err) return err;
+    memset(&c, 0, sizeof c);
+    c.progress = progress;
+    c.ctx = ctx;
+    event = vt_event_of(b, VTAG_K_COMPACTED, 0, 0);
+    part = vt_path_with(db->path, ".compact");
+    if (part) db->env.io->remove(db->env.io->ctx, part);
+    err = part ? vt_copy_open(db, part, &to) : VTAG_NOMEM;
+    if (!err) err = vt_copy_write(db, db->state, to, &c, &event);
+    if (!err) err = vt_compact_swap(db, to, part);
+    if (err && part) db->env.io->remove(db->env.io->ctx, part);
+    vtag_abort(b);
+    if (to) vt_db_drop(to);
+    vt_free(part);
+    return err;
+}
+
+#endif /* VTAG_IMPLEMENTATION_DONE */
+#endif /* VTAG_IMPLEMENTATION */

@@ -1,0 +1,665 @@
+// build: plain
+/* Power cuts at every operation of a workload, and what the file says afterwards.
+
+   A workload of random steps runs on a sim (sim.h), which records every change of the
+   disk; after each step the content of the state is noted. Then the record is played
+   back, one operation at a time, and after each the power fails in many ways:
+   nothing, everything, some, reordered, torn or garbled writes. Each disk that is left
+   is opened read-only and by a writer, and must hold exactly one noted state [I1], not
+   older than what was acknowledged, or synced where commits are lazy [I2]. Recovery is
+   cut off in its turn [I3], slots are destroyed at rest [I4], and the writer goes on
+   from there, is cut off again, and nothing that was rolled back returns [I5].
+
+   STATES=n sets how many disks are tried (100,000), SEED=n where to start. A failure
+   prints both. `build: plain`: without sanitizers, which cost ten times. */
+#ifndef _GNU_SOURCE
+#  define _GNU_SOURCE 1
+#endif
+#define VTAG_IMPLEMENTATION
+#include "../vtag.h"
+#include "test.h"
+#include "sim.h"
+#include "content.h"
+#include <time.h>
+
+enum { STEPS = 40, NAMES = 12, PINS = 3, STATES_MAX = 256 };
+
+typedef struct state {           /* of the oracle                              */
+    uint64_t hash;
+    uint32_t copy;               /* this step wrote copy number ..., 0: none   */
+} state;
+
+typedef struct world {           /* one workload and the disks it is tried on  */
+    uint64_t       seed;
+    vtag_open_opts opts;
+    sim            source, disk, image, again;
+    state          state[STATES_MAX];
+    uint32_t       states;       /* noted so far; state 0: no file             */
+    uint32_t       copies;
+    uint64_t       disks;        /* tried, in all                              */
+    size_t         op;           /* of the record, for messages                */
+    sim_cut        cut;
+    uint64_t       choice;
+} world;
+
+static world w;
+static uint64_t disks_wanted;
+
+/* ---- Messages --------------------------------------------------------------- */
+
+static void say(const char *what, long long a, long long b)
+{
+    const sim_op *op = &w.source.op[w.op];
+    t_.seeded = 1;
+    t_.seed = w.seed;
+    t_.failed++;
+    fprintf(stderr, "  %s (%lld, %lld): seed %llu, %s%s, op %zu of %zu (kind %d at %llu, %llu bytes), "
+            "cut %s, choice %llu, states started %u acked %u synced %u\n",
+            what, a, b, (unsigned long long)w.seed,
+            w.opts.durability == VTAG_LAZY_SYNC ? "lazy" : "full",
+            w.opts.pad_sectors ? ", padded" : "", w.op, w.source.ops, (int)op->kind,
+            (unsigned long long)op->at, (unsigned long long)op->size, sim_cut_name(w.cut),
+            (unsigned long long)w.choice, op->mark.started, op->mark.acked, op->mark.synced);
+}
+
+static vtag_err open_on(sim *s, vtag_access access, vtag_db **db)
+{
+    vtag_open_opts opts = w.opts;
+    opts.access = access;
+    opts.io = &s->io;
+    if (opts.no_map) s->io.map = NULL;
+    else s->io.map = sim_io_map;
+    return vtag_open(SIM_MAIN, &opts, db);
+}
+
+/* ---- The workload: steps made of the seed, their number and the state ------- */
+
+static float *some_vector(uint64_t *rng, uint32_t dim)
+{
+    static float x[8][8];
+    static unsigned next;
+    float *v = x[next++ % 8];
+    uint32_t i;
+    for (i = 0; i < dim; i++) v[i] = t_float(rng) + 2.0f;
+    return v;
+}
+
+/* Tags that still answer, oldest first. */
+static size_t live_tags(const vtag_snap *s, vtag_info *out)
+{
+    vtag_info all[64];
+    uint64_t cursor = 0;
+    size_t n = 0, i, m = 0;
+    if (vtag_tags(s, &cursor, all, 64, &n) != VTAG_OK) return 0;
+    for (i = 0; i < n; i++)
+        if (all[i].role != VTAG_GONE) out[m++] = all[i];
+    return m;
+}
+
+static void declare_next(vtag_batch *b, uint64_t *rng, size_t have)
+{
+    char name[32];
+    vtag_spec spec;
+    vtag_tag tag;
+    memset(&spec, 0, sizeof spec);
+    snprintf(name, sizeof name, "m%u@%u", (unsigned)t_below(rng, 3), (unsigned)t_below(rng, 40));
+    spec.name = name;
+    spec.dim = 3 + (uint32_t)t_below(rng, 4);
+    spec.metric = (vtag_metric)t_below(rng, 3);
+    spec.note = t_below(rng, 2) ? "a note" : NULL;
+    if (have < 4) (void)vtag_declare(b, &spec, &tag);
+}
+
+static void put_one(vtag_batch *b, const vtag_info *tags, size_t n, uint64_t *rng)
+{
+    static const char text[] = "the quick brown fox jumps over the lazy dog, and so on";
+    vtag_vec v[8];
+    vtag_item item;
+    size_t i, m = 0;
+    char key[16];
+    memset(&item, 0, sizeof item);
+    memset(v, 0, sizeof v);
+    item.id = 1 + t_below(rng, 9);
+    if (t_below(rng, 4) == 0) {
+        snprintf(key, sizeof key, "doc-%u", (unsigned)t_below(rng, 3));
+        item.id = 0;
+        item.key = key;
+    }
+    if (t_below(rng, 3)) {
+        item.data = text + t_below(rng, 10);
+        item.size = t_below(rng, 40);
+    }
+    for (i = 0; i < n && m < 6; i++) {
+        uint64_t parts = t_below(rng, 3);
+        for (; parts; parts--, m++) {
+            v[m].tag = tags[i].tag;
+            v[m].dim = tags[i].spec.dim;
+            v[m].x = some_vector(rng, v[m].dim);
+            v[m].len = (uint32_t)t_below(rng, 9);
+        }
+    }
+    (void)vtag_put(b, &item, v, m);
+}
+
+/* Fills or waives what is pending under a tag. */
+static void fill_some(vtag_batch *b, const vtag_snap *s, const vtag_info *t, uint64_t *rng)
+{
+    vtag_item item[4];
+    uint64_t cursor = 0;
+    size_t n = 0, i;
+    if (vtag_items(s, t->tag, VTAG_PENDING | VTAG_WAIVED, &cursor, item, 4, &n) != VTAG_OK) return;
+    for (i = 0; i < n; i++) {
+        vtag_vec v;
+        memset(&v, 0, sizeof v);
+        v.tag = t->tag;
+        v.dim = t->spec.dim;
+        v.x = some_vector(rng, v.dim);
+        switch (t_below(rng, 4)) {
+        case 0: (void)vtag_waive(b, &item[i], t->tag, "cannot be embedded"); break;
+        case 1: (void)vtag_waive(b, &item[i], t->tag, NULL); break;
+        default: (void)vtag_fill(b, &item[i], &v, 1); break;
+        }
+    }
+}
+
+static void change_roles(vtag_batch *b, const vtag_info *t, uint64_t *rng)
+{
+    vtag_gate gate;
+    memset(&gate, 0, sizeof gate);
+    gate.min_ppm = VTAG_NONE;
+    gate.max_waived_ppm = 1000000;
+    gate.max_age_ms = UINT64_MAX;
+    gate.reason = "the test says so";
+    switch (t_below(rng, 4)) {
+    case 0: (void)vtag_rollback(b, 0, NULL); break;
+    case 1: (void)vtag_retire(b, t->tag, "no longer wanted", NULL); break;
+    default: (void)vtag_cutover(b, t->tag, &gate, NULL); break;
+    }
+}
+
+static void small_change(vtag_batch *b, const vtag_info *t, uint64_t *rng)
+{
+    char name[8];
+    vtag_policy policy;
+    vtag_event event;
+    memset(&event, 0, sizeof event);
+    memset(&policy, 0, sizeof policy);
+    switch (t_below(rng, 4)) {
+    case 0:
+        event.kind = VTAG_K_NOTE;
+        event.text = "a line for the history";
+        (void)vtag_note(b, &event);
+        break;
+    case 1:
+        event.kind = VTAG_K_SCORE;
+        event.tag = t->tag;
+        event.name = "recall@10";
+        event.value = 0.5;
+        event.queries = 100;
+        (void)vtag_note(b, &event);
+        break;
+    case 2:
+        policy.retain_ms = 1 + t_below(rng, 1000);
+        policy.gate.min_ppm = 990000;
+        (void)vtag_policy_set(b, &policy, "stricter or not");
+        break;
+    default:
+        snprintf(name, sizeof name, "meta%u", (unsigned)t_below(rng, 3));
+        (void)vtag_meta_set(b, name, t_below(rng, 3) ? name : NULL, strlen(name));
+        break;
+    }
+}
+
+static void change(vtag_batch *b, const vtag_snap *s, uint64_t *rng)
+{
+    vtag_info tags[64];
+    size_t n = live_tags(s, tags);
+    const vtag_info *t = n ? &tags[t_below(rng, n)] : NULL;
+    uint64_t what = t_below(rng, 20);
+    if (n < 2 && what < 12) declare_next(b, rng, n);
+    if (!t) return;
+    if (what < 9) put_one(b, tags, n, rng);
+    else if (what < 13) fill_some(b, s, t, rng);
+    else if (what < 15) (void)vtag_del(b, 1 + t_below(rng, 9));
+    else if (what < 16) declare_next(b, rng, n);
+    else if (what < 18) change_roles(b, t, rng);
+    else small_change(b, t, rng);
+}
+
+/* Some changes in one batch; the error is the commit's. */
+static vtag_err step_batch(vtag_db *db, uint64_t *rng)
+{
+    vtag_snap *s = NULL;
+    vtag_batch *b = NULL;
+    uint64_t n = 1 + t_below(rng, t_below(rng, 4) ? 3 : 12);
+    vtag_err err = vtag_snapshot(db, &s);
+    if (err == VTAG_OK) err = vtag_begin(db, NULL, &b);
+    for (; err == VTAG_OK && n; n--) change(b, s, rng);
+    vtag_release(s);
+    if (err != VTAG_OK) return err;
+    if (t_below(rng, 12)) return vtag_commit(b);
+    vtag_abort(b);
+    return VTAG_OK;
+}
+
+static vtag_err step_copy(vtag_db *db, uint32_t number)
+{
+    char path[16];
+    vtag_snap *s = NULL;
+    vtag_err err = vtag_snapshot(db, &s);
+    snprintf(path, sizeof path, "copy%u", number);
+    if (err == VTAG_OK) err = vtag_copy(s, path, NULL, NULL);
+    vtag_release(s);
+    return err;
+}
+
+/* Step i of a workload. Sets *copy to the number of the copy it made. */
+static vtag_err step(vtag_db *db, uint64_t seed, uint32_t i, uint32_t *copy)
+{
+    uint64_t rng = seed * 1000003u + i, what;
+    t_rand(&rng);
+    what = t_below(&rng, 40);
+    if (copy) *copy = 0;
+    if (i < 3 || what > 5) return step_batch(db, &rng);
+    switch (what) {
+    case 0: case 1: return vtag_compact(db, NULL, NULL);
+    case 2: case 3: return vtag_seal(db, NULL, NULL);
+    case 4: return vtag_flush(db);
+    default:
+        if (!copy || w.copies) return VTAG_OK;
+        return step_copy(db, *copy = ++w.copies);
+    }
+}
+
+/* ---- Recording -------------------------------------------------------------- */
+
+typedef struct pin {             /* a snapshot that is held, and its content   */
+    vtag_snap *s;
+    uint64_t   hash;
+} pin;
+
+static void pins_hold(pin *pins)
+{
+    int i;
+    for (i = 0; i < PINS; i++) {
+        content c;
+        if (!pins[i].s) continue;
+        c = content_of(pins[i].s);
+        if (c.hash != pins[i].hash) say("I6: a pinned snapshot changed", c.err, i);
+    }
+}
+
+static void pin_now(pin *p, vtag_db *db)
+{
+    content c;
+    vtag_release(p->s);
+    p->s = NULL;
+    if (vtag_snapshot(db, &p->s) != VTAG_OK) return;
+    c = content_of(p->s);
+    p->hash = c.hash;
+}
+
+static void note_state(vtag_db *db, uint32_t copy)
+{
+    content c = content_db(db);
+    if (c.err != VTAG_OK) {
+        say(c.at, c.err, w.states);
+        fprintf(stderr, "  (reading the state after step %u: %s)\n", w.states, vtag_strerror(c.err));
+    }
+    w.state[w.states].hash = c.hash;
+    w.state[w.states].copy = copy;
+    w.source.mark.acked = w.states++;
+}
+
+static int reopen(vtag_db **db)
+{
+    vtag_err err;
+    vtag_close(*db);
+    *db = NULL;
+    err = open_on(&w.source, VTAG_CREATE, db);
+    if (err != VTAG_OK) say("opening the workload's file", err, 0);
+    return err == VTAG_OK;
+}
+
+/* Runs the workload of w.seed on the source. */
+static int record(void)
+{
+    pin pins[PINS] = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
+    vtag_db *db = NULL;
+    uint32_t i, copy;
+    int failed = t_.failed;
+    w.states = 1;
+    w.copies = 0;
+    w.source.keep = 1;
+    w.source.tick = 3;
+    w.source.mark.started = 1;
+    if (!reopen(&db)) return 0;
+    note_state(db, 0);
+    for (i = 0; i < STEPS && t_.failed == failed; i++) {
+        vtag_err err;
+        w.op = w.source.ops ? w.source.ops - 1 : 0;
+        w.source.mark.started = w.states;
+        err = step(db, w.seed, i, &copy);
+        if (err != VTAG_OK) say("a step of the workload", err, i);
+        note_state(db, copy);
+        pins_hold(pins);
+        if (i % 4 == 1) pin_now(&pins[i / 4 % PINS], db);
+        if (i % 13 == 12 && !reopen(&db)) break;
+    }
+    for (i = 0; i < PINS; i++) vtag_release(pins[i].s);
+    vtag_close(db);
+    if (w.source.broken) say(w.source.broken, 0, 0);
+    return t_.failed == failed;
+}
+
+/* ---- Judging a disk --------------------------------------------------------- */
+
+/* The newest state in low..high with that content; -1: none. */
+static int which_state(uint64_t hash, uint32_t low, uint32_t high)
+{
+    int n = (int)high;
+    for (; n >= (int)low; n--)
+        if (w.state[n].hash == hash) return n;
+    return -1;
+}
+
+/* Opens the disk and reads its content; recovers first with `as_writer`. */
+static content look(sim *s, int as_writer)
+{
+    content c = {0, VTAG_OK, NULL};
+    vtag_db *db = NULL;
+    vtag_batch *b = NULL;
+    if (!content_good(&c, open_on(s, as_writer ? VTAG_EXISTING : VTAG_READ, &db), "open")) return c;
+    if (as_writer) content_good(&c, vtag_begin(db, NULL, &b), "begin");
+    vtag_abort(b);
+    if (c.err == VTAG_OK) c = content_db(db);
+    vtag_close(db);
+    if (s->broken) say(s->broken, as_writer, 0);
+    return c;
+}
+
+static int expect(content c, const char *what, uint32_t low, uint32_t high)
+{
+    int n = c.err == VTAG_OK ? which_state(c.hash, low, high) : -1;
+    w.disks++;
+    if (n >= 0) return n;
+    say(what, low, high);
+    if (c.err != VTAG_OK) fprintf(stderr, "  %s: %s\n", c.at, vtag_strerror(c.err));
+    else fprintf(stderr, "  it holds state %d\n", which_state(c.hash, 0, w.states - 1));
+    return -1;
+}
+
+static void take(void)
+{
+    sim_image(&w.image, &w.disk, w.cut, w.opts.pad_sectors, w.choice);
+}
+
+/* Before the first commit was acknowledged there may be no file, or one that a later
+ * open creates anew. */
+static void judge_newborn(void)
+{
+    vtag_db *db = NULL;
+    vtag_err err = open_on(&w.image, VTAG_CREATE, &db);
+    content c = {0, VTAG_OK, NULL};
+    w.disks++;
+    if (err != VTAG_OK) {
+        say("a file whose creation was cut off cannot be created again", err, 0);
+        return;
+    }
+    c = content_db(db);
+    if (c.err != VTAG_OK || c.hash != w.state[1].hash) say("a newborn file is not empty", c.err, 0);
+    vtag_close(db);
+}
+
+/* A second cut in every operation of recovery [I3]. */
+static void cut_recovery(uint32_t n)
+{
+    uint64_t change = 0, seed = w.choice;
+    int more = 1;
+    for (; more && change < 64; change++) {
+        vtag_db *db = NULL;
+        vtag_batch *b = NULL;
+        int kind;
+        take();
+        w.image.die_after = change;
+        if (open_on(&w.image, VTAG_EXISTING, &db) == VTAG_OK && vtag_begin(db, NULL, &b) == VTAG_OK)
+            vtag_abort(b);
+        more = w.image.die_after == 0;
+        vtag_close(db);
+        for (kind = 0; kind < 3; kind++) {
+            sim_cut cut = kind < 2 ? (sim_cut)kind : (sim_cut)(2 + t_below(&seed, SIM_CUTS - 2));
+            sim_image(&w.again, &w.image, cut, w.opts.pad_sectors, t_rand(&seed));
+            if (expect(look(&w.again, kind == 2), "I3: recovery was cut off", n, n) < 0) return;
+        }
+    }
+}
+
+/* One slot destroyed in a file at rest [I4]. */
+static void destroy_slot(uint32_t n, uint64_t seed)
+{
+    sim_rot(&w.image, SIM_MAIN, SIM_SLOT(seed % 2), seed / 2 % 2 ? seed : 0);
+    if (expect(look(&w.image, 0), "I4: read with a slot destroyed", n, n) < 0) return;
+    expect(look(&w.image, 1), "I4: written with a slot destroyed", n, n);
+}
+
+/* The content after one more step on the image; the same step that the workload made
+ * next, or another. */
+static content go_on(uint64_t seed, uint32_t i, vtag_err *err)
+{
+    content c = {0, VTAG_OK, NULL};
+    vtag_db *db = NULL;
+    *err = open_on(&w.image, VTAG_EXISTING, &db);
+    if (*err == VTAG_OK) *err = step(db, seed, i, NULL);
+    if (*err == VTAG_OK) c = content_db(db);
+    vtag_close(db);
+    return c;
+}
+
+/* The writer goes on from state n, and is cut off in that [I5]. */
+static void cut_next(uint32_t n, uint64_t choice)
+{
+    uint32_t i = n ? n - 1 : 0, k;
+    uint64_t seed = choice % 2 ? w.seed : choice;
+    vtag_err err;
+    content next, now;
+    take();
+    next = go_on(seed, i, &err);
+    if (err != VTAG_OK || next.err != VTAG_OK) {
+        say("I5: the step after recovery", err, next.err);
+        return;
+    }
+    for (k = 0; k < 4; k++) {
+        sim_cut cut = (sim_cut)t_below(&choice, SIM_CUTS);
+        int sure;
+        take();
+        w.image.die_after = k ? t_below(&choice, 24) : UINT64_MAX;
+        (void)go_on(seed, i, &err);
+        sure = err == VTAG_OK && w.opts.durability == VTAG_FULL_SYNC;
+        sim_image(&w.again, &w.image, cut, w.opts.pad_sectors, t_rand(&choice));
+        now = look(&w.again, k % 2);
+        w.disks++;
+        if (now.err == VTAG_OK && now.hash == next.hash) continue;
+        if (now.err == VTAG_OK && !sure && now.hash == w.state[n].hash) continue;
+        say(sure ? "I2: the commit after recovery is lost" : "I5: neither before nor after", now.err, n);
+        if (now.err != VTAG_OK) fprintf(stderr, "  %s: %s\n", now.at, vtag_strerror(now.err));
+        else fprintf(stderr, "  it holds state %d; the step was to come from %u; cut again: %s\n",
+                     which_state(now.hash, 0, w.states - 1), n, sim_cut_name(cut));
+        return;
+    }
+}
+
+/* A copy is whole once it was acknowledged, and never anything else if it opens. */
+static void judge_copy(uint32_t low)
+{
+    uint32_t n = 1;
+    vtag_open_opts opts = w.opts;
+    vtag_db *db = NULL;
+    content c;
+    while (n < w.states && !w.state[n].copy) n++;
+    if (n == w.states) return;
+    opts.access = VTAG_READ;
+    opts.io = &w.image.io;
+    if (vtag_open("copy1", &opts, &db) != VTAG_OK) {
+        if (low >= n) say("a copy that was acknowledged does not open", n, 0);
+        return;
+    }
+    c = content_db(db);
+    if (c.hash != w.state[n].hash) say("a copy has another content", n, c.err);
+    vtag_close(db);
+}
+
+/* One disk that the power cut may have left, and all that can happen to it. */
+static void judge_disk(uint32_t low, uint32_t high)
+{
+    int n, m;
+    take();
+    if (low == 0) {
+        judge_newborn();
+        return;
+    }
+    n = expect(look(&w.image, 0), "I1: what a reader finds", low, high);
+    if (n < 0) return;
+    if (w.choice % 8 == 0) judge_copy(low);
+    m = expect(look(&w.image, 1), "I1: what a writer finds", (uint32_t)n, high);
+    if (m < 0) return;
+    if (w.choice / 8 % 4 == 0) destroy_slot((uint32_t)m, w.choice / 32);
+    if (w.choice / 8 % 4 == 1) cut_recovery((uint32_t)m);
+    if (w.choice / 8 % 4 == 2) cut_next((uint32_t)m, w.choice / 32);
+}
+
+/* The oldest state that may be found: the file itself is there once it was opened. */
+static uint32_t surely(const sim_mark *mark)
+{
+    if (w.opts.durability != VTAG_LAZY_SYNC) return mark->acked;
+    return mark->synced || !mark->acked ? mark->synced : 1;
+}
+
+/* Plays the record back and cuts the power after each operation. */
+static void play(uint64_t *rng)
+{
+    int failed = t_.failed;
+    for (w.op = 0; w.op < w.source.ops && t_.failed < failed + 3; w.op++) {
+        const sim_op *op = &w.source.op[w.op];
+        const sim_mark *later = w.op + 1 < w.source.ops ? &op[1].mark : &w.source.mark;
+        size_t some[2];
+        int kind, cuts;
+        sim_replay(&w.disk, &w.source, w.op);
+        cuts = sim_pending(&w.disk, some, 2) ? SIM_CUTS : 1;
+        for (kind = 0; kind < cuts && t_.failed < failed + 3; kind++) {
+            w.cut = (sim_cut)kind;
+            w.choice = t_rand(rng);
+            judge_disk(surely(later), op->mark.started);
+        }
+    }
+    w.op = w.source.ops - 1;
+}
+
+static void choose_options(void)
+{
+    memset(&w.opts, 0, sizeof w.opts);
+    w.opts.durability = w.seed % 3 == 2 ? VTAG_LAZY_SYNC : VTAG_FULL_SYNC;
+    w.opts.lazy_ms = 60;
+    w.opts.pad_sectors = w.seed % 5 == 3;
+    w.opts.no_map = w.seed % 7 == 5;
+}
+
+static void run_workload(uint64_t seed)
+{
+    uint64_t rng = seed;
+    w.seed = seed;
+    choose_options();
+    sim_reset(&w.source, seed);
+    sim_reset(&w.disk, seed);
+    if (record()) play(&rng);
+}
+
+static void every_power_cut_leaves_exactly_one_state(void)
+{
+    uint64_t seed = t_seed();
+    struct timespec from, to;
+    double s;
+    sim_init(&w.source, 1);
+    sim_init(&w.disk, 1);
+    sim_init(&w.image, 1);
+    sim_init(&w.again, 1);
+    w.disk.child = &w.image;
+    w.image.child = &w.again;
+    clock_gettime(CLOCK_MONOTONIC, &from);
+    while (w.disks < disks_wanted && !t_.failed) run_workload(seed++);
+    clock_gettime(CLOCK_MONOTONIC, &to);
+    s = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+    printf("count crash-states %llu\n", (unsigned long long)w.disks);
+    printf("%.0f states per second, %llu workloads of %d steps\n", (double)w.disks / s,
+           (unsigned long long)(seed - t_.seed), STEPS);
+    sim_free(&w.source);
+    sim_free(&w.disk);
+    sim_free(&w.image);
+    sim_free(&w.again);
+}
+
+/* ---- The sim itself ----------------------------------------------------------- */
+
+static uint8_t byte_at(const sim *s, const char *path, uint64_t at)
+{
+    return s->file[sim_find(s, path)].live[at];
+}
+
+/* Writes a block of one byte through the table. */
+static void fill_block(void *file, const vtag_io *io, uint64_t block, int byte)
+{
+    uint8_t bytes[4096];
+    memset(bytes, byte, sizeof bytes);
+    MUST(io->write(file, block * 4096, bytes, sizeof bytes));
+}
+
+static void the_sim_loses_only_what_was_not_synced(void)
+{
+    static sim s, cut;
+    const vtag_io *io = &s.io;
+    const uint8_t *map;
+    void *file;
+    uint64_t i, old = 0, mixed = 0;
+    sim_init(&s, 1);
+    sim_init(&cut, 1);
+    s.child = &cut;
+    MUST(io->open(&s, "a", VTAG_NEW, &file));
+    MUST(io->allocate(file, 65536));
+    fill_block(file, io, 0, 1);
+    MUST(io->sync(file));
+    fill_block(file, io, 0, 2);
+    fill_block(file, io, 1, 3);
+    MUST(io->map(file, 0, 65536, &map));
+    CHECK(map[0] == 2 && map[4096] == 3);
+    for (i = 0; i < 200; i++) {
+        sim_image(&cut, &s, SIM_NONE, 0, i);
+        CHECK(byte_at(&cut, "a", 0) == 1 && byte_at(&cut, "a", 4096) == 0);
+        sim_image(&cut, &s, SIM_ALL, 0, i);
+        CHECK(byte_at(&cut, "a", 4095) == 2 && byte_at(&cut, "a", 8191) == 3);
+        sim_image(&cut, &s, SIM_SUBSET, 0, i);
+        old += byte_at(&cut, "a", 0) == 1 && byte_at(&cut, "a", 4096) == 3;
+        sim_image(&cut, &s, SIM_TORN, 0, i);
+        mixed += byte_at(&cut, "a", 0) == 2 && byte_at(&cut, "a", 4095) == 1;
+    }
+    CHECK(old > 20 && old < 80 && mixed > 50);
+    MUST(io->sync(file));
+    sim_image(&cut, &s, SIM_NONE, 0, 1);
+    CHECK(byte_at(&cut, "a", 0) == 2 && byte_at(&cut, "a", 4096) == 3);
+    MUST(io->rename(&s, "a", "b"));
+    sim_image(&cut, &s, SIM_NONE, 0, 1);
+    CHECK(sim_find(&cut, "a") < 0 && byte_at(&cut, "b", 0) == 2);
+    io->unmap(file, map, 65536);
+    io->close(file);
+    CHECK(!s.opens && !s.maps && !s.locks && !s.broken);
+    sim_free(&s);
+    sim_free(&cut);
+}
+
+int main(int argc, char **argv)
+{
+    const char *states = getenv("STATES");
+    disks_wanted = states && *states ? strtoull(states, NULL, 0) : 100000;
+    t_begin(argc, argv);
+    RUN(the_sim_loses_only_what_was_not_synced);
+    RUN(every_power_cut_leaves_exactly_one_state);
+    return t_end();
+}

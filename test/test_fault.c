@@ -1,0 +1,986 @@
+/* Every call to the system and to the allocator fails once, and from then on.
+
+   A scenario is one change or one look, run on a sim (sim.h) that starts from the same
+   disk every time: without faults first, which gives the state after; then with the
+   first, second, ... call failing until none is left to fail. After each, the file
+   holds the state before or the state after [I7], OK means after, the handle works on
+   or refuses cleanly, verify finds nothing, and no memory, file, mapping or lock is
+   left over. Then: what a full disk still allows [I11], and what a failed sync means. */
+#ifndef _GNU_SOURCE
+#  define _GNU_SOURCE 1
+#endif
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- An allocator that fails when told to ------------------------------------ */
+
+static uint64_t heap_fail_at, heap_calls;
+static int heap_for_good;
+static long heap_live;
+
+static int heap_fails(void)
+{
+    heap_calls++;
+    if (!heap_fail_at) return 0;
+    return heap_calls == heap_fail_at || (heap_for_good && heap_calls > heap_fail_at);
+}
+
+static void *heap_malloc(size_t n)
+{
+    void *p = heap_fails() ? NULL : malloc(n ? n : 1);
+    heap_live += p != NULL;
+    return p;
+}
+
+static void *heap_realloc(void *old, size_t n)
+{
+    void *p;
+    if (heap_fails()) return NULL;
+    p = realloc(old, n ? n : 1);
+    heap_live += p && !old;
+    return p;
+}
+
+static void heap_free(void *p)
+{
+    heap_live -= p != NULL;
+    free(p);
+}
+
+#define VTAG_MALLOC(n)     heap_malloc(n)
+#define VTAG_REALLOC(p, n) heap_realloc(p, n)
+#define VTAG_FREE(p)       heap_free(p)
+#define VTAG_IMPLEMENTATION
+#include "../vtag.h"
+#include "test.h"
+#include "sim.h"
+#include "content.h"
+#include <errno.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static sim base, disk;           /* the disk before, and the one that is tried */
+static vtag_tag tag_a, tag_b, tag_c;
+static uint64_t points;
+
+/* ---- Short ways to say things ------------------------------------------------ */
+
+static const float vectors[4][4] = {
+    {1, 2, 3, 4}, {4, 3, 2, 1}, {0.5f, 0.25f, 1, 0}, {-1, 0, 1, 2}
+};
+
+static vtag_vec vec(vtag_tag tag, unsigned which)
+{
+    vtag_vec v = {0, 4, NULL, 0, 0};
+    v.tag = tag;
+    v.x = vectors[which % 4];
+    return v;
+}
+
+static vtag_item item_of(uint64_t id)
+{
+    vtag_item item;
+    memset(&item, 0, sizeof item);
+    item.id = id;
+    return item;
+}
+
+static vtag_err open_sim(sim *s, vtag_access access, vtag_db **db)
+{
+    vtag_open_opts opts;
+    memset(&opts, 0, sizeof opts);
+    opts.access = access;
+    opts.io = &s->io;
+    return vtag_open(SIM_MAIN, &opts, db);
+}
+
+/* Runs one change in a batch of its own. */
+typedef vtag_err change(vtag_batch *b);
+
+static vtag_err in_batch(vtag_db *db, change *what)
+{
+    vtag_batch *b = NULL;
+    vtag_err err = vtag_begin(db, NULL, &b);
+    if (err != VTAG_OK) return err;
+    err = what(b);
+    if (err == VTAG_OK) return vtag_commit(b);
+    vtag_abort(b);
+    return err;
+}
+
+/* Reads through a snapshot. */
+typedef vtag_err peek(const vtag_snap *s);
+
+static vtag_err in_snapshot(vtag_db *db, peek *what)
+{
+    vtag_snap *s = NULL;
+    vtag_err err = vtag_snapshot(db, &s);
+    if (err != VTAG_OK) return err;
+    err = what(s);
+    vtag_release(s);
+    return err;
+}
+
+/* ---- The changes -------------------------------------------------------------- */
+
+static vtag_err declare_named(vtag_batch *b, const char *name, vtag_tag *tag)
+{
+    vtag_spec spec;
+    memset(&spec, 0, sizeof spec);
+    spec.name = name;
+    spec.dim = 4;
+    spec.metric = VTAG_L2SQ;
+    spec.note = "how it was made";
+    return vtag_declare(b, &spec, tag);
+}
+
+static vtag_err do_declare(vtag_batch *b)
+{
+    vtag_tag tag;
+    return declare_named(b, "newer@1/chunk-512", &tag);
+}
+
+static vtag_err do_put(vtag_batch *b)
+{
+    vtag_item item = item_of(3);
+    vtag_vec v = vec(tag_a, 1);
+    return vtag_put(b, &item, &v, 1);
+}
+
+static vtag_err do_put_payload(vtag_batch *b)
+{
+    vtag_item item = item_of(0);
+    vtag_vec v[3];
+    item.key = "notes/new.txt";
+    item.data = "the text that was embedded";
+    item.size = 26;
+    v[0] = vec(tag_a, 1);
+    v[1] = vec(tag_b, 2);
+    v[2] = vec(tag_b, 3);
+    return vtag_put(b, &item, v, 3);
+}
+
+static vtag_err do_put_bare(vtag_batch *b)
+{
+    vtag_item item = item_of(77);
+    return vtag_put(b, &item, NULL, 0);
+}
+
+/* Enough rows and payload for new segments and log extents. */
+static vtag_err do_put_many(vtag_batch *b)
+{
+    static char text[600];
+    vtag_err err = VTAG_OK;
+    uint64_t id;
+    memset(text, 'x', sizeof text);
+    for (id = 1000; id < 1600 && err == VTAG_OK; id++) {
+        vtag_item item = item_of(id);
+        vtag_vec v[2];
+        v[0] = vec(tag_a, (unsigned)id);
+        v[1] = vec(tag_b, (unsigned)id + 1);
+        item.data = text;
+        item.size = sizeof text;
+        err = vtag_put(b, &item, v, 2);
+    }
+    return err;
+}
+
+static vtag_err do_put_same(vtag_batch *b)
+{
+    vtag_item item = item_of(2);
+    vtag_vec v = vec(tag_a, 2);
+    return vtag_put(b, &item, &v, 1);
+}
+
+static vtag_err do_fill(vtag_batch *b)
+{
+    vtag_item item = item_of(4);
+    vtag_vec v = vec(tag_b, 3);
+    item.rev = 4;
+    return vtag_fill(b, &item, &v, 1);
+}
+
+static vtag_err do_del(vtag_batch *b) { return vtag_del(b, 5); }
+
+static vtag_err do_del_many(vtag_batch *b)
+{
+    vtag_err err = VTAG_OK;
+    uint64_t id;
+    for (id = 1; id <= 8 && err == VTAG_OK; id++) err = vtag_del(b, id);
+    return err;
+}
+
+static vtag_err do_waive(vtag_batch *b)
+{
+    vtag_item item = item_of(6);
+    return vtag_waive(b, &item, tag_b, "too long for the model");
+}
+
+static vtag_err do_lift(vtag_batch *b)
+{
+    vtag_item item = item_of(7);
+    return vtag_waive(b, &item, tag_b, NULL);
+}
+
+static vtag_gate open_gate(void)
+{
+    vtag_gate gate;
+    memset(&gate, 0, sizeof gate);
+    gate.min_ppm = VTAG_NONE;
+    gate.max_waived_ppm = 1000000;
+    gate.max_age_ms = UINT64_MAX;
+    gate.reason = "a test";
+    return gate;
+}
+
+static vtag_err do_cutover(vtag_batch *b)
+{
+    vtag_gate gate = open_gate();
+    vtag_verdict verdict;
+    return vtag_cutover(b, tag_b, &gate, &verdict);
+}
+
+static vtag_err do_rollback(vtag_batch *b)
+{
+    vtag_cover hidden;
+    return vtag_rollback(b, 0, &hidden);
+}
+
+static vtag_err do_retire(vtag_batch *b)
+{
+    vtag_cover lost;
+    return vtag_retire(b, tag_c, "never used", &lost);
+}
+
+static vtag_err do_meta(vtag_batch *b) { return vtag_meta_set(b, "probe", "0123456789", 10); }
+static vtag_err do_meta_drop(vtag_batch *b) { return vtag_meta_set(b, "kept", NULL, 0); }
+
+static vtag_err do_policy(vtag_batch *b)
+{
+    vtag_policy policy;
+    memset(&policy, 0, sizeof policy);
+    policy.gate.min_ppm = 999000;
+    policy.retain_ms = 1000;
+    return vtag_policy_set(b, &policy, "stricter");
+}
+
+static vtag_err do_note(vtag_batch *b)
+{
+    vtag_event event;
+    memset(&event, 0, sizeof event);
+    event.kind = VTAG_K_SCORE;
+    event.tag = tag_b;
+    event.name = "ndcg@10";
+    event.value = 0.75;
+    event.queries = 100;
+    event.text = "nightly";
+    return vtag_note(b, &event);
+}
+
+static vtag_err do_much(vtag_batch *b)
+{
+    vtag_err err = do_put_payload(b);
+    if (err == VTAG_OK) err = do_del(b);
+    if (err == VTAG_OK) err = do_fill(b);
+    if (err == VTAG_OK) err = do_waive(b);
+    if (err == VTAG_OK) err = do_meta(b);
+    if (err == VTAG_OK) err = do_cutover(b);
+    if (err == VTAG_OK) err = do_note(b);
+    return err;
+}
+
+/* ---- The looks ------------------------------------------------------------------ */
+
+static vtag_err look_search(const vtag_snap *s)
+{
+    vtag_hit hits[8];
+    size_t n = 0;
+    vtag_err err = vtag_search(s, vec(tag_a, 0), NULL, 8, hits, &n);
+    if (err == VTAG_OK) CHECK_EQ(n, 8);
+    return err;
+}
+
+static vtag_err look_search_many(const vtag_snap *s)
+{
+    static const uint64_t some[3] = {1, 2, 6};
+    vtag_ids only = {some, 3};
+    vtag_search_opts opts;
+    vtag_hit hits[12];
+    size_t n[3] = {0, 0, 0};
+    vtag_vec q = {0, 4, &vectors[0][0], 0, 0};
+    vtag_err err;
+    memset(&opts, 0, sizeof opts);
+    opts.only = &only;
+    q.tag = tag_a;
+    err = vtag_search_many(s, q, 3, &opts, 4, hits, n);
+    if (err == VTAG_OK) CHECK_EQ(n[2], 3);
+    return err;
+}
+
+static vtag_err look_items(const vtag_snap *s)
+{
+    vtag_item item[4];
+    uint64_t cursor = 0;
+    size_t n = 1;
+    vtag_err err = VTAG_OK;
+    while (err == VTAG_OK && n)
+        err = vtag_items(s, tag_b, VTAG_PENDING | VTAG_NEWEST_FIRST, &cursor, item, 4, &n);
+    return err;
+}
+
+static vtag_err look_coverage(const vtag_snap *s)
+{
+    vtag_cover cover;
+    vtag_err err = vtag_coverage(s, tag_b, 0, &cover);
+    if (err == VTAG_OK) CHECK_EQ(cover.base, cover.fresh + cover.stale + cover.missing + cover.waived);
+    return err;
+}
+
+static vtag_err look_judge(const vtag_snap *s)
+{
+    vtag_verdict verdict;
+    vtag_err err = vtag_judge(s, tag_b, NULL, &verdict);
+    if (err == VTAG_OK) CHECK(!verdict.pass);
+    return err;
+}
+
+static vtag_err look_verify(const vtag_snap *s)
+{
+    vtag_report report;
+    return vtag_verify(s, &report, NULL, NULL);
+}
+
+static vtag_err look_everything(const vtag_snap *s)
+{
+    return content_of(s).err;
+}
+
+static vtag_err look_copy(const vtag_snap *s) { return vtag_copy(s, "copy", NULL, NULL); }
+
+/* ---- The scenarios -------------------------------------------------------------- */
+
+typedef enum how { CHANGE, LOOK, SEAL, COMPACT, FLUSH, OPEN, CREATE, OTHER, RESTORE } how;
+
+typedef struct scenario {
+    const char *name;
+    how         kind;
+    change     *change;
+    peek       *peek;
+    change     *before;          /* committed when the base disk was made      */
+} scenario;
+
+static vtag_err do_restore(vtag_batch *b)
+{
+    vtag_info info;
+    vtag_item item = item_of(9);
+    vtag_stat stat;
+    vtag_vec v;
+    vtag_err err;
+    memset(&info, 0, sizeof info);
+    memset(&stat, 0, sizeof stat);
+    info.tag = tag_a;
+    info.spec.name = "first@1";
+    info.spec.dim = 4;
+    info.spec.metric = VTAG_L2SQ;
+    info.role = VTAG_ACTIVE;
+    info.created = 5;
+    v = vec(tag_a, 0);
+    item.rev = 12;
+    item.time = 1000;
+    stat.commit = 40;
+    stat.revision = 100;
+    err = vtag_restore_tag(b, &info);
+    if (err == VTAG_OK) err = vtag_put(b, &item, &v, 1);
+    if (err == VTAG_OK) err = vtag_restore_stat(b, &stat);
+    return err;
+}
+
+static const scenario scenarios[] = {
+    {"create",          CREATE,  NULL,           NULL, NULL},
+    {"open",            OPEN,    NULL,           NULL, NULL},
+    {"open sealed",     OPEN,    NULL,           NULL, do_put_many},
+    {"declare",         CHANGE,  do_declare,     NULL, NULL},
+    {"put",             CHANGE,  do_put,         NULL, NULL},
+    {"put with payload", CHANGE, do_put_payload, NULL, NULL},
+    {"put no vectors",  CHANGE,  do_put_bare,    NULL, NULL},
+    {"put many",        CHANGE,  do_put_many,    NULL, NULL},
+    {"put again many",  CHANGE,  do_put_many,    NULL, do_put_many},
+    {"put the same",    CHANGE,  do_put_same,    NULL, NULL},
+    {"fill",            CHANGE,  do_fill,        NULL, NULL},
+    {"delete",          CHANGE,  do_del,         NULL, NULL},
+    {"delete many",     CHANGE,  do_del_many,    NULL, NULL},
+    {"waive",           CHANGE,  do_waive,       NULL, NULL},
+    {"lift",            CHANGE,  do_lift,        NULL, NULL},
+    {"cutover",         CHANGE,  do_cutover,     NULL, NULL},
+    {"rollback",        CHANGE,  do_rollback,    NULL, do_cutover},
+    {"retire",          CHANGE,  do_retire,      NULL, NULL},
+    {"meta",            CHANGE,  do_meta,        NULL, NULL},
+    {"meta removed",    CHANGE,  do_meta_drop,   NULL, NULL},
+    {"policy",          CHANGE,  do_policy,      NULL, NULL},
+    {"note",            CHANGE,  do_note,        NULL, NULL},
+    {"much at once",    CHANGE,  do_much,        NULL, NULL},
+    {"much after much", CHANGE,  do_much,        NULL, do_put_many},
+    {"flush",           FLUSH,   NULL,           NULL, NULL},
+    {"seal",            SEAL,    NULL,           NULL, do_put_many},
+    {"compact",         COMPACT, NULL,           NULL, do_retire},
+    {"compact large",   COMPACT, NULL,           NULL, do_put_many},
+    {"search",          LOOK,    NULL, look_search,      NULL},
+    {"search many",     LOOK,    NULL, look_search_many, do_put_many},
+    {"items",           LOOK,    NULL, look_items,       NULL},
+    {"coverage",        LOOK,    NULL, look_coverage,    do_put_many},
+    {"judge",           LOOK,    NULL, look_judge,       NULL},
+    {"verify",          LOOK,    NULL, look_verify,      do_put_many},
+    {"everything",      LOOK,    NULL, look_everything,  NULL},
+    {"copy",            LOOK,    NULL, look_copy,        NULL},
+    {"another's commit", OTHER,  do_put_payload, NULL, NULL},
+    {"another's many",  OTHER,   do_put_many,    NULL, NULL},
+    {"restore",         RESTORE, do_restore,     NULL, NULL},
+};
+
+/* ---- The base disk ---------------------------------------------------------------- */
+
+static vtag_err fill_base(vtag_batch *b)
+{
+    uint64_t id;
+    vtag_err err = declare_named(b, "first@1", &tag_a);
+    if (err == VTAG_OK) err = declare_named(b, "first@2", &tag_b);
+    if (err == VTAG_OK) err = declare_named(b, "other@1", &tag_c);
+    for (id = 1; id <= 8 && err == VTAG_OK; id++) {
+        vtag_item item = item_of(id);
+        vtag_vec v[2];
+        v[0] = vec(tag_a, (unsigned)id);
+        v[1] = vec(tag_b, (unsigned)id);
+        item.data = "payload";
+        item.size = 7 - id % 3;
+        err = vtag_put(b, &item, v, id < 4 ? 2 : 1);
+        if (err == VTAG_OK && id == 7) err = vtag_waive(b, &item, tag_b, "refused");
+    }
+    if (err == VTAG_OK) err = vtag_meta_set(b, "kept", "value", 5);
+    return err;
+}
+
+/* Makes `base` for a scenario: a synced disk, at rest. */
+static void make_base(const scenario *sc)
+{
+    vtag_db *db = NULL;
+    sim_reset(&base, 7);
+    base.child = &disk;
+    if (sc->kind == CREATE) return;
+    MUST(open_sim(&base, VTAG_NEW, &db));
+    if (sc->kind != RESTORE) MUST(in_batch(db, fill_base));
+    if (sc->before) MUST(in_batch(db, sc->before));
+    vtag_close(db);
+    if (base.broken) CHECK_STR(base.broken, NULL);
+}
+
+/* ---- One run ------------------------------------------------------------------------ */
+
+typedef struct run {             /* what a scenario came to                    */
+    vtag_err  err;
+    vtag_db  *db;                /* as it was left open                        */
+    vtag_db  *other;
+} run;
+
+static vtag_err restore(vtag_db *db)
+{
+    vtag_begin_opts opts = {0, 1, 10};
+    vtag_batch *b = NULL;
+    vtag_err err = vtag_begin(db, &opts, &b);
+    if (err != VTAG_OK) return err;
+    err = do_restore(b);
+    if (err == VTAG_OK) return vtag_commit(b);
+    vtag_abort(b);
+    return err;
+}
+
+static vtag_err perform(const scenario *sc, run *r)
+{
+    switch (sc->kind) {
+    case CHANGE:  return in_batch(r->db, sc->change);
+    case LOOK:    return in_snapshot(r->db, sc->peek);
+    case SEAL:    return vtag_seal(r->db, NULL, NULL);
+    case COMPACT: return vtag_compact(r->db, NULL, NULL);
+    case FLUSH:   return vtag_flush(r->db);
+    case OPEN:    return open_sim(&disk, VTAG_EXISTING, &r->db);
+    case CREATE:  return open_sim(&disk, VTAG_NEW, &r->db);
+    case OTHER:   return in_snapshot(r->db, look_search);
+    default:      return restore(r->db);
+    }
+}
+
+/* What happens before the first call that may fail. */
+static void prepare(const scenario *sc, run *r)
+{
+    memset(r, 0, sizeof *r);
+    sim_image(&disk, &base, SIM_ALL, 0, 1);
+    if (sc->kind == OPEN || sc->kind == CREATE) return;
+    MUST(open_sim(&disk, VTAG_EXISTING, &r->db));
+    if (sc->kind != OTHER) return;
+    MUST(open_sim(&disk, VTAG_EXISTING, &r->other));
+    MUST(in_batch(r->other, sc->change));
+}
+
+static void leave(run *r)
+{
+    vtag_close(r->db);
+    vtag_close(r->other);
+    r->db = r->other = NULL;
+}
+
+static content fresh_content(const char *path)
+{
+    content c = {0, VTAG_OK, NULL};
+    vtag_open_opts opts;
+    vtag_db *db = NULL;
+    memset(&opts, 0, sizeof opts);
+    opts.access = VTAG_READ;
+    opts.io = &disk.io;
+    if (!content_good(&c, vtag_open(path, &opts, &db), "open")) return c;
+    c = content_db(db);
+    vtag_close(db);
+    return c;
+}
+
+/* ---- Judging a run -------------------------------------------------------------------- */
+
+typedef struct trial {           /* which call failed, and how: for messages   */
+    const scenario *sc;
+    const char     *what;
+    uint64_t        n;
+    content         before, after;
+} trial;
+
+static void blame(const trial *t, const char *text, vtag_err err)
+{
+    t_.failed++;
+    fprintf(stderr, "%s: \"%s\", %s %llu fails: %s (%s)\n", t_.name, t->sc->name, t->what,
+            (unsigned long long)t->n, text, vtag_strerror(err));
+}
+
+static void judge_state(const trial *t, const run *r)
+{
+    content c = fresh_content(SIM_MAIN);
+    if (t->sc->kind == CREATE && r->err != VTAG_OK) return;
+    if (c.err != VTAG_OK) blame(t, "the file cannot be read afterwards", c.err);
+    else if (c.hash != t->before.hash && c.hash != t->after.hash)
+        blame(t, "neither the state before nor after", r->err);
+    else if (r->err == VTAG_OK && c.hash != t->after.hash)
+        blame(t, "it said OK and changed nothing", r->err);
+    if (t->sc->peek == look_copy && r->err == VTAG_OK) {
+        c = fresh_content("copy");
+        if (c.err != VTAG_OK || c.hash != t->after.hash) blame(t, "the copy differs", c.err);
+    }
+}
+
+/* The handle that met the fault works on, or every call says that it does not. */
+static int judge_handle(const trial *t, run *r)
+{
+    content c;
+    vtag_err err;
+    if (!r->db) return 0;
+    c = content_db(r->db);
+    if (c.err == VTAG_CORRUPT) blame(t, "the handle sees damage", c.err);
+    if (c.err == VTAG_OK && c.hash != t->before.hash && c.hash != t->after.hash)
+        blame(t, "the handle shows another state", r->err);
+    if (c.err == VTAG_OK && r->err == VTAG_OK && c.hash != t->after.hash)
+        blame(t, "the handle shows the state before", r->err);
+    if (t->sc->kind == RESTORE || t->sc->kind == CREATE) return 0;
+    err = in_batch(r->db, do_put_bare);
+    if (err == VTAG_CORRUPT || err == VTAG_ARG) blame(t, "a later put", err);
+    return err == VTAG_OK;
+}
+
+static void judge_rest(const trial *t, int put)
+{
+    vtag_db *db = NULL;
+    vtag_batch *b = NULL;
+    vtag_snap *s = NULL;
+    vtag_report report;
+    vtag_item item;
+    vtag_err err = open_sim(&disk, t->sc->kind == CREATE ? VTAG_CREATE : VTAG_EXISTING, &db);
+    if (err == VTAG_OK) err = vtag_begin(db, NULL, &b);
+    if (err != VTAG_OK) blame(t, "a new handle cannot write", err);
+    vtag_abort(b);
+    if (err == VTAG_OK && vtag_snapshot(db, &s) == VTAG_OK) {
+        err = vtag_verify(s, &report, NULL, NULL);
+        if (err != VTAG_OK) blame(t, "verify", err);
+        if (put && vtag_get(s, 77, &item) != VTAG_OK) blame(t, "the later put is lost", VTAG_OK);
+        vtag_release(s);
+    }
+    vtag_close(db);
+}
+
+static void judge_leaks(const trial *t, long live)
+{
+    if (disk.opens) blame(t, "a file is left open", VTAG_OK);
+    if (disk.maps) blame(t, "a mapping is left", VTAG_OK);
+    if (disk.locks) blame(t, "a lock is left", VTAG_OK);
+    if (heap_live != live) blame(t, "memory is left", VTAG_OK);
+    if (disk.broken) blame(t, disk.broken, VTAG_OK);
+}
+
+static void drop_files(void)
+{
+    int i;
+    disk.opens = disk.maps = disk.locks = 0;
+    for (i = 0; i < SIM_OPENS; i++)
+        if (disk.open[i]) sim_io_close(disk.open[i]);
+    disk.opens = disk.maps = disk.locks = 0;
+}
+
+/* Runs the scenario with its fault armed; false once there was no call left to fail. */
+static int try_once(const trial *t, sim_fault fault, uint64_t heap_at, int for_good)
+{
+    long live = heap_live;
+    run r;
+    int put, hit;
+    prepare(t->sc, &r);
+    disk.fault = fault;
+    heap_calls = 0;
+    heap_fail_at = heap_at;
+    heap_for_good = for_good;
+    r.err = perform(t->sc, &r);
+    hit = disk.fault.nth ? disk.fault.seen >= disk.fault.nth : heap_calls >= heap_at;
+    if (for_good && t->n % 2) leave(&r); /* closing, too, has to get along with it */
+    memset(&disk.fault, 0, sizeof disk.fault);
+    heap_fail_at = 0;
+    if (r.err == VTAG_CORRUPT || r.err == VTAG_FORMAT) blame(t, "it speaks of damage", r.err);
+    judge_state(t, &r);
+    put = judge_handle(t, &r);
+    leave(&r);
+    judge_leaks(t, live);
+    drop_files();
+    judge_rest(t, put);
+    points += (uint64_t)hit;
+    return hit;
+}
+
+static void measure(trial *t)
+{
+    run r;
+    prepare(t->sc, &r);
+    if (t->sc->kind != CREATE) t->before = fresh_content(SIM_MAIN);
+    r.err = perform(t->sc, &r);
+    if (r.err != VTAG_OK) blame(t, "it fails without a fault", r.err);
+    t->after = fresh_content(SIM_MAIN);
+    if (t->after.err != VTAG_OK) blame(t, t->after.at, t->after.err);
+    leave(&r);
+    judge_leaks(t, 0);
+    drop_files();
+}
+
+/* Fails the first, second, ... call. */
+static void fail_each(trial *t, const char *what, sim_fault fault)
+{
+    int failed = t_.failed;
+    t->what = what;
+    for (t->n = 1; t->n < 4000 && t_.failed < failed + 2; t->n++) {
+        sim_fault f = fault;
+        f.nth = t->n;
+        if (!try_once(t, f, 0, f.for_good)) break;
+    }
+}
+
+static void fail_each_allocation(trial *t, int for_good)
+{
+    static const sim_fault none;
+    int failed = t_.failed;
+    t->what = for_good ? "memory from allocation" : "allocation";
+    for (t->n = 1; t->n < 4000 && t_.failed < failed + 2; t->n += t->n < 200 ? 1 : 7)
+        if (!try_once(t, none, t->n, for_good)) break;
+}
+
+static void run_scenarios(void (*run_one)(trial *))
+{
+    size_t i;
+    sim_init(&base, 7);
+    sim_init(&disk, 7);
+    for (i = 0; i < sizeof scenarios / sizeof *scenarios; i++) {
+        trial t;
+        memset(&t, 0, sizeof t);
+        t.sc = &scenarios[i];
+        t.what = "nothing";
+        make_base(t.sc);
+        measure(&t);
+        run_one(&t);
+    }
+    sim_free(&base);
+    sim_free(&disk);
+}
+
+static void one_system_call(trial *t)
+{
+    static const vtag_err errs[2] = {VTAG_IO, VTAG_NOSPACE};
+    int e, good;
+    for (e = 0; e < 2; e++)
+        for (good = 0; good < 2; good++) {
+            sim_fault f = {SIM_ANY, 0, VTAG_IO, 0, 0, 0};
+            f.err = errs[e];
+            f.for_good = good;
+            fail_each(t, good ? "the system from call" : "system call", f);
+        }
+}
+
+static void one_allocation(trial *t)
+{
+    fail_each_allocation(t, 0);
+    fail_each_allocation(t, 1);
+}
+
+static void one_mapping(trial *t)
+{
+    sim_fault f = {SIM_MAP, 0, VTAG_IO, 0, 0, 0};
+    fail_each(t, "mapping", f);
+    f.for_good = 1;
+    fail_each(t, "mapping from", f);
+    f.err = VTAG_NOMEM;
+    fail_each(t, "mapping (no memory) from", f);
+}
+
+static void one_late_rename(trial *t)
+{
+    sim_fault f = {SIM_RENAME, 0, VTAG_IO, 0, 1, 0};
+    fail_each(t, "after it was done, rename", f);
+}
+
+static void a_failed_system_call_leaves_the_state_before_or_after(void)
+{
+    run_scenarios(one_system_call);
+}
+
+static void a_failed_allocation_leaves_the_state_before_or_after(void)
+{
+    run_scenarios(one_allocation);
+}
+
+static void a_failed_mapping_leaves_the_state_before_or_after(void)
+{
+    run_scenarios(one_mapping);
+}
+
+static void a_rename_that_failed_after_it_was_done_loses_nothing(void)
+{
+    run_scenarios(one_late_rename);
+}
+
+/* ---- A failed sync ---------------------------------------------------------------------- */
+
+static void a_failed_sync_poisons_the_handle_but_not_its_reads(void)
+{
+    vtag_db *db = NULL;
+    vtag_batch *b = NULL;
+    content before, c;
+    static const scenario plain = {"sync", CHANGE, do_put, NULL, NULL};
+    sim_init(&base, 7);
+    sim_init(&disk, 7);
+    make_base(&plain);
+    sim_image(&disk, &base, SIM_ALL, 0, 1);
+    MUST(open_sim(&disk, VTAG_EXISTING, &db));
+    before = content_db(db);
+    disk.fault.kind = SIM_SYNC;
+    disk.fault.nth = 1;
+    disk.fault.err = VTAG_IO;
+    ERR(VTAG_IO, in_batch(db, do_put));
+    disk.fault.nth = 0;
+    c = content_db(db);
+    CHECK(c.err == VTAG_OK && c.hash == before.hash);
+    CHECK(vtag_begin(db, NULL, &b) != VTAG_OK);
+    CHECK(vtag_flush(db) != VTAG_OK);
+    vtag_close(db);
+    MUST(open_sim(&disk, VTAG_EXISTING, &db));
+    OK(in_batch(db, do_put_payload));
+    vtag_close(db);
+    sim_free(&base);
+    sim_free(&disk);
+}
+
+/* ---- A full disk -------------------------------------------------------------------------- */
+
+enum { CROWD = 300 };
+
+static vtag_err fill_crowd(vtag_batch *b)
+{
+    uint64_t id;
+    vtag_err err = fill_base(b);
+    for (id = 1000; id < 1000 + CROWD && err == VTAG_OK; id++) {
+        vtag_item item = item_of(id);
+        vtag_vec v[2];
+        v[0] = vec(tag_a, (unsigned)id);
+        v[1] = vec(tag_b, (unsigned)id);
+        item.data = "something to read later";
+        item.size = 23;
+        err = vtag_put(b, &item, v, 2);
+    }
+    return err;
+}
+
+/* Puts and notes until each of them is refused for want of space. */
+static void crowd_out(vtag_db *db)
+{
+    static char text[1001];
+    vtag_event event;
+    uint64_t id = 100000;
+    int i, refused = 0;
+    memset(&event, 0, sizeof event);
+    memset(text, 'n', 1000);
+    event.kind = VTAG_K_NOTE;
+    event.text = text;
+    for (i = 0; i < 20000 && refused < 20; i++) {
+        vtag_batch *b = NULL;
+        vtag_item item = item_of(id + (uint64_t)i);
+        vtag_vec v = vec(tag_a, (unsigned)i);
+        vtag_err err = vtag_begin(db, NULL, &b);
+        item.data = text;
+        item.size = i % 3 ? 900 : 0;
+        if (refused > 8) text[10] = 0;
+        if (err == VTAG_OK && i % 2) err = vtag_note(b, &event);
+        else if (err == VTAG_OK) err = vtag_put(b, &item, &v, 1);
+        if (err == VTAG_OK) err = vtag_commit(b);
+        else vtag_abort(b);
+        refused += err == VTAG_NOSPACE;
+        if (err != VTAG_OK && err != VTAG_NOSPACE) ERR(VTAG_NOSPACE, err);
+    }
+    CHECK_EQ(refused, 20);
+}
+
+static void readable(vtag_db *db, uint64_t from)
+{
+    vtag_snap *s = NULL;
+    vtag_item item;
+    vtag_report report;
+    uint64_t id;
+    MUST(vtag_snapshot(db, &s));
+    for (id = from; id < 1000 + CROWD; id++) {
+        if (!OK(vtag_get(s, id, &item))) break;
+        if (!CHECK_EQ(item.size, 23)) break;
+    }
+    OK(vtag_verify(s, &report, NULL, NULL));
+    CHECK_EQ(content_of(s).err, VTAG_OK);
+    vtag_release(s);
+}
+
+static void release_a_full_disk(vtag_db *db)
+{
+    int i;
+    crowd_out(db);
+    readable(db, 1000);
+    OK(in_batch(db, do_cutover));
+    for (i = 0; i < 100; i++) {
+        vtag_batch *b = NULL;
+        if (!OK(vtag_begin(db, NULL, &b))) return;
+        if (!OK(vtag_del(b, 1000 + (uint64_t)i))) {
+            vtag_abort(b);
+            return;
+        }
+        if (!OK(vtag_commit(b))) {
+            fprintf(stderr, "  the delete number %d\n", i);
+            return;
+        }
+        if (i == 50) OK(in_batch(db, do_retire));
+    }
+    OK(in_batch(db, do_rollback));
+    readable(db, 1100);
+}
+
+/* With `limit` bytes for the file; 0: as many as it had when it was filled. */
+static void full_disk(uint64_t limit)
+{
+    vtag_db *db = NULL;
+    content c;
+    sim_reset(&base, 3);
+    MUST(open_sim(&base, VTAG_NEW, &db));
+    MUST(in_batch(db, fill_crowd));
+    base.limit = limit ? limit : 1;
+    release_a_full_disk(db);
+    c = content_db(db);
+    vtag_close(db);
+    MUST(open_sim(&base, VTAG_EXISTING, &db));
+    CHECK(content_db(db).hash == c.hash);
+    base.limit = 0;
+    OK(in_batch(db, do_put));
+    vtag_close(db);
+    points++;
+}
+
+static void a_full_disk_still_lets_delete_retire_and_roll_back(void)
+{
+    uint64_t limit;
+    sim_init(&base, 3);
+    full_disk(0);
+    for (limit = 448; limit < 1600 && !t_.failed; limit += 64) full_disk(limit << 10);
+    sim_free(&base);
+}
+
+/* A tmpfs of `kib`, filled to the last page. */
+static void fill_tmpfs(const char *dir, unsigned kib)
+{
+    char path[1000], size[40];
+    vtag_db *db = NULL;
+    snprintf(size, sizeof size, "size=%uk", kib);
+    snprintf(path, sizeof path, "%s/full.vtag", dir);
+    REQUIRE(mount("tmpfs", dir, "tmpfs", 0, size) == 0);
+    if (OK(vtag_open(path, NULL, &db)) && OK(in_batch(db, fill_crowd))) release_a_full_disk(db);
+    vtag_close(db);
+    db = NULL;
+    if (OK(vtag_open(path, NULL, &db))) readable(db, 1100);
+    vtag_close(db);
+    CHECK(umount(dir) == 0);
+    points++;
+}
+
+static void a_small_file_system_runs_full_without_harm(void)
+{
+    char dir[900];
+    const char *ci = getenv("CI");
+    int must = ci && !strcmp(ci, "true");
+    unsigned kib;
+    snprintf(dir, sizeof dir, "%s", t_path("small"));
+    REQUIRE(mkdir(dir, 0700) == 0);
+    if (mount("tmpfs", dir, "tmpfs", 0, "size=64k") != 0) {
+        printf("a_small_file_system_runs_full_without_harm: skipped, mount: %s\n", strerror(errno));
+        CHECK(!must);
+        return;
+    }
+    umount(dir);
+    for (kib = 600; kib < 1400 && !t_.failed; kib += 116) fill_tmpfs(dir, kib);
+}
+
+static void a_limit_on_the_file_size_is_like_a_full_disk(void)
+{
+    char path[900];
+    struct rlimit before, now;
+    vtag_db *db = NULL;
+    void (*old)(int) = signal(SIGXFSZ, SIG_IGN);
+    snprintf(path, sizeof path, "%s", t_path("limited.vtag"));
+    REQUIRE(getrlimit(RLIMIT_FSIZE, &before) == 0);
+    now = before;
+    now.rlim_cur = 640 << 10;
+    REQUIRE(setrlimit(RLIMIT_FSIZE, &now) == 0);
+    if (OK(vtag_open(path, NULL, &db)) && OK(in_batch(db, fill_crowd))) release_a_full_disk(db);
+    vtag_close(db);
+    CHECK(setrlimit(RLIMIT_FSIZE, &before) == 0);
+    signal(SIGXFSZ, old);
+    if (OK(vtag_open(path, NULL, &db))) readable(db, 1100);
+    vtag_close(db);
+    points++;
+}
+
+int main(int argc, char **argv)
+{
+    t_begin(argc, argv);
+    RUN(a_failed_system_call_leaves_the_state_before_or_after);
+    RUN(a_failed_allocation_leaves_the_state_before_or_after);
+    RUN(a_failed_mapping_leaves_the_state_before_or_after);
+    RUN(a_rename_that_failed_after_it_was_done_loses_nothing);
+    RUN(a_failed_sync_poisons_the_handle_but_not_its_reads);
+    RUN(a_full_disk_still_lets_delete_retire_and_roll_back);
+    RUN(a_small_file_system_runs_full_without_harm);
+    RUN(a_limit_on_the_file_size_is_like_a_full_disk);
+    printf("count fault-points %llu\n", (unsigned long long)points);
+    return t_end();
+}

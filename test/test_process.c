@@ -1,0 +1,584 @@
+/* Several processes, and several handles, at one file.
+
+   One writer at a time, and everyone gets a turn; readers wait for nobody and see whole
+   commits only; what a process held dies with it; after a fork the child may only close
+   [I10, L9]. Progress is judged by counts in shared memory, never by time. */
+#ifndef _GNU_SOURCE
+#  define _GNU_SOURCE 1
+#endif
+#define VTAG_IMPLEMENTATION
+#include "../vtag.h"
+#include "test.h"
+#include <errno.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <time.h>
+
+enum { DIM = 16, WAIT_MS = 60000 };
+
+typedef struct board {           /* what the processes tell each other         */
+    uint64_t ready, stop, puts, batches, rows, searches, worst, sum;
+} board;
+
+static board *shared;
+
+/* ---- Small parts ------------------------------------------------------------- */
+
+static uint64_t get(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_CST); }
+static void set(uint64_t *p, uint64_t x) { __atomic_store_n(p, x, __ATOMIC_SEQ_CST); }
+static uint64_t add(uint64_t *p, uint64_t x) { return __atomic_add_fetch(p, x, __ATOMIC_SEQ_CST); }
+
+static void pause_ms(long ms)
+{
+    struct timespec t = {0, 0};
+    t.tv_sec = ms / 1000;
+    t.tv_nsec = ms % 1000 * 1000000;
+    while (nanosleep(&t, &t) != 0 && errno == EINTR) {}
+}
+
+/* Waits until *p is at least x; gives up after a minute. */
+static int await(const uint64_t *p, uint64_t x)
+{
+    int ms = 0;
+    for (; get(p) < x && ms < WAIT_MS; ms++) pause_ms(1);
+    return get(p) >= x;
+}
+
+static void board_new(void)
+{
+    if (shared) munmap(shared, sizeof *shared);
+    shared = (board *)mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE,
+                           MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (shared == MAP_FAILED) {
+        perror("mmap");
+        exit(2);
+    }
+}
+
+/* Runs a part of a test in a process of its own; its status is 0 if nothing failed. */
+static pid_t spawn(void (*part)(const char *path), const char *path)
+{
+    pid_t child = fork();
+    if (child != 0) return child;
+    t_.failed = 0;
+    if (setjmp(t_.out) == 0) part(path);
+    fflush(stderr);
+    _exit(t_.failed != 0);
+}
+
+static void joined(pid_t child)
+{
+    int status = 0;
+    CHECK(waitpid(child, &status, 0) == child);
+    CHECK(WIFEXITED(status));
+    if (WIFEXITED(status)) CHECK_EQ(WEXITSTATUS(status), 0);
+}
+
+static const char *named(const char *name)
+{
+    static char path[800];
+    snprintf(path, sizeof path, "%s", t_path(name));
+    board_new();
+    return path;
+}
+
+static void numbers(uint64_t a, uint64_t b, float *x)
+{
+    uint64_t seed = a * 1000003u + b;
+    int i;
+    for (i = 0; i < DIM; i++) x[i] = t_float(&seed) + 2;
+}
+
+static vtag_err put_one(vtag_batch *b, vtag_tag tag, uint64_t id, uint64_t value)
+{
+    float x[DIM];
+    vtag_item item;
+    vtag_vec v = {0, DIM, NULL, 0, 0};
+    memset(&item, 0, sizeof item);
+    item.id = id;
+    item.data = &value;
+    item.size = sizeof value;
+    numbers(id, value, x);
+    v.tag = tag;
+    v.x = x;
+    return vtag_put(b, &item, &v, tag ? 1 : 0);
+}
+
+static vtag_err declare(vtag_db *db, const char *name, vtag_tag *tag)
+{
+    vtag_spec spec;
+    vtag_batch *b;
+    vtag_err err = vtag_begin(db, NULL, &b);
+    memset(&spec, 0, sizeof spec);
+    spec.name = name;
+    spec.dim = DIM;
+    if (err != VTAG_OK) return err;
+    err = vtag_declare(b, &spec, tag);
+    if (err == VTAG_OK) return vtag_commit(b);
+    vtag_abort(b);
+    return err;
+}
+
+/* A new file with one tag; closed again where db is NULL. */
+static vtag_tag newborn(const char *path, vtag_db **db)
+{
+    vtag_db *mine;
+    vtag_tag tag = 0;
+    MUST(vtag_open(path, NULL, &mine));
+    MUST(declare(mine, "app@1", &tag));
+    if (db) *db = mine;
+    else vtag_close(mine);
+    return tag;
+}
+
+static vtag_tag tag_named(vtag_db *db, const char *name)
+{
+    vtag_snap *s;
+    vtag_tag tag = 0;
+    MUST(vtag_snapshot(db, &s));
+    OK(vtag_find(s, name, &tag));
+    vtag_release(s);
+    return tag;
+}
+
+static uint64_t items_in(vtag_db *db)
+{
+    vtag_snap *s;
+    vtag_stat stat;
+    memset(&stat, 0, sizeof stat);
+    MUST(vtag_snapshot(db, &s));
+    OK(vtag_stats(s, &stat));
+    vtag_release(s);
+    return stat.items;
+}
+
+/* ---- Two writers ---------------------------------------------------------------- */
+
+enum { TURNS = 150 };
+
+static void writer_in_turn(const char *path)
+{
+    const vtag_begin_opts wait = {WAIT_MS, 0, 0};
+    uint64_t me = add(&shared->ready, 1), i;
+    vtag_db *db;
+    vtag_tag tag;
+    MUST(vtag_open(path, NULL, &db));
+    tag = tag_named(db, "app@1");
+    REQUIRE(await(&shared->ready, 2));
+    for (i = 0; i < TURNS; i++) {
+        vtag_batch *b;
+        MUST(vtag_begin(db, &wait, &b));
+        CHECK_EQ(add(&shared->stop, 1), 1); /* alone */
+        MUST(put_one(b, tag, me << 32 | i, i));
+        add(&shared->stop, UINT64_MAX);
+        MUST(vtag_commit(b));
+        add(&shared->puts, 1);
+    }
+    vtag_close(db);
+}
+
+static void two_processes_that_write_in_turn_both_make_progress(void)
+{
+    const char *path = named("turns.vtag");
+    pid_t one, two;
+    vtag_db *db;
+    newborn(path, NULL);
+    one = spawn(writer_in_turn, path);
+    two = spawn(writer_in_turn, path);
+    joined(one);
+    joined(two);
+    MUST(vtag_open(path, NULL, &db));
+    CHECK_EQ(items_in(db), 2 * TURNS);
+    vtag_close(db);
+}
+
+/* ---- One writer, many readers ------------------------------------------------------ */
+
+enum { SAME = 12, ROUNDS = 120 };
+
+/* Each commit gives all items the same new value; a reader must never see two. */
+static uint64_t value_of_all(const vtag_snap *s, vtag_tag tag)
+{
+    uint64_t id, value = 0, first = 0;
+    float x[DIM], want[DIM];
+    for (id = 1; id <= SAME; id++) {
+        vtag_item item;
+        MUST(vtag_get(s, id, &item));
+        REQUIRE(item.size == sizeof value);
+        memcpy(&value, item.data, sizeof value);
+        if (id == 1) first = value;
+        CHECK_EQ(value, first);
+        numbers(id, value, want);
+        MUST(vtag_vector(s, id, tag, 0, x, DIM, NULL));
+        CHECK(!memcmp(x, want, sizeof x));
+    }
+    return first;
+}
+
+static void reader_of_wholes(const char *path)
+{
+    vtag_open_opts opts;
+    vtag_db *db;
+    vtag_tag tag;
+    uint64_t last = 0, looks = 0, commit = 0;
+    memset(&opts, 0, sizeof opts);
+    opts.access = VTAG_READ;
+    MUST(vtag_open(path, &opts, &db));
+    tag = tag_named(db, "app@1");
+    add(&shared->ready, 1);
+    while (!get(&shared->stop)) {
+        vtag_snap *s;
+        vtag_stat stat;
+        uint64_t now;
+        MUST(vtag_snapshot(db, &s));
+        OK(vtag_stats(s, &stat));
+        now = value_of_all(s, tag);
+        vtag_release(s);
+        CHECK(now >= last && stat.commit >= commit);
+        last = now;
+        commit = stat.commit;
+        looks++;
+        if (t_.failed) break;
+    }
+    CHECK(looks > 0);
+    add(&shared->searches, looks);
+    vtag_close(db);
+}
+
+static vtag_err put_round(vtag_db *db, vtag_tag tag, uint64_t value)
+{
+    vtag_batch *b;
+    uint64_t id;
+    vtag_err err = vtag_begin(db, NULL, &b);
+    for (id = 1; err == VTAG_OK && id <= SAME; id++) err = put_one(b, tag, id, value);
+    if (err == VTAG_OK) return vtag_commit(b);
+    return err;
+}
+
+static void readers_see_whole_commits_that_never_go_back(void)
+{
+    const char *path = named("readers.vtag");
+    pid_t reader[3];
+    vtag_db *db;
+    vtag_tag tag = newborn(path, &db);
+    uint64_t i;
+    MUST(put_round(db, tag, 1));
+    vtag_close(db);
+    for (i = 0; i < 3; i++) reader[i] = spawn(reader_of_wholes, path);
+    MUST(vtag_open(path, NULL, &db));
+    CHECK(await(&shared->ready, 3));
+    for (i = 2; i < ROUNDS; i++) {
+        if (!OK(put_round(db, tag, i))) break;
+        if (i % 40 == 10) OK(vtag_compact(db, NULL, NULL));
+        if (i % 40 == 30) OK(vtag_seal(db, NULL, NULL));
+    }
+    set(&shared->stop, 1);
+    for (i = 0; i < 3; i++) joined(reader[i]);
+    vtag_close(db);
+}
+
+static void last_value(vtag_db *db, vtag_tag tag, uint64_t want)
+{
+    vtag_snap *s;
+    MUST(vtag_snapshot(db, &s));
+    CHECK_EQ(value_of_all(s, tag), want);
+    vtag_release(s);
+}
+
+/* ---- Handles of one process ----------------------------------------------------------- */
+
+static void two_handles_of_a_process_exclude_and_see_each_other(void)
+{
+    const char *path = named("handles.vtag");
+    vtag_db *one, *two;
+    vtag_batch *b, *c;
+    vtag_tag tag = newborn(path, &one);
+    MUST(vtag_open(path, NULL, &two));
+    MUST(vtag_begin(one, NULL, &b));
+    ERR(VTAG_LOCKED, vtag_begin(two, NULL, &c));
+    ERR(VTAG_LOCKED, vtag_begin(one, NULL, &c));
+    vtag_abort(b);
+    MUST(put_round(two, tag, 5));
+    last_value(one, tag, 5);
+    MUST(put_round(one, tag, 6));
+    last_value(two, tag, 6);
+    OK(vtag_compact(one, NULL, NULL));
+    last_value(two, tag, 6);
+    MUST(put_round(two, tag, 7));
+    last_value(one, tag, 7);
+    vtag_close(one);
+    MUST(put_round(two, tag, 8)); /* closing one handle drops no lock of the other */
+    MUST(vtag_begin(two, NULL, &b));
+    MUST(vtag_open(path, NULL, &one));
+    ERR(VTAG_LOCKED, vtag_begin(one, NULL, &c));
+    vtag_close(one);
+    MUST(vtag_open(path, NULL, &one));
+    ERR(VTAG_LOCKED, vtag_begin(one, NULL, &c));
+    vtag_abort(b);
+    vtag_close(one);
+    vtag_close(two);
+}
+
+/* ---- Death and pause ----------------------------------------------------------------------- */
+
+static void holder(const char *path)
+{
+    vtag_db *db;
+    vtag_batch *b;
+    vtag_tag tag;
+    MUST(vtag_open(path, NULL, &db));
+    tag = tag_named(db, "app@1");
+    MUST(vtag_begin(db, NULL, &b));
+    MUST(put_one(b, tag, 99, 99));
+    set(&shared->ready, 1);
+    pause_ms(WAIT_MS);
+}
+
+static void a_lock_dies_with_its_process(void)
+{
+    const char *path = named("dead.vtag");
+    vtag_db *db;
+    vtag_batch *b;
+    int status;
+    pid_t child;
+    newborn(path, NULL);
+    child = spawn(holder, path);
+    CHECK(await(&shared->ready, 1));
+    MUST(vtag_open(path, NULL, &db));
+    ERR(VTAG_LOCKED, vtag_begin(db, NULL, &b));
+    CHECK(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
+    if (OK(vtag_begin(db, NULL, &b))) vtag_abort(b);
+    CHECK_EQ(items_in(db), 0);
+    vtag_close(db);
+}
+
+static void a_stopped_writer_stops_no_reader(void)
+{
+    const char *path = named("stopped.vtag");
+    vtag_db *db;
+    vtag_batch *b;
+    int status, i;
+    pid_t child;
+    newborn(path, NULL);
+    child = spawn(holder, path);
+    CHECK(await(&shared->ready, 1));
+    CHECK(kill(child, SIGSTOP) == 0 && waitpid(child, &status, WUNTRACED) == child);
+    MUST(vtag_open(path, NULL, &db));
+    for (i = 0; i < 50; i++) CHECK_EQ(items_in(db), 0);
+    ERR(VTAG_LOCKED, vtag_begin(db, NULL, &b));
+    CHECK(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
+    if (OK(vtag_begin(db, NULL, &b))) vtag_abort(b);
+    vtag_close(db);
+}
+
+/* ---- Fork ----------------------------------------------------------------------------------- */
+
+static vtag_db *forked_db;
+static vtag_snap *forked_snap;
+
+static void after_fork(const char *path)
+{
+    vtag_batch *b;
+    vtag_snap *s;
+    (void)path;
+    ERR(VTAG_ARG, vtag_begin(forked_db, NULL, &b));
+    ERR(VTAG_ARG, vtag_snapshot(forked_db, &s));
+    ERR(VTAG_ARG, vtag_flush(forked_db));
+    ERR(VTAG_ARG, vtag_seal(forked_db, NULL, NULL));
+    ERR(VTAG_ARG, vtag_compact(forked_db, NULL, NULL));
+    vtag_release(forked_snap);
+    vtag_close(forked_db);
+}
+
+static void after_a_fork_the_child_may_only_close(void)
+{
+    const char *path = named("fork.vtag");
+    vtag_batch *b;
+    vtag_db *other;
+    vtag_tag tag = newborn(path, &forked_db);
+    MUST(put_round(forked_db, tag, 3));
+    MUST(vtag_snapshot(forked_db, &forked_snap));
+    MUST(vtag_begin(forked_db, NULL, &b)); /* held while the child comes and goes */
+    MUST(put_one(b, tag, 1, 4));
+    joined(spawn(after_fork, path));
+    MUST(vtag_open(path, NULL, &other));
+    {
+        vtag_batch *c;
+        ERR(VTAG_LOCKED, vtag_begin(other, NULL, &c)); /* the child's close freed nothing */
+    }
+    OK(vtag_commit(b));
+    CHECK_EQ(value_of_all(forked_snap, tag), 3);
+    vtag_release(forked_snap);
+    OK(put_round(forked_db, tag, 5));
+    last_value(other, tag, 5);
+    vtag_close(other);
+    vtag_close(forked_db);
+}
+
+/* ---- An application, a backfill and a search at once ------------------------------------------- */
+
+enum { CROWD = 100000, PUTS = 40, CHUNK = 500, MOST = 20 * CROWD };
+
+static void crowd(const char *path)
+{
+    const vtag_begin_opts opts = {0, 0, CROWD};
+    vtag_db *db;
+    vtag_batch *b;
+    vtag_tag tag = newborn(path, &db), next;
+    uint64_t id;
+    MUST(vtag_begin(db, &opts, &b));
+    for (id = 1; id <= CROWD; id++) MUST(put_one(b, tag, id, id));
+    MUST(vtag_commit(b));
+    MUST(declare(db, "app@2", &next));
+    vtag_close(db);
+}
+
+/* One chunk of a backfill: what is pending, embedded outside the batch. */
+static uint64_t fill_chunk(vtag_db *db, vtag_tag tag, uint64_t *cursor, uint64_t round)
+{
+    static vtag_item item[CHUNK];
+    const vtag_begin_opts wait = {WAIT_MS, 0, 0};
+    vtag_snap *s;
+    vtag_batch *b;
+    size_t n = 0, i;
+    MUST(vtag_snapshot(db, &s));
+    OK(vtag_items(s, tag, round ? VTAG_ALL : VTAG_PENDING, cursor, item, CHUNK, &n));
+    vtag_release(s);
+    if (!n) return 0;
+    MUST(vtag_begin(db, &wait, &b));
+    for (i = 0; i < n; i++) {
+        float x[DIM];
+        vtag_vec v = {0, DIM, NULL, 0, 0};
+        vtag_err err;
+        numbers(item[i].id, round, x);
+        v.tag = tag;
+        v.x = x;
+        err = vtag_fill(b, &item[i], &v, 1);
+        if (err != VTAG_CHANGED) OK(err);
+    }
+    MUST(vtag_commit(b));
+    add(&shared->batches, 1);
+    return n;
+}
+
+/* Fills 100,000 rows, and goes on with new vectors until the application is done. */
+static void filler(const char *path)
+{
+    vtag_db *db;
+    vtag_tag tag;
+    uint64_t cursor = 0, round = 0, rows = 0, n;
+    MUST(vtag_open(path, NULL, &db));
+    tag = tag_named(db, "app@2");
+    add(&shared->ready, 1);
+    REQUIRE(await(&shared->ready, 3));
+    while ((rows < CROWD || !get(&shared->stop)) && rows < MOST && !t_.failed) {
+        n = fill_chunk(db, tag, &cursor, round);
+        rows += n;
+        set(&shared->rows, rows);
+        if (!n) {
+            cursor = 0;
+            round++;
+        }
+    }
+    CHECK(get(&shared->stop)); /* the application was not starved */
+    set(&shared->sum, 1);
+    vtag_close(db);
+}
+
+static void searcher(const char *path)
+{
+    vtag_open_opts opts;
+    vtag_db *db;
+    vtag_tag tag;
+    float x[DIM];
+    memset(&opts, 0, sizeof opts);
+    opts.access = VTAG_READ;
+    MUST(vtag_open(path, &opts, &db));
+    tag = tag_named(db, "app@1");
+    add(&shared->ready, 1);
+    REQUIRE(await(&shared->ready, 3));
+    while (!get(&shared->sum) && !t_.failed) {
+        vtag_vec q = {0, DIM, NULL, 0, 0};
+        vtag_hit hits[10];
+        vtag_snap *s;
+        size_t n = 0;
+        numbers(7, get(&shared->searches), x);
+        q.tag = tag;
+        q.x = x;
+        MUST(vtag_snapshot(db, &s));
+        OK(vtag_search(s, q, NULL, 10, hits, &n));
+        CHECK_EQ(n, 10);
+        vtag_release(s);
+        add(&shared->searches, 1);
+    }
+    vtag_close(db);
+}
+
+/* Puts an item every 10 ms; returns most batches that came between asking and getting. */
+static uint64_t application(const char *path)
+{
+    const vtag_begin_opts wait = {WAIT_MS, 0, 0};
+    vtag_db *db;
+    vtag_tag tag;
+    uint64_t i, worst = 0, first;
+    MUST(vtag_open(path, NULL, &db));
+    tag = tag_named(db, "app@1");
+    add(&shared->ready, 1);
+    REQUIRE(await(&shared->batches, 1));
+    first = get(&shared->batches);
+    for (i = 0; i < PUTS; i++) {
+        vtag_batch *b;
+        uint64_t asked, got;
+        pause_ms(10);
+        asked = get(&shared->batches);
+        MUST(vtag_begin(db, &wait, &b));
+        got = get(&shared->batches);
+        if (got - asked > worst) worst = got - asked;
+        MUST(put_one(b, tag, CROWD + 1 + i, i));
+        MUST(vtag_commit(b));
+        add(&shared->puts, 1);
+    }
+    CHECK(get(&shared->batches) > first); /* nor does it starve the backfill */
+    CHECK_EQ(get(&shared->sum), 0);       /* which was at work all the time   */
+    vtag_close(db);
+    return worst;
+}
+
+static void an_application_a_backfill_and_a_search_all_make_progress(void)
+{
+    const char *path = named("busy.vtag");
+    pid_t fill, look;
+    uint64_t worst;
+    vtag_db *db;
+    crowd(path);
+    fill = spawn(filler, path);
+    look = spawn(searcher, path);
+    worst = application(path);
+    set(&shared->stop, 1);
+    joined(fill);
+    joined(look);
+    printf("batches between asking and getting a turn: at most %llu; %llu puts, %llu batches, "
+           "%llu searches\n", (unsigned long long)worst, (unsigned long long)get(&shared->puts),
+           (unsigned long long)get(&shared->batches), (unsigned long long)get(&shared->searches));
+    CHECK(worst <= 2); /* the one at work, and one whose count came late */
+    CHECK(get(&shared->searches) > 0);
+    CHECK(get(&shared->rows) >= CROWD);
+    MUST(vtag_open(path, NULL, &db));
+    CHECK_EQ(items_in(db), CROWD + PUTS);
+    vtag_close(db);
+}
+
+int main(int argc, char **argv)
+{
+    t_begin(argc, argv);
+    RUN(two_processes_that_write_in_turn_both_make_progress);
+    RUN(readers_see_whole_commits_that_never_go_back);
+    RUN(two_handles_of_a_process_exclude_and_see_each_other);
+    RUN(a_lock_dies_with_its_process);
+    RUN(a_stopped_writer_stops_no_reader);
+    RUN(after_a_fork_the_child_may_only_close);
+    RUN(an_application_a_backfill_and_a_search_all_make_progress);
+    return t_end();
+}

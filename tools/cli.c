@@ -1,0 +1,865 @@
+/* cli.c - options, errors, stores and tags of the command line; see cli.h. */
+#define _POSIX_C_SOURCE 200809L
+#include "cli.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+cli_globals cli = {"vtag", 10000, NULL, 0, 0, 0};
+
+/* ---- Memory ---------------------------------------------------------------- */
+
+void *cli_grow(void *p, size_t n, size_t size)
+{
+    void *q = NULL;
+    if (size == 0 || n <= SIZE_MAX / size) q = realloc(p, n * size + 1);
+    if (!q) exit(cli_nomem());
+    return q;
+}
+
+void *cli_alloc(size_t n)
+{
+    return memset(cli_grow(NULL, n, 1), 0, n + 1);
+}
+
+char *cli_strdup(const char *s)
+{
+    size_t n = strlen(s);
+    return memcpy(cli_grow(NULL, n + 1, 1), s, n + 1);
+}
+
+/* ---- Errors ---------------------------------------------------------------- */
+
+static pthread_mutex_t cli_log_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct { char text[512]; vtag_err err; FILE *to; } cli_log;
+
+static void cli_log_call(void *ctx, vtag_err err, const char *msg, uint64_t at)
+{
+    char where[40] = "";
+    (void)ctx;
+    if (at && at != UINT64_MAX) {
+        snprintf(where, sizeof where, " (at %llu)", (unsigned long long)at);
+    }
+    pthread_mutex_lock(&cli_log_lock);
+    if (cli_log.to) {
+        fprintf(cli_log.to, "%s%s\n", msg ? msg : vtag_strerror(err), where);
+    } else {
+        snprintf(cli_log.text, sizeof cli_log.text, "%s%s", msg ? msg : "", where);
+        cli_log.err = err;
+    }
+    pthread_mutex_unlock(&cli_log_lock);
+}
+
+void cli_log_to(FILE *f)
+{
+    pthread_mutex_lock(&cli_log_lock);
+    cli_log.to = f;
+    pthread_mutex_unlock(&cli_log_lock);
+}
+
+/* Prints one line: whatever would break it becomes a question mark. */
+static void cli_line_out(const char *text)
+{
+    size_t i, n = strlen(text);
+    char *line = malloc(n + 1);
+    fflush(stdout);
+    if (!line) {
+        fputs("vtag: out of memory\n", stderr);
+        return;
+    }
+    for (i = 0; i <= n; i++) {
+        line[i] = i < n && (iscntrl((unsigned char)text[i])) ? '?' : text[i];
+    }
+    fprintf(stderr, "vtag: %s\n", line);
+    free(line);
+}
+
+static void cli_vsay(const char *fmt, va_list ap, const char *tail)
+{
+    char text[2048];
+    int n = vsnprintf(text, sizeof text, fmt, ap);
+    if (n >= 0 && (size_t)n < sizeof text && tail) {
+        snprintf(text + n, sizeof text - (size_t)n, "%s", tail);
+    }
+    cli_line_out(text);
+}
+
+#define CLI_SAY(fmt, tail) do {     \
+        va_list ap_;                \
+        va_start(ap_, fmt);         \
+        cli_vsay(fmt, ap_, tail);   \
+        va_end(ap_);                \
+    } while (0)
+
+int cli_fail(const char *fmt, ...)
+{
+    CLI_SAY(fmt, NULL);
+    return CLI_FAILED;
+}
+
+int cli_misuse(const char *fmt, ...)
+{
+    char tail[80];
+    snprintf(tail, sizeof tail, "; see vtag help %s", cli.cmd);
+    CLI_SAY(fmt, tail);
+    return CLI_USAGE;
+}
+
+int cli_refuse(const char *fmt, ...)
+{
+    CLI_SAY(fmt, NULL);
+    return CLI_NO;
+}
+
+void cli_warn(const char *fmt, ...)
+{
+    CLI_SAY(fmt, NULL);
+}
+
+int cli_nomem(void)
+{
+    cli_line_out("out of memory; close other programs, or work in smaller pieces");
+    return CLI_FAILED;
+}
+
+static const char *cli_advice(vtag_err err)
+{
+    switch (err) {
+    case VTAG_NOMEM: return "close other programs, or work in smaller pieces";
+    case VTAG_IO: return "check the path and the disk";
+    case VTAG_NOSPACE: return "free some space and run it again; what was committed stays";
+    case VTAG_FORMAT: return "check the path; a newer format needs a newer vtag";
+    case VTAG_CORRUPT: return "run vtag verify, and go back to a copy";
+    case VTAG_LOCKED: return "run it again later, or wait longer with --wait MS";
+    case VTAG_READONLY: return "check who may write the file and its folder";
+    case VTAG_NAME: return "a name is model@version/preparation/..., in lower case";
+    case VTAG_NOTAG: return "vtag tags FILE lists them";
+    case VTAG_RETIRED: return "vtag tags FILE lists those in service";
+    case VTAG_INUSE: return "cut over to another tag first";
+    case VTAG_KEPT: return "wait, or give a --reason";
+    case VTAG_PREVIEW: return "search it with --preview, or cut over to it first";
+    case VTAG_GATE: return "vtag gate shows each term";
+    case VTAG_NOTFOUND: return "vtag items FILE lists them";
+    case VTAG_CHANGED: return "read it again";
+    case VTAG_CANCELLED: return "run it again to go on";
+    default: return NULL;
+    }
+}
+
+int cli_error(vtag_err err, const char *fmt, ...)
+{
+    char tail[1024], detail[520] = "";
+    const char *todo = cli_advice(err);
+    pthread_mutex_lock(&cli_log_lock);
+    if (cli_log.err == err && cli_log.text[0]) {
+        snprintf(detail, sizeof detail, ": %s", cli_log.text);
+    }
+    cli_log.text[0] = '\0';
+    pthread_mutex_unlock(&cli_log_lock);
+    snprintf(tail, sizeof tail, ": %s%s%s%s", vtag_strerror(err), detail,
+             todo ? "; " : "", todo ? todo : "");
+    CLI_SAY(fmt, tail);
+    return err == VTAG_GATE || err == VTAG_KEPT ? CLI_NO : CLI_FAILED;
+}
+
+/* ---- Words that are nearly right --------------------------------------------- */
+
+static size_t cli_min3(size_t a, size_t b, size_t c)
+{
+    size_t m = a < b ? a : b;
+    return m < c ? m : c;
+}
+
+size_t cli_edits(const char *a, const char *b, size_t over)
+{
+    enum { MAX = 255 };
+    size_t d[3][MAX + 1], la = strlen(a), lb = strlen(b), i, j;
+    if (la > MAX || lb > MAX) return strcmp(a, b) ? over : 0;
+    if ((la > lb ? la - lb : lb - la) >= over) return over;
+    for (j = 0; j <= lb; j++) d[0][j] = j;
+    for (i = 1; i <= la; i++) {
+        size_t *row = d[i % 3], *up = d[(i + 2) % 3], *up2 = d[(i + 1) % 3];
+        row[0] = i;
+        for (j = 1; j <= lb; j++) {
+            size_t cost = a[i - 1] != b[j - 1];
+            row[j] = cli_min3(up[j] + 1, row[j - 1] + 1, up[j - 1] + cost);
+            if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] &&
+                up2[j - 2] + 1 < row[j]) {
+                row[j] = up2[j - 2] + 1;
+            }
+        }
+    }
+    return d[la % 3][lb] < over ? d[la % 3][lb] : over;
+}
+
+const char *cli_nearest(const char *word, const char *const *names, size_t n)
+{
+    const char *best = NULL;
+    size_t i, least = 3;
+    for (i = 0; i < n; i++) {
+        size_t e = cli_edits(word, names[i], least);
+        if (e < least && e < strlen(names[i])) {
+            least = e;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
+/* ---- Values of options ------------------------------------------------------- */
+
+int cli_u64(const char *s, uint64_t *n)
+{
+    uint64_t v = 0;
+    if (!*s) return 0;
+    for (; *s; s++) {
+        uint64_t digit = (uint64_t)(*s - '0');
+        if (*s < '0' || *s > '9' || v > (UINT64_MAX - digit) / 10) return 0;
+        v = v * 10 + digit;
+    }
+    *n = v;
+    return 1;
+}
+
+static int cli_f64(const char *s, double *x, const char **end)
+{
+    char *e;
+    if (!*s || isspace((unsigned char)*s)) return 0;
+    *x = strtod(s, &e);
+    *end = e;
+    return e != s && isfinite(*x);
+}
+
+int cli_duration(const char *s, uint64_t *ms)
+{
+    static const struct { const char *unit; double ms; } units[] = {
+        {"", 1e3}, {"ms", 1}, {"s", 1e3}, {"m", 6e4}, {"min", 6e4},
+        {"h", 36e5}, {"d", 864e5}, {"w", 6048e5}};
+    const char *end;
+    double x;
+    size_t i;
+    if (!cli_f64(s, &x, &end) || x < 0) return 0;
+    for (i = 0; i < sizeof units / sizeof *units; i++) {
+        if (strcmp(end, units[i].unit)) continue;
+        x = floor(x * units[i].ms + 0.5);
+        if (x > 9e15) return 0;
+        *ms = (uint64_t)x;
+        return 1;
+    }
+    return 0;
+}
+
+static int cli_ppm(const char *s, uint32_t *ppm)
+{
+    const char *end;
+    double x;
+    if (!cli_f64(s, &x, &end) || x < 0 || x > 100) return 0;
+    if (*end && strcmp(end, "%")) return 0;
+    *ppm = (uint32_t)floor(x * 1e4 + 0.5);
+    if (*ppm == 0) *ppm = VTAG_NONE;
+    return 1;
+}
+
+static int cli_take_u32(const char *s, uint32_t *n)
+{
+    uint64_t v;
+    if (!cli_u64(s, &v) || v > UINT32_MAX) return 0;
+    *n = (uint32_t)v;
+    return 1;
+}
+
+static int cli_take(const cli_opt *o, const char *s)
+{
+    const char *end;
+    switch (CLI_KIND(o->kind)) {
+    case CLI_STR: *(const char **)o->to = s; return 1;
+    case CLI_U64: return cli_u64(s, o->to);
+    case CLI_U32: return cli_take_u32(s, o->to);
+    case CLI_F64: return cli_f64(s, o->to, &end) && !*end;
+    case CLI_PPM: return cli_ppm(s, o->to);
+    case CLI_SPAN: return cli_duration(s, o->to);
+    default: return 0;
+    }
+}
+
+static const char *cli_wants(int kind)
+{
+    switch (CLI_KIND(kind)) {
+    case CLI_U64: case CLI_U32: return "a whole number";
+    case CLI_F64: return "a number";
+    case CLI_PPM: return "a percentage from 0 to 100";
+    case CLI_SPAN: return "a duration such as 500ms, 30s, 24h or 28d";
+    default: return "a value";
+    }
+}
+
+/* ---- Options ----------------------------------------------------------------- */
+
+static int cli_help_asked;
+static uint64_t cli_seen; /* a bit for each option of the table that was given */
+static const cli_opt cli_general[] = {
+    {"--wait", "MS", CLI_U32, &cli.wait_ms, "for another writer; 10,000", NULL},
+    {"--isa", "NAME", CLI_STR, &cli.isa, "kernels: scalar, avx2, avx512, neon", NULL},
+    {"--no-map", NULL, CLI_FLAG, &cli.no_map, "read the file into memory", NULL},
+    {"--force-network", NULL, CLI_FLAG, &cli.force_network,
+     "write on a network file system", NULL},
+    {"--quiet", NULL, CLI_FLAG, &cli.quiet, "no progress", NULL},
+    {"--help", NULL, CLI_FLAG, &cli_help_asked, "this text", NULL},
+    CLI_END};
+
+static int cli_is_positional(const cli_opt *o)
+{
+    return CLI_KIND(o->kind) >= CLI_ARG;
+}
+
+static void cli_help_synopsis(const cli_opt *opts)
+{
+    const cli_opt *o;
+    int more = 0;
+    printf("usage: vtag %s", cli.cmd);
+    for (o = opts; o->name; o++) {
+        int kind = CLI_KIND(o->kind);
+        if (kind == CLI_ARG) printf(" %s", o->name);
+        else if (kind == CLI_ARG_MAY) printf(" [%s]", o->name);
+        else if (kind == CLI_ARGS) printf(" [%s...]", o->name);
+    }
+    for (o = opts; o->name; o++) {
+        if (o->kind & CLI_MUST) printf(" %s %s", o->name, o->arg ? o->arg : "");
+        else if (!cli_is_positional(o)) more = 1;
+    }
+    puts(more ? " [options]" : "");
+}
+
+static void cli_help_options(const cli_opt *o, int positionals)
+{
+    for (; o->name; o++) {
+        char left[64];
+        if (cli_is_positional(o) != positionals) continue;
+        snprintf(left, sizeof left, "%s%s%s", o->name, o->arg ? " " : "",
+                 o->arg ? o->arg : "");
+        printf("  %-24s %s\n", left, o->help);
+    }
+}
+
+static int cli_help_print(const char *about, const cli_opt *opts)
+{
+    cli_help_synopsis(opts);
+    printf("\n%s\n\n", about);
+    cli_help_options(opts, 1);
+    cli_help_options(opts, 0);
+    puts("\nfor every command:");
+    cli_help_options(cli_general, 0);
+    return CLI_DONE;
+}
+
+static const cli_opt *cli_opt_in(const cli_opt *o, const char *name, size_t n)
+{
+    for (; o->name; o++) {
+        if (!cli_is_positional(o) && strlen(o->name) == n && !memcmp(o->name, name, n)) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+static const cli_opt *cli_opt_find(const cli_opt *opts, const char *name, size_t n)
+{
+    const cli_opt *o = cli_opt_in(opts, name, n);
+    return o ? o : cli_opt_in(cli_general, name, n);
+}
+
+static size_t cli_opt_names(const cli_opt *o, const char **names, size_t n, size_t cap)
+{
+    for (; o->name && n < cap; o++) {
+        if (!cli_is_positional(o)) names[n++] = o->name;
+    }
+    return n;
+}
+
+static int cli_opt_unknown(const cli_opt *opts, const char *arg, size_t n)
+{
+    const char *names[64], *near;
+    char word[64];
+    size_t count = cli_opt_names(opts, names, 0, 64);
+    count = cli_opt_names(cli_general, names, count, 64);
+    snprintf(word, sizeof word, "%.*s", (int)(n < 60 ? n : 60), arg);
+    near = cli_nearest(word, names, count);
+    if (near) {
+        return cli_misuse("%s: unknown option %s; did you mean %s?", cli.cmd, word, near);
+    }
+    return cli_misuse("%s: unknown option %s", cli.cmd, word);
+}
+
+/* Takes the option at argv[*i], and its value; moves *i to the last one used. */
+static int cli_opt_take(const cli_opt *opts, int argc, char **argv, int *i)
+{
+    const char *arg = argv[*i], *eq = arg[1] == '-' ? strchr(arg, '=') : NULL, *value;
+    size_t n = eq ? (size_t)(eq - arg) : strlen(arg);
+    const cli_opt *o = cli_opt_find(opts, arg, n);
+    if (!o && arg[1] != '-' && n > 2 && (o = cli_opt_find(opts, arg, 2)) != NULL) {
+        eq = arg + 1; /* -k10: the value follows at once */
+    }
+    if (!o) return cli_opt_unknown(opts, arg, n);
+    if (o->given) *o->given = 1;
+    if (cli_opt_in(opts, o->name, strlen(o->name)) == o) cli_seen |= 1ull << (o - opts);
+    if (o->kind == CLI_FLAG) {
+        if (eq) return cli_misuse("%s: %s takes no value", cli.cmd, o->name);
+        *(int *)o->to = 1;
+        return 0;
+    }
+    if (eq) value = eq + 1;
+    else if (*i + 1 < argc) value = argv[++*i];
+    else return cli_misuse("%s: %s wants %s", cli.cmd, o->name, cli_wants(o->kind));
+    if (cli_take(o, value)) return 0;
+    return cli_misuse("%s: %s wants %s, not '%s'", cli.cmd, o->name,
+                      cli_wants(o->kind), value);
+}
+
+static int cli_positionals(const cli_opt *opts, char **argv, int n)
+{
+    const cli_opt *o;
+    int i = 0;
+    for (o = opts; o->name; o++) {
+        int kind = CLI_KIND(o->kind);
+        if (kind == CLI_ARGS) {
+            cli_args *rest = o->to;
+            rest->v = argv + i;
+            rest->n = n - i;
+            i = n;
+        } else if (kind == CLI_ARG || kind == CLI_ARG_MAY) {
+            if (i < n) *(const char **)o->to = argv[i++];
+            else if (kind == CLI_ARG) return cli_misuse("%s: %s is missing", cli.cmd, o->name);
+        }
+    }
+    if (i < n) return cli_misuse("%s: '%s' is one argument too many", cli.cmd, argv[i]);
+    return 0;
+}
+
+static int cli_musts(const cli_opt *opts)
+{
+    const cli_opt *o;
+    for (o = opts; o->name; o++) {
+        if (!(o->kind & CLI_MUST) || (cli_seen >> (o - opts) & 1)) continue;
+        return cli_misuse("%s: %s %s is missing", cli.cmd, o->name, o->arg ? o->arg : "");
+    }
+    return 0;
+}
+
+int cli_parse(int argc, char **argv, const char *about, const cli_opt *opts)
+{
+    char **rest = cli_alloc((size_t)argc * sizeof *rest);
+    int i, n = 0, rc = 0, plain = 0;
+    cli.cmd = argv[0];
+    cli_help_asked = 0;
+    cli_seen = 0;
+    for (i = 1; i < argc && !rc; i++) {
+        if (!plain && !strcmp(argv[i], "--")) plain = 1;
+        else if (plain || argv[i][0] != '-' || !argv[i][1]) rest[n++] = argv[i];
+        else rc = cli_opt_take(opts, argc, argv, &i);
+    }
+    for (i = 0; i < n; i++) argv[i] = rest[i]; /* where CLI_ARGS may point */
+    free(rest);
+    if (rc) return rc;
+    if (cli_help_asked) return cli_help_print(about, opts);
+    rc = cli_positionals(opts, argv, n);
+    if (!rc) rc = cli_musts(opts);
+    return rc ? rc : -1;
+}
+
+/* ---- Stores -------------------------------------------------------------------- */
+
+static int cli_check_path(const char *path, vtag_access access)
+{
+    struct stat sb;
+    if (!strcmp(path, "")) return cli_fail("the path of the store is empty; name a file");
+    if (stat(path, &sb)) {
+        if (errno == ENOENT && access != VTAG_CREATE && access != VTAG_NEW) {
+            return cli_fail("%s: no such file; vtag declare or vtag import makes one", path);
+        }
+        if (errno != ENOENT) return cli_fail("%s: %s; check the path", path, strerror(errno));
+        return 0;
+    }
+    if (access == VTAG_NEW) return cli_fail("%s: is there already; give a new path", path);
+    if (S_ISDIR(sb.st_mode)) return cli_fail("%s: is a folder; name a file", path);
+    return 0;
+}
+
+int cli_open(cli_store *st, const char *path, vtag_access access)
+{
+    vtag_open_opts o = {0};
+    vtag_err err;
+    int rc = cli_check_path(path, access);
+    if (rc) return rc;
+    o.access = access;
+    o.isa = cli.isa;
+    o.no_map = cli.no_map;
+    o.force_network = cli.force_network;
+    o.log = cli_log_call;
+    st->path = path;
+    st->err = err = vtag_open(path, &o, &st->db);
+    if (err == VTAG_ARG && cli.isa) {
+        return cli_misuse("%s: --isa %s is not to be had on this machine", cli.cmd, cli.isa);
+    }
+    return err ? cli_error(err, "%s", path) : 0;
+}
+
+int cli_snap(cli_store *st)
+{
+    vtag_err err;
+    vtag_release(st->snap);
+    st->snap = NULL;
+    st->err = err = vtag_snapshot(st->db, &st->snap);
+    return err ? cli_error(err, "%s", st->path) : 0;
+}
+
+int cli_look(cli_store *st, const char *path)
+{
+    int rc = cli_open(st, path, VTAG_READ);
+    return rc ? rc : cli_snap(st);
+}
+
+int cli_change(cli_store *st, const char *path)
+{
+    int rc = cli_open(st, path, VTAG_EXISTING);
+    return rc ? rc : cli_snap(st);
+}
+
+int cli_begin(cli_store *st, uint64_t expect_rows)
+{
+    vtag_begin_opts o = {0};
+    vtag_err err;
+    o.wait_ms = cli.wait_ms;
+    o.expect_rows = expect_rows;
+    st->err = err = vtag_begin(st->db, &o, &st->batch);
+    if (err) st->batch = NULL;
+    return err ? cli_error(err, "%s", st->path) : 0;
+}
+
+int cli_commit(cli_store *st)
+{
+    vtag_err err = st->err = vtag_commit(st->batch);
+    st->batch = NULL;
+    return err ? cli_error(err, "%s", st->path) : 0;
+}
+
+void cli_abort(cli_store *st)
+{
+    vtag_abort(st->batch);
+    st->batch = NULL;
+}
+
+void cli_close(cli_store *st)
+{
+    cli_abort(st);
+    vtag_release(st->snap);
+    vtag_close(st->db);
+    st->snap = NULL;
+    st->db = NULL;
+}
+
+/* ---- Tags ------------------------------------------------------------------------ */
+
+int cli_tags(const cli_store *st, vtag_info **tags, size_t *n)
+{
+    uint64_t cursor = 0;
+    size_t got = 1, cap = 0;
+    *n = 0;
+    *tags = NULL;
+    while (got) {
+        vtag_err err;
+        *tags = cli_grow(*tags, cap += 64, sizeof **tags);
+        err = vtag_tags(st->snap, &cursor, *tags + *n, cap - *n, &got);
+        if (err) {
+            free(*tags);
+            *tags = NULL;
+            return cli_error(err, "%s", st->path);
+        }
+        *n += got;
+    }
+    return 0;
+}
+
+static int cli_tag_role(const cli_store *st, const char *name, vtag_info *info)
+{
+    vtag_stat stat;
+    vtag_tag tag;
+    vtag_err err = vtag_stats(st->snap, &stat);
+    if (err) return cli_error(err, "%s", st->path);
+    if (!strcmp(name, ":active")) tag = stat.active;
+    else if (!strcmp(name, ":standby")) tag = stat.standby;
+    else return cli_fail("tag %s: there are :active and :standby, and names", name);
+    if (!tag) return cli_fail("%s: no tag is %s", st->path, name + 1);
+    err = vtag_tag_info(st->snap, tag, info);
+    return err ? cli_error(err, "%s", st->path) : 0;
+}
+
+static int cli_tag_unknown(const cli_store *st, const char *name, const vtag_info *tags,
+                           size_t n)
+{
+    const char **names = cli_alloc((n + 1) * sizeof *names), *near;
+    size_t i;
+    int rc;
+    for (i = 0; i < n; i++) names[i] = tags[i].spec.name;
+    near = cli_nearest(name, names, n);
+    rc = near ? cli_fail("%s: no tag '%s'; did you mean '%s'?", st->path, name, near)
+              : cli_fail("%s: no tag '%s'; vtag tags %s lists them", st->path, name, st->path);
+    free(names);
+    return rc;
+}
+
+/* Finds the only tag that begins with name, among those in service if there is one. */
+static int cli_tag_prefix(const cli_store *st, const char *name, const vtag_info *tags,
+                          size_t n, vtag_info *info)
+{
+    const vtag_info *found[2] = {NULL, NULL};
+    size_t i, count = 0, len = strlen(name);
+    int gone;
+    for (gone = 0; gone < 2 && !count && len; gone++) {
+        for (i = 0; i < n; i++) {
+            if ((tags[i].role == VTAG_GONE) != gone) continue;
+            if (strncmp(tags[i].spec.name, name, len)) continue;
+            if (count < 2) found[count] = &tags[i];
+            count++;
+        }
+    }
+    if (!count) return cli_tag_unknown(st, name, tags, n);
+    if (count > 1) {
+        return cli_fail("%s: tag '%s' may be '%s', '%s'%s; write more of it", st->path, name,
+                        found[0]->spec.name, found[1]->spec.name,
+                        count > 2 ? " or another" : "");
+    }
+    *info = *found[0];
+    return 0;
+}
+
+int cli_tag(const cli_store *st, const char *name, vtag_info *info)
+{
+    vtag_info *tags;
+    vtag_tag tag;
+    size_t n;
+    int rc;
+    vtag_err err;
+    if (name[0] == ':') return cli_tag_role(st, name, info);
+    err = vtag_find(st->snap, name, &tag);
+    if (!err) err = vtag_tag_info(st->snap, tag, info);
+    if (!err) return 0;
+    rc = cli_tags(st, &tags, &n);
+    if (rc) return rc;
+    rc = cli_tag_prefix(st, name, tags, n, info);
+    free(tags);
+    return rc;
+}
+
+const char *cli_tag_name(const cli_store *st, vtag_tag tag)
+{
+    vtag_info info;
+    if (!tag || vtag_tag_info(st->snap, tag, &info)) return "-";
+    return info.spec.name;
+}
+
+static int cli_name_char(int c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+}
+
+/* Model and version are not empty, there is one @, and no part is empty. */
+static int cli_name_legal(const char *name)
+{
+    size_t i, part = 0, ats = 0, n = strlen(name);
+    for (i = 0; i <= n; i++) {
+        if (i == n || name[i] == '@' || name[i] == '/') {
+            if (!part || (name[i] != '@' && !ats)) return 0;
+            if (i < n && name[i] == '@' && ats++) return 0;
+            part = 0;
+        } else if (cli_name_char((unsigned char)name[i])) {
+            part++;
+        } else {
+            return 0;
+        }
+    }
+    return n <= 255;
+}
+
+/* Writes the legal name nearest to name into out[260]. */
+static void cli_name_propose(const char *name, char *out)
+{
+    const char *p;
+    size_t n = 0;
+    int has_at = strchr(name, '@') != NULL, past = 0;
+    for (p = name; *p && n < 240; p++) {
+        char c = (char)tolower((unsigned char)*p);
+        if (c == '@' && !past && n) past = 1;
+        else if (c == '/' && past && n && out[n - 1] != '@' && out[n - 1] != '/' && p[1]) { }
+        else if (!cli_name_char((unsigned char)c)) c = '-';
+        if (c == '-' && (!n || strchr("@/-", out[n - 1]))) continue;
+        if (past && c == '/' && out[n - 1] == '@') continue;
+        out[n++] = c;
+    }
+    while (n && strchr("-/", out[n - 1])) n--;
+    out[n] = '\0';
+    if (!n) strcpy(out, "model@1");
+    else if (out[n - 1] == '@') strcpy(out + n, "1");
+    else if (!has_at || !past) strcpy(out + n, "@1");
+}
+
+int cli_check_name(const char *name)
+{
+    char legal[260];
+    if (cli_name_legal(name)) return 0;
+    cli_name_propose(name, legal);
+    return cli_fail("tag '%s': a name is model@version/preparation/..., of a-z 0-9 . _ -; "
+                    "try '%s'", name, legal);
+}
+
+static int cli_word_next(const char **p, char *word, size_t cap)
+{
+    size_t n = strcspn(*p, "/");
+    if (!n) return 0;
+    snprintf(word, cap, "%.*s", (int)n, *p);
+    *p += n;
+    if (**p == '/') ++*p;
+    return 1;
+}
+
+/* The word with every run of digits as one '#': what is left when numbers are set aside. */
+static void cli_word_shape(const char *word, char *out)
+{
+    for (; *word; word++) {
+        if (!isdigit((unsigned char)*word)) *out++ = *word;
+        else if (!isdigit((unsigned char)word[1])) *out++ = '#';
+    }
+    *out = '\0';
+}
+
+/* Whether two words look like one with a typing error: within two edits, one in short
+   words, and not merely another number. */
+static int cli_words_near(const char *a, const char *b)
+{
+    char sa[260], sb[260];
+    size_t la = strlen(a), lb = strlen(b), e = cli_edits(a, b, 3);
+    if (!e || e >= 3 || e * 2 >= (la < lb ? la : lb)) return 0;
+    cli_word_shape(a, sa);
+    cli_word_shape(b, sb);
+    return strcmp(sa, sb) != 0;
+}
+
+static void cli_name_split(const char *name, char *model, const char **preparation)
+{
+    const char *slash = strchr(name, '/');
+    snprintf(model, 260, "%.*s", (int)strcspn(name, "@"), name);
+    *preparation = slash ? slash + 1 : "";
+}
+
+/* The word among those of the tags that word is near to, NULL if it is there itself. */
+static const char *cli_word_twin(const char *word, const vtag_info *tags, size_t n,
+                                 int model, char *twin)
+{
+    size_t i;
+    int found = 0;
+    for (i = 0; i < n; i++) {
+        char other[260];
+        const char *p;
+        cli_name_split(tags[i].spec.name, other, &p);
+        while (model || cli_word_next(&p, other, sizeof other)) {
+            if (!strcmp(word, other)) return NULL;
+            if (!found && cli_words_near(word, other)) {
+                found = 1;
+                strcpy(twin, other);
+            }
+            if (model) break;
+        }
+    }
+    return found ? twin : NULL;
+}
+
+int cli_check_near(const cli_store *st, const char *name)
+{
+    vtag_info *tags;
+    vtag_tag tag;
+    size_t n;
+    char word[260], twin[260];
+    const char *p, *near;
+    int rc;
+    if (!vtag_find(st->snap, name, &tag)) return 0;
+    rc = cli_tags(st, &tags, &n);
+    if (rc) return rc;
+    cli_name_split(name, word, &p);
+    near = cli_word_twin(word, tags, n, 1, twin);
+    while (!near && cli_word_next(&p, word, sizeof word)) {
+        near = cli_word_twin(word, tags, n, 0, twin);
+    }
+    free(tags);
+    if (!near) return 0;
+    return cli_fail("tag '%s': '%s' looks like '%s' mistyped; use that, or declare with --force",
+                    name, word, near);
+}
+
+/* ---- Names of choices --------------------------------------------------------------- */
+
+static int cli_choice(const char *s, const char *const *names, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        if (!strcmp(s, names[i])) return (int)i;
+    }
+    return -1;
+}
+
+static const char *const cli_metrics[] = {"cosine", "dot", "l2"};
+static const char *const cli_codecs[] = {"f32", "f16", "i8"};
+static const char *const cli_roles[] = {"candidate", "active", "standby", "older", "gone"};
+static const char *const cli_kinds[] = {"note", "declared", "score", "shadow", "waived",
+    "policy", "held", "cutover", "rollback", "retired", "compacted"};
+
+int cli_metric(const char *s, vtag_metric *metric)
+{
+    int i = cli_choice(s, cli_metrics, 3);
+    if (i < 0) return cli_misuse("%s: metric '%s'; there are cosine, dot, l2", cli.cmd, s);
+    *metric = (vtag_metric)i;
+    return 0;
+}
+
+int cli_codec(const char *s, vtag_codec *codec)
+{
+    int i = cli_choice(s, cli_codecs, 3);
+    if (i < 0) return cli_misuse("%s: codec '%s'; there are f32, f16, i8", cli.cmd, s);
+    *codec = (vtag_codec)i;
+    return 0;
+}
+
+int cli_role_of(const char *s)
+{
+    return cli_choice(s, cli_roles, 5);
+}
+
+int cli_kind_of(const char *s)
+{
+    return cli_choice(s, cli_kinds, 11);
+}
+
+static const char *cli_pick(const char *const *names, size_t n, unsigned i)
+{
+    return i < n ? names[i] : "unknown";
+}
+
+const char *cli_metric_name(vtag_metric m) { return cli_pick(cli_metrics, 3, (unsigned)m); }
+const char *cli_codec_name(vtag_codec c) { return cli_pick(cli_codecs, 3, (unsigned)c); }
+const char *cli_role_name(vtag_role r) { return cli_pick(cli_roles, 5, (unsigned)r); }
+const char *cli_kind_name(vtag_kind k) { return cli_pick(cli_kinds, 11, (unsigned)k); }
+
+const char *cli_state_name(uint32_t state)
+{
+    switch (state & VTAG_ALL) {
+    case VTAG_FRESH: return "fresh";
+    case VTAG_STALE: return "stale";
+    case VTAG_MISSING: return "missing";
+    case VTAG_WAIVED: return "waived";
+    default: return "-";
+    }
+}

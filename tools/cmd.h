@@ -1,0 +1,67 @@
+/* cmd.h - what several commands share: items named by id or key, vectors and payloads
+   given as options, the gate's options and its verdict, and objects of --json. */
+#ifndef CMD_H
+#define CMD_H
+#include "cli.h"
+
+/* ---- Objects of --json ------------------------------------------------------- */
+
+typedef struct out { FILE *f; uint32_t depth, comma; } out; /* comma: a bit per depth */
+
+void out_start(out *o, FILE *f);
+void out_open(out *o, const char *name, char bracket); /* '{' or '['; name NULL: none */
+void out_close(out *o, char bracket);  /* '}' or ']'; the last one ends the line */
+void out_u64(out *o, const char *name, uint64_t n);
+void out_f64(out *o, const char *name, double x);
+void out_f32(out *o, const char *name, float x);
+void out_bool(out *o, const char *name, int truth);
+void out_str(out *o, const char *name, const char *s); /* NULL: null */
+void out_time(out *o, const char *name, uint64_t ms);  /* ISO 8601; 0: null */
+void out_floats(out *o, const char *name, const float *x, size_t n);
+void out_base64(out *o, const char *name, const void *p, size_t n);
+/* name, or name_base64 where the bytes are not UTF-8 */
+void out_data(out *o, const char *name, const void *p, size_t n);
+void out_cover(out *o, const char *name, const vtag_cover *c);
+
+/* ---- Items --------------------------------------------------------------------- */
+
+/* Sets id and key of item from a positional and a --key, of which one is given. */
+int item_named(const char *id, const char *key, vtag_item *item);
+/* Reads the item that item_named named; refuses one whose key is another. */
+int item_get(const cli_store *st, vtag_item *item);
+/* The item's name for people: its key, or its id, into buf. */
+const char *item_name(char *buf, size_t size, const vtag_item *item);
+/* Parses [1,2,3] of an option; free(*x). */
+int cmd_vector(const char *option, const char *text, float **x, uint32_t *dim);
+
+/* ---- Gate ------------------------------------------------------------------------ */
+
+/* The gate's rows of an option table, into the vtag_gate g. */
+#define CMD_GATE_OPTS(g)                                                                  \
+    {"--min-coverage", "PERCENT", CLI_PPM, &(g).min_ppm, "must be exceeded; 99.5", NULL}, \
+    {"--max-waived", "PERCENT", CLI_PPM, &(g).max_waived_ppm, "0.1; one item may be", NULL}, \
+    {"--max-age", "DURATION", CLI_SPAN, &(g).max_age_ms, "every pending item is younger; 24h", NULL}, \
+    {"--score", "NAME", CLI_STR, &(g).score, "a score that counts too", NULL},            \
+    {"--min-score", "X", CLI_F64, &(g).min_score, "it reaches X", &(g).has_min},          \
+    {"--max-drop", "X", CLI_F64, &(g).max_drop, "and loses at most X against the active tag's", &(g).has_drop}, \
+    {"--min-queries", "N", CLI_U32, &(g).min_queries, "of the score; 75", NULL}
+/* Makes of options that were given as 0 what the engine calls zero. */
+void cmd_gate_zero(vtag_gate *g, int min_queries_given);
+uint32_t cmd_limit(uint32_t n);        /* VTAG_NONE as the 0 that it means */
+
+void cmd_verdict_print(const cli_store *st, vtag_tag tag, const vtag_verdict *v);
+void cmd_verdict_json(out *o, const cli_store *st, vtag_tag tag, const vtag_verdict *v);
+void cmd_gate_json(out *o, const char *name, const vtag_gate *g);
+/* "coverage, score" of the bits of failed; "-" for none. */
+const char *cmd_terms(char *buf, size_t size, uint32_t failed);
+
+/* ---- Events ------------------------------------------------------------------------ */
+
+/* All events, oldest first; free(*events). */
+int cmd_events(const cli_store *st, vtag_event **events, size_t *n);
+/* A row "seq time kind tag what" of a table. */
+void cmd_event_row(cli_table *t, const cli_store *st, const vtag_event *e);
+/* The members of an event, into an object that is open. */
+void cmd_event_json(out *o, const cli_store *st, const vtag_event *e);
+
+#endif /* CMD_H */

@@ -1,0 +1,419 @@
+/* import.c - takes items and vectors in from a file or pipe, as one batch. */
+#define _POSIX_C_SOURCE 200809L
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "input.h"
+
+typedef struct im_tag { char *name; vtag_tag tag; uint32_t dim; vtag_metric metric; } im_tag;
+
+typedef struct importer {
+    const char *file, *source, *tag, *metric_name, *codec_name;
+    int         fill, replace, append, partial, declare;
+    input_opts  from;
+    vtag_metric metric;
+    vtag_codec  codec;
+    int         created;     /* the file is new, and ours */
+    int         may_declare;
+    uint64_t    commit;      /* that the first look saw; 0: no file */
+    cli_store   st;
+    input       in;
+    int         rc;          /* of an error that is reported already */
+    int         kept;        /* the input broke off, and what came before is taken */
+    im_tag     *tags;        /* that records have used */
+    size_t      tags_n;
+    uint64_t    items, vectors, bytes, skipped, start_ms;
+} importer;
+
+/* ---- Tags -------------------------------------------------------------------------- */
+
+static im_tag *im_tag_add(importer *im, const char *name, vtag_tag tag, const vtag_spec *spec)
+{
+    im_tag *t;
+    im->tags = cli_grow(im->tags, im->tags_n + 1, sizeof *im->tags);
+    t = &im->tags[im->tags_n++];
+    t->name = cli_strdup(name);
+    t->tag = tag;
+    t->dim = spec->dim;
+    t->metric = spec->metric;
+    return t;
+}
+
+static im_tag *im_tag_declare(importer *im, const char *name, uint32_t dim)
+{
+    vtag_spec spec = {0};
+    vtag_tag tag;
+    vtag_err err;
+    im->rc = cli_check_name(name);
+    if (!im->rc) im->rc = cli_check_near(&im->st, name);
+    if (im->rc) return NULL;
+    spec.name = name;
+    spec.dim = dim;
+    spec.metric = im->metric;
+    spec.codec = im->codec;
+    err = vtag_declare(im->st.batch, &spec, &tag);
+    if (!err) return im_tag_add(im, name, tag, &spec);
+    if (err == VTAG_ARG && im->codec != VTAG_F32) {
+        im->rc = cli_fail("tag %s: codec %s is not in this version; leave --codec out", name,
+                          im->codec_name);
+    } else {
+        im->rc = cli_error(err, "%s: tag %s of dim %u", im->file, name, dim);
+    }
+    return NULL;
+}
+
+static im_tag *im_tag_existing(importer *im, const char *name)
+{
+    vtag_info info;
+    im->rc = cli_tag(&im->st, name, &info);
+    if (im->rc) return NULL;
+    if (info.role == VTAG_GONE) {
+        im->rc = cli_error(VTAG_RETIRED, "tag %s", info.spec.name);
+    } else if (im->metric_name && info.spec.metric != im->metric) {
+        im->rc = cli_fail("tag %s is there with metric %s, not %s; another metric is another tag",
+                          info.spec.name, cli_metric_name(info.spec.metric), im->metric_name);
+    } else if (im->codec_name && info.spec.codec != im->codec) {
+        im->rc = cli_fail("tag %s is there with codec %s, not %s; another codec is another tag",
+                          info.spec.name, cli_codec_name(info.spec.codec), im->codec_name);
+    }
+    return im->rc ? NULL : im_tag_add(im, name, info.tag, &info.spec);
+}
+
+/* Finds or declares a record's tag; NULL if that failed, and im->rc says how. */
+static im_tag *im_tag_of(importer *im, const input_record *r)
+{
+    const char *name = r->tag ? r->tag : im->tag;
+    vtag_tag tag;
+    size_t i;
+    if (!name) {
+        im->rc = cli_fail("%s: its vectors name no tag; say which with --tag MODEL@VERSION",
+                          im->source);
+        return NULL;
+    }
+    for (i = 0; i < im->tags_n; i++) {
+        if (!strcmp(name, im->tags[i].name)) return &im->tags[i];
+    }
+    if (!im->may_declare || !vtag_find(im->st.snap, name, &tag)) return im_tag_existing(im, name);
+    return im_tag_declare(im, name, r->v[0].dim);
+}
+
+/* ---- Records: INPUT_RECORD, INPUT_BAD with its reason, or INPUT_BROKEN and im->rc ---- */
+
+/* Says which number the engine refused. */
+static int im_bad_value(importer *im, const input_record *r)
+{
+    size_t k;
+    uint32_t i, zeros;
+    for (k = 0; k < r->n; k++) {
+        for (i = zeros = 0; i < r->v[k].dim; i++) {
+            float x = r->v[k].x[i];
+            if (isnan(x)) return input_fault(&im->in, "number %u is NaN", i + 1);
+            if (isinf(x)) return input_fault(&im->in, "number %u is infinite", i + 1);
+            zeros += !(x > 0 || x < 0);
+        }
+        if (zeros < i) continue;
+        return input_fault(&im->in, "all numbers are 0, which has no direction for cosine");
+    }
+    return input_fault(&im->in, "the numbers are too large or too small for a norm");
+}
+
+static int im_answer(importer *im, vtag_err err, const input_record *r, uint64_t rev)
+{
+    switch (err) {
+    case VTAG_OK: return INPUT_RECORD;
+    case VTAG_VALUE: return im_bad_value(im, r);
+    case VTAG_NOTFOUND: return input_fault(&im->in, "no such item; --replace would make it");
+    case VTAG_CHANGED:
+        return input_fault(&im->in, "the item changed since revision %llu; embed it again",
+                           (unsigned long long)rev);
+    case VTAG_EXISTS:
+        return input_fault(&im->in, "its id is another key's; give it another");
+    default:
+        input_fault(&im->in, "cannot be stored");
+        im->rc = cli_error(err, "%s", im->in.error);
+        return INPUT_BROKEN;
+    }
+}
+
+/* Sets the tags of the record's vectors. */
+static int im_tagged(importer *im, input_record *r)
+{
+    im_tag *t;
+    size_t i;
+    if (!r->n) return INPUT_RECORD;
+    if (im->tag && r->tag && strcmp(im->tag, r->tag)) {
+        return input_fault(&im->in, "its tag is %.80s, and --tag says %.80s; leave --tag out",
+                           r->tag, im->tag);
+    }
+    t = im_tag_of(im, r);
+    if (!t) return INPUT_BROKEN;
+    for (i = 0; i < r->n; i++) {
+        r->v[i].tag = t->tag;
+        if (r->v[i].dim == t->dim) continue;
+        return input_fault(&im->in, "a vector of %u numbers, where tag %s has %u", r->v[i].dim,
+                           t->name, t->dim);
+    }
+    return INPUT_RECORD;
+}
+
+static int im_fill(importer *im, input_record *r)
+{
+    vtag_item now;
+    vtag_err err = vtag_get(im->st.snap, r->item.id, &now);
+    if (!r->n) return input_fault(&im->in, "no vector to fill in");
+    if (err) return im_answer(im, err, r, 0);
+    if (r->item.key && (!now.key || strcmp(now.key, r->item.key))) {
+        return im_answer(im, VTAG_EXISTS, r, 0);
+    }
+    if (r->item.rev) now.rev = r->item.rev;
+    return im_answer(im, vtag_fill(im->st.batch, &now, r->v, r->n), r, now.rev);
+}
+
+static int im_put(importer *im, input_record *r)
+{
+    vtag_item now;
+    if (im->append && !r->positional && !vtag_get(im->st.snap, r->item.id, &now)) {
+        return input_fault(&im->in, "is in the file already; --append only adds");
+    }
+    r->item.rev = 0;
+    return im_answer(im, vtag_put(im->st.batch, &r->item, r->v, r->n), r, 0);
+}
+
+static int im_take(importer *im, input_record *r)
+{
+    size_t i;
+    int got = im_tagged(im, r);
+    if (got > 0) got = im->fill ? im_fill(im, r) : im_put(im, r);
+    if (got < 0) return got;
+    im->items++;
+    im->vectors += r->n;
+    if (!im->fill) im->bytes += r->item.size;
+    for (i = 0; i < r->n; i++) im->bytes += r->v[i].dim * sizeof(float);
+    return got;
+}
+
+/* Reports a record that was not taken; 1 if that is no reason to stop. */
+static int im_skip(importer *im, int got)
+{
+    if (im->rc) return 0;
+    if (got == INPUT_BAD && im->partial) {
+        cli_warn("%s; skipped", im->in.error);
+        im->skipped++;
+        return 1;
+    }
+    im->kept = got == INPUT_BROKEN && im->partial;
+    im->rc = got == INPUT_BAD
+        ? cli_fail("%s; nothing was imported, --partial would skip it", im->in.error)
+        : cli_fail("%s; %s", im->in.error, im->kept ? "what came before it is kept"
+                                                       : "nothing was imported");
+    return 0;
+}
+
+/* The next record that can be read. */
+static int im_next(importer *im)
+{
+    int got = input_next(&im->in);
+    while (got < 0 && im_skip(im, got)) got = input_next(&im->in);
+    return got;
+}
+
+/* Takes all records, of which the first is read already; the last got. */
+static int im_all(importer *im)
+{
+    cli_progress p;
+    uint64_t seen = 0;
+    int rows = im->in.expect > 0, got = INPUT_RECORD;
+    cli_progress_start(&p, "import", rows ? "rows" : "bytes",
+                       rows ? im->in.expect : im->in.total);
+    while (got > 0) {
+        int took = im_take(im, &im->in.record);
+        if (took < 0 && !im_skip(im, took)) {
+            got = took;
+            break;
+        }
+        if (++seen % 64 == 0) {
+            cli_progress_at(&p, rows ? seen : im->in.done);
+            if (cli_stopped()) {
+                im->rc = cli_fail("import: stopped; nothing was imported");
+                break;
+            }
+        }
+        got = im_next(im);
+    }
+    cli_progress_end(&p);
+    return got;
+}
+
+/* ---- The store ------------------------------------------------------------------------- */
+
+/* The id after the largest of those that are no key's. */
+static int im_next_id(importer *im, uint64_t *next)
+{
+    vtag_item items[256];
+    uint64_t cursor = 0;
+    size_t n = 1, i;
+    *next = 0;
+    while (n) {
+        vtag_err err = vtag_items(im->st.snap, 0, VTAG_ALL, &cursor, items, 256, &n);
+        if (err) return cli_error(err, "%s", im->file);
+        for (i = 0; i < n; i++) {
+            if (!items[i].key && items[i].id >= *next) *next = items[i].id + 1;
+        }
+    }
+    return 0;
+}
+
+/* Looks at the file that is there, if one is. */
+static int im_look(importer *im)
+{
+    vtag_stat stat;
+    vtag_err err;
+    int rc;
+    if (access(im->file, F_OK)) {
+        if (im->fill) return cli_fail("%s: no such file, so no items to --fill", im->file);
+        return 0;
+    }
+    rc = cli_change(&im->st, im->file);
+    if (rc) return rc;
+    err = vtag_stats(im->st.snap, &stat);
+    if (err) return cli_error(err, "%s", im->file);
+    im->commit = stat.commit;
+    im->may_declare = im->declare || (!stat.items && !stat.tags);
+    if (stat.items && !im->fill && !im->replace && !im->append) {
+        return cli_fail("%s: has %llu items; --fill adds vectors to them, --replace overwrites "
+                        "items of equal id, --append adds items after them", im->file,
+                        (unsigned long long)stat.items);
+    }
+    return im->append ? im_next_id(im, &im->from.first_id) : 0;
+}
+
+/* Opens or creates the file, and the batch; looks again, for what others did meanwhile. */
+static int im_begin(importer *im)
+{
+    vtag_stat stat;
+    vtag_err err;
+    int rc = 0;
+    if (!im->st.db) {
+        if (im->tag) rc = cli_check_name(im->tag);
+        if (!rc) rc = cli_open(&im->st, im->file, VTAG_NEW);
+        if (rc) return rc;
+        im->created = im->may_declare = 1;
+    }
+    rc = cli_begin(&im->st, im->in.expect);
+    if (!rc) rc = cli_snap(&im->st);
+    if (rc || im->created || im->fill || im->replace) return rc;
+    err = vtag_stats(im->st.snap, &stat);
+    if (err) return cli_error(err, "%s", im->file);
+    if (stat.commit == im->commit) return 0;
+    return cli_fail("%s: another writer changed it just now; run it again", im->file);
+}
+
+/* Removes a file that was created for nothing. */
+static void im_tidy(importer *im)
+{
+    vtag_stat stat;
+    int empty = 0;
+    if (im->created && im->rc && im->st.db && !im->st.batch && !cli_snap(&im->st)) {
+        empty = !vtag_stats(im->st.snap, &stat) && !stat.items && !stat.tags;
+    }
+    cli_close(&im->st);
+    if (empty) unlink(im->file);
+}
+
+static void im_summary(const importer *im)
+{
+    char items[CLI_TEXT], vectors[CLI_TEXT], bytes[CLI_TEXT], rate[CLI_TEXT], skipped[CLI_TEXT];
+    uint64_t ms = cli_now() - im->start_ms;
+    printf("imported %s items, %s vectors%s%s, %s in %.2f s (%s items/s)",
+           cli_count(items, im->items), cli_count(vectors, im->vectors),
+           im->tags_n == 1 ? " of " : "", im->tags_n == 1 ? im->tags[0].name : "",
+           cli_bytes(bytes, im->bytes), (double)ms / 1000,
+           cli_count(rate, im->items * 1000 / (ms ? ms : 1)));
+    if (im->skipped) printf(", skipped %s", cli_count(skipped, im->skipped));
+    puts("");
+}
+
+/* ---- The command -------------------------------------------------------------------------- */
+
+static void im_run(importer *im)
+{
+    int got;
+    im->rc = im_look(im);
+    if (im->rc) return;
+    if (!input_open(&im->in, im->source, &im->from)) {
+        im->rc = cli_fail("%s", im->in.error);
+        return;
+    }
+    got = im_next(im);
+    if (!got) im->rc = cli_fail("%s: holds no record; nothing was imported", im->source);
+    if (got > 0) im->rc = im_begin(im);
+    if (got > 0 && !im->rc) got = im_all(im);
+    if (im->st.batch && im->items && (!im->rc || im->kept)) {
+        int rc = cli_commit(&im->st);
+        im->rc = rc ? rc : im->rc;
+        if (!rc) im_summary(im);
+    } else if (im->st.batch && !im->rc) {
+        im->rc = cli_fail("%s: no record could be taken; nothing was imported", im->source);
+    }
+    cli_abort(&im->st);
+}
+
+static int im_check(importer *im)
+{
+    int rc = 0;
+    if (im->fill + im->replace + im->append > 1) {
+        return cli_misuse("import: --fill, --replace or --append, one of them");
+    }
+    if (im->metric_name) rc = cli_metric(im->metric_name, &im->metric);
+    if (!rc && im->codec_name) rc = cli_codec(im->codec_name, &im->codec);
+    im->from.per_tag = im->fill;
+    return rc;
+}
+
+static int im_parse(importer *im, int argc, char **argv)
+{
+    const cli_opt opts[] = {
+        {"FILE", NULL, CLI_ARG, &im->file, "the store; made if there is none", NULL},
+        {"INPUT", NULL, CLI_ARG, &im->source,
+         ".fvecs .bvecs .npy .jsonl .tsv .txt, or - for standard input", NULL},
+        {"--tag", "NAME", CLI_STR, &im->tag, "of the vectors, unless they name their own", NULL},
+        {"--metric", "M", CLI_STR, &im->metric_name, "cosine (default), dot or l2", NULL},
+        {"--codec", "C", CLI_STR, &im->codec_name, "f32 (default), f16 or i8", NULL},
+        {"--format", "F", CLI_STR, &im->from.format, "fvecs, bvecs, npy, jsonl or tsv", NULL},
+        {"--ids", "FILE|FIRST", CLI_STR, &im->from.ids,
+         "ids or keys of the rows, or the first of running ids; 0", NULL},
+        {"--ids-column", "N|last|none", CLI_STR, &im->from.ids_column,
+         "the column of text that is the id or key", NULL},
+        {"--fill", NULL, CLI_FLAG, &im->fill, "add vectors to the items of the file", NULL},
+        {"--replace", NULL, CLI_FLAG, &im->replace, "write items, over those of equal id", NULL},
+        {"--append", NULL, CLI_FLAG, &im->append, "add items after those of the file", NULL},
+        {"--partial", NULL, CLI_FLAG, &im->partial, "skip bad records, naming each", NULL},
+        {"--declare", NULL, CLI_FLAG, &im->declare, "declare tags that the file lacks", NULL},
+        CLI_END};
+    return cli_parse(argc, argv,
+                     "Takes items and vectors in, all of them or none. The tag of a new file is\n"
+                     "declared from the data.", opts);
+}
+
+int cmd_import(int argc, char **argv)
+{
+    importer im;
+    size_t i;
+    int rc;
+    memset(&im, 0, sizeof im);
+    rc = im_parse(&im, argc, argv);
+    if (rc >= 0) return rc;
+    rc = im_check(&im);
+    if (rc) return rc;
+    cli_catch();
+    im.start_ms = cli_now();
+    im_run(&im);
+    im_tidy(&im);
+    input_close(&im.in);
+    for (i = 0; i < im.tags_n; i++) free(im.tags[i].name);
+    free(im.tags);
+    return im.rc;
+}

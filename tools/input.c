@@ -1,0 +1,1067 @@
+/* input.c - the readers of vectors from files and pipes; see input.h. */
+#define _POSIX_C_SOURCE 200809L
+#include "input.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <float.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "json.h"
+
+#define IN_MAX_DIM 32768u
+#define IN_MAX_LINE ((size_t)256 << 20)
+
+/* ---- Source: a file or pipe with a window that grows to one record ---------------- */
+
+typedef struct in_source {
+    const char *path;
+    int         fd, end;     /* end: read said so */
+    char       *buf;
+    size_t      at, fill, cap;
+    uint64_t    got, total;  /* bytes read; total 0: not a plain file */
+    uint64_t    row;
+    int         lines;       /* rows are lines */
+} in_source;
+
+static int in_source_open(in_source *s, const char *path, char *error, size_t room)
+{
+    struct stat sb;
+    int standard = !strcmp(path, "-");
+    s->path = standard ? "standard input" : path;
+    s->fd = standard ? 0 : open(path, O_RDONLY);
+    if (s->fd < 0 || fstat(s->fd, &sb)) {
+        snprintf(error, room, "%s: %s; check the path of the input", s->path, strerror(errno));
+        return 0;
+    }
+    if (S_ISDIR(sb.st_mode)) {
+        snprintf(error, room, "%s: is a folder; name a file", path);
+        return 0;
+    }
+    if (S_ISREG(sb.st_mode)) s->total = (uint64_t)sb.st_size;
+    return 1;
+}
+
+static void in_source_close(in_source *s)
+{
+    if (s->fd > 0) close(s->fd);
+    free(s->buf);
+    s->buf = NULL;
+    s->fd = -1;
+}
+
+/* Reads once more into the window, moved to the front; 1 if bytes came, 0 at the end. */
+static int in_source_fill(in_source *s)
+{
+    ssize_t got;
+    if (s->end) return 0;
+    if (s->at) memmove(s->buf, s->buf + s->at, s->fill - s->at);
+    s->fill -= s->at;
+    s->at = 0;
+    if (s->fill + 1 >= s->cap) {
+        s->cap = s->cap ? s->cap * 2 : (size_t)256 << 10;
+        s->buf = cli_grow(s->buf, s->cap, 1);
+    }
+    do got = read(s->fd, s->buf + s->fill, s->cap - s->fill - 1);
+    while (got < 0 && errno == EINTR && !cli_stopped());
+    if (got <= 0) {
+        s->end = got < 0 ? errno : -1;
+        return 0;
+    }
+    s->fill += (size_t)got;
+    s->got += (uint64_t)got;
+    return 1;
+}
+
+/* Waits for n bytes at s->buf + s->at; how many there are, if fewer. */
+static size_t in_source_need(in_source *s, size_t n)
+{
+    while (s->fill - s->at < n && in_source_fill(s)) { }
+    return s->fill - s->at < n ? s->fill - s->at : n;
+}
+
+/* The next line without its end and with a zero byte in its place; NULL at the end, and
+   with *n IN_MAX_LINE where it is longer than that. */
+static char *in_source_line(in_source *s, size_t *n)
+{
+    size_t seen = 0;
+    char *line, *stop = NULL;
+    *n = 0;
+    for (;;) {
+        size_t have = s->fill - s->at;
+        if (have > seen) stop = memchr(s->buf + s->at + seen, '\n', have - seen);
+        if (stop) break;
+        seen = have;
+        if (seen >= IN_MAX_LINE) {
+            *n = IN_MAX_LINE;
+            return NULL;
+        }
+        if (!in_source_fill(s)) break;
+    }
+    if (!stop && s->fill == s->at) return NULL;
+    line = s->buf + s->at;
+    if (!stop) stop = s->buf + s->fill;
+    s->at = (size_t)(stop - s->buf) + (stop < s->buf + s->fill);
+    *stop = '\0';
+    *n = (size_t)(stop - line);
+    if (*n && line[*n - 1] == '\r') line[--*n] = '\0';
+    s->row++;
+    if (s->row == 1 && *n >= 3 && !memcmp(line, "\xEF\xBB\xBF", 3)) {
+        line += 3;
+        *n -= 3;
+    }
+    return line;
+}
+
+/* ---- State ------------------------------------------------------------------------- */
+
+typedef struct in_set { uint64_t *slots; size_t n, cap; } in_set;
+
+typedef struct in_npy {
+    char     type;           /* f i u */
+    unsigned size;           /* bytes of an element */
+    uint64_t rows, cols, next;
+    int      dims;
+} in_npy;
+
+typedef struct input_state {
+    in_source src, ids;
+    int     (*next)(input *in);
+    int       broken;
+    uint64_t  first_id;
+    int       ids_npy, ids_keys, has_ids, numbered, per_tag;
+    in_npy    npy, ids_shape;
+    in_set    seen;
+    char      key[257];
+    float    *x;             /* the numbers of one record */
+    size_t    x_cap;
+    vtag_vec *v;
+    size_t    v_cap;
+    void     *bytes;         /* decoded payload */
+    uint32_t  dim;           /* of the first row, where all rows must have the same */
+    unsigned  element;       /* bytes of an element of bvecs or fvecs */
+    json      js;
+    int       tabs, keyed, shaped;
+    size_t    id_column;     /* from 1; 0: none */
+    const char *column;      /* as given */
+    char     *held[2];       /* lines that were looked at ahead */
+    uint64_t  held_row[2];
+    uint64_t  promised, rows; /* by word2vec's count line; seen */
+    char    **fields;
+    size_t    fields_cap;
+} input_state;
+
+static int in_vfault(input *in, int kind, const char *fmt, va_list ap)
+{
+    const in_source *s = &in->state->src;
+    int n = snprintf(in->error, sizeof in->error, "%s: %s %llu: ", s->path,
+                     s->lines ? "line" : "row", (unsigned long long)in->record.row);
+    if (n > 0 && (size_t)n < sizeof in->error) {
+        vsnprintf(in->error + n, sizeof in->error - (size_t)n, fmt, ap);
+    }
+    if (kind == INPUT_BROKEN) in->state->broken = 1;
+    return kind;
+}
+
+int input_fault(input *in, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    in_vfault(in, INPUT_BAD, fmt, ap);
+    va_end(ap);
+    return INPUT_BAD;
+}
+
+CLI_PRINTF(2, 3) static int in_broken(input *in, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    in_vfault(in, INPUT_BROKEN, fmt, ap);
+    va_end(ap);
+    return INPUT_BROKEN;
+}
+
+/* An error of the input as a whole; place may be another file. */
+CLI_PRINTF(3, 4) static int in_wrong(input *in, const char *path, const char *fmt, ...)
+{
+    va_list ap;
+    int n = snprintf(in->error, sizeof in->error, "%s: ", path);
+    va_start(ap, fmt);
+    if (n > 0 && (size_t)n < sizeof in->error) {
+        vsnprintf(in->error + n, sizeof in->error - (size_t)n, fmt, ap);
+    }
+    va_end(ap);
+    in->state->broken = 1;
+    return INPUT_BROKEN;
+}
+
+static float *in_room(input_state *s, size_t n)
+{
+    if (n > s->x_cap) {
+        s->x_cap = n < 2 * s->x_cap ? 2 * s->x_cap : n;
+        s->x = cli_grow(s->x, s->x_cap, sizeof *s->x);
+    }
+    return s->x;
+}
+
+static vtag_vec *in_vectors(input_state *s, size_t n)
+{
+    if (n > s->v_cap) {
+        s->v_cap = n < 2 * s->v_cap ? 2 * s->v_cap : n;
+        s->v = cli_grow(s->v, s->v_cap, sizeof *s->v);
+    }
+    return s->v;
+}
+
+static void in_one_vector(input *in, uint32_t dim)
+{
+    vtag_vec *v = in_vectors(in->state, 1);
+    memset(v, 0, sizeof *v);
+    v->dim = dim;
+    v->x = in->state->x;
+    in->record.v = v;
+    in->record.n = 1;
+}
+
+/* At the end of the bytes: the end, or the system's error. */
+static int in_end(input *in)
+{
+    int e = in->state->src.end;
+    if (e > 0) return in_broken(in, "%s; reading stopped", strerror(e));
+    return INPUT_END;
+}
+
+/* ---- Ids ------------------------------------------------------------------------------- */
+
+static size_t in_set_slot(const in_set *s, uint64_t x)
+{
+    uint64_t h = x * 0x9E3779B97F4A7C15u;
+    size_t i = (size_t)(h ^ h >> 32) & (s->cap - 1);
+    while (s->slots[i] != UINT64_MAX && s->slots[i] != x) i = (i + 1) & (s->cap - 1);
+    return i;
+}
+
+static void in_set_resize(in_set *s, size_t cap)
+{
+    in_set wide;
+    size_t i;
+    wide.cap = cap;
+    wide.n = s->n;
+    wide.slots = cli_grow(NULL, cap, sizeof *wide.slots);
+    memset(wide.slots, 0xFF, cap * sizeof *wide.slots);
+    for (i = 0; i < s->cap; i++) {
+        if (s->slots[i] != UINT64_MAX) {
+            wide.slots[in_set_slot(&wide, s->slots[i])] = s->slots[i];
+        }
+    }
+    free(s->slots);
+    *s = wide;
+}
+
+/* 1 if x was not there before. */
+static int in_set_add(in_set *s, uint64_t x)
+{
+    size_t i;
+    if (x == UINT64_MAX) x = 0x5851F42D4C957F2Du;
+    if (s->n * 2 >= s->cap) in_set_resize(s, s->cap ? s->cap * 2 : 1024);
+    i = in_set_slot(s, x);
+    if (s->slots[i] == x) return 0;
+    s->slots[i] = x;
+    s->n++;
+    return 1;
+}
+
+/* Checks that the id has not come before. */
+static int in_once(input *in)
+{
+    const input_record *r = &in->record;
+    uint64_t x = r->item.id;
+    if (in->state->per_tag && r->tag) x += vtag_id(r->tag) | 1;
+    if (in_set_add(&in->state->seen, x)) return INPUT_RECORD;
+    if (r->item.key) {
+        return input_fault(in, "key '%.80s' came before; every key once", r->item.key);
+    }
+    return input_fault(in, "id %llu came before; every id once", (unsigned long long)r->item.id);
+}
+
+static int in_take_id(input *in, uint64_t id)
+{
+    if (id == UINT64_MAX) {
+        return input_fault(in, "id 18446744073709551615 is reserved; take a smaller one");
+    }
+    in->record.item.id = id;
+    return in_once(in);
+}
+
+static int in_take_key(input *in, const char *key, size_t n)
+{
+    if (n < 1 || n > 255) {
+        return input_fault(in, "a key has 1 to 255 bytes, this one %llu", (unsigned long long)n);
+    }
+    if (json_utf8(key, n) < n) return input_fault(in, "invalid UTF-8 in the key");
+    memcpy(in->state->key, key, n);
+    in->state->key[n] = '\0';
+    in->record.item.key = in->state->key;
+    in->record.item.id = vtag_id(in->state->key);
+    if (in->record.item.id == UINT64_MAX) {
+        return input_fault(in, "the id of this key is reserved; change the key");
+    }
+    return in_once(in);
+}
+
+static int in_take_word(input *in, const char *word, int keyed)
+{
+    uint64_t id;
+    if (keyed) return in_take_key(in, word, strlen(word));
+    if (!cli_u64(word, &id)) {
+        return input_fault(in, "'%.40s' is no id; the first was a number, so all must be", word);
+    }
+    return in_take_id(in, id);
+}
+
+static int in_id_from_npy(input *in)
+{
+    input_state *s = in->state;
+    const unsigned char *p;
+    uint64_t id = 0;
+    unsigned i, size = s->ids_shape.size;
+    if (in_source_need(&s->ids, size) < size) {
+        return in_broken(in, "%s holds no id for it", s->ids.path);
+    }
+    p = (const unsigned char *)s->ids.buf + s->ids.at;
+    s->ids.at += size;
+    for (i = size; i-- > 0;) id = id << 8 | p[i];
+    if (s->ids_shape.type == 'i' && p[size - 1] & 0x80) {
+        return input_fault(in, "%s gives it a negative id", s->ids.path);
+    }
+    return in_take_id(in, id);
+}
+
+static int in_id_from_text(input *in)
+{
+    input_state *s = in->state;
+    size_t n;
+    uint64_t id;
+    char *line = in_source_line(&s->ids, &n);
+    if (!line) return in_broken(in, "%s holds no id for it", s->ids.path);
+    if (s->ids.row == 1) s->ids_keys = !cli_u64(line, &id);
+    if (memchr(line, 0, n)) return input_fault(in, "%s gives it a zero byte", s->ids.path);
+    return in_take_word(in, line, s->ids_keys);
+}
+
+static int in_id_by_position(input *in, uint64_t index)
+{
+    if (index >= UINT64_MAX - in->state->first_id) {
+        return in_broken(in, "ids run out; begin with a smaller one");
+    }
+    in->record.item.id = in->state->first_id + index;
+    in->record.positional = 1;
+    return INPUT_RECORD;
+}
+
+/* The id of a row that carries none: from --ids or its position. */
+static int in_id(input *in, uint64_t index)
+{
+    if (in->state->ids_npy) return in_id_from_npy(in);
+    if (in->state->has_ids) return in_id_from_text(in);
+    return in_id_by_position(in, index);
+}
+
+/* At the end of the rows: were there more ids? */
+static int in_ids_end(input *in)
+{
+    input_state *s = in->state;
+    if (!s->has_ids) return INPUT_END;
+    if (in_source_need(&s->ids, 1)) {
+        return in_wrong(in, s->ids.path, "holds more ids than %s rows; one for each",
+                        s->src.path);
+    }
+    return INPUT_END;
+}
+
+/* ---- fvecs and bvecs --------------------------------------------------------------------- */
+
+static uint32_t in_le32(const void *p)
+{
+    const unsigned char *b = p;
+    return (uint32_t)b[0] | (uint32_t)b[1] << 8 | (uint32_t)b[2] << 16 | (uint32_t)b[3] << 24;
+}
+
+static float in_le_float(const void *p)
+{
+    uint32_t u = in_le32(p);
+    float x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+static int in_vecs_dim(input *in, uint32_t dim)
+{
+    input_state *s = in->state;
+    if (dim < 1 || dim > IN_MAX_DIM) {
+        return in_broken(in, "dim %ld; 1 to %u are legal, is this really %s?",
+                         (long)(int32_t)dim, IN_MAX_DIM, s->element == 4 ? "fvecs" : "bvecs");
+    }
+    if (s->dim && dim != s->dim) {
+        return in_broken(in, "dim %u, where the first row has %u", dim, s->dim);
+    }
+    if (!s->dim) in->expect = s->src.total / (4 + (uint64_t)dim * s->element);
+    s->dim = dim;
+    return INPUT_RECORD;
+}
+
+static int in_vecs_next(input *in)
+{
+    input_state *s = in->state;
+    size_t have = in_source_need(&s->src, 4), bytes, i;
+    const char *p;
+    int rc;
+    if (!have) return (rc = in_end(in)) ? rc : in_ids_end(in);
+    in->record.row = ++s->src.row;
+    if (have < 4) return in_broken(in, "truncated: ends after %u of 4 bytes", (unsigned)have);
+    rc = in_vecs_dim(in, in_le32(s->src.buf + s->src.at));
+    if (rc < 0) return rc;
+    bytes = 4 + (size_t)s->dim * s->element;
+    have = in_source_need(&s->src, bytes);
+    if (have < bytes) {
+        return in_broken(in, "truncated: ends after %u of %u bytes", (unsigned)have,
+                         (unsigned)bytes);
+    }
+    in_room(s, s->dim);
+    p = s->src.buf + s->src.at + 4;
+    for (i = 0; i < s->dim; i++) {
+        s->x[i] = s->element == 4 ? in_le_float(p + 4 * i) : (float)(unsigned char)p[i];
+    }
+    s->src.at += bytes;
+    in_one_vector(in, s->dim);
+    return in_id(in, s->src.row - 1);
+}
+
+/* ---- npy ---------------------------------------------------------------------------------- */
+
+/* The text after 'name': in the header, or NULL. */
+static const char *in_npy_field(const char *header, const char *name)
+{
+    const char *p = strstr(header, name);
+    if (!p) return NULL;
+    p += strlen(name);
+    p += strspn(p, " ");
+    if (*p++ != ':') return NULL;
+    return p + strspn(p, " ");
+}
+
+static int in_npy_type(input *in, in_npy *y, const char *path, const char *p, int ints)
+{
+    static const char *const floats[] = {"<f4", "<f2", "<f8", "|i1", "|u1"};
+    static const char *const wholes[] = {"<i8", "<u8", "<i4", "<u4", "<i2", "<u2", "|i1", "|u1"};
+    const char *const *legal = ints ? wholes : floats;
+    size_t i, n = ints ? 8 : 5, len;
+    const char *stop;
+    if (!p || (*p != '\'' && *p != '"') || (stop = strchr(p + 1, *p)) == NULL) {
+        return in_wrong(in, path, "npy without a plain dtype; save one array of numbers");
+    }
+    len = (size_t)(stop - ++p);
+    for (i = 0; i < n; i++) {
+        if (len != 3 || memcmp(p, legal[i], 3)) continue;
+        y->type = p[1];
+        y->size = (unsigned)(p[2] - '0');
+        return INPUT_RECORD;
+    }
+    return in_wrong(in, path, "npy of dtype '%.*s'; %s", (int)(len < 20 ? len : 20), p,
+                    ints ? "ids are little-endian integers, as astype('<u8') makes them"
+                         : "<f4 <f2 <f8 |i1 |u1 are read, so save it with astype('<f4')");
+}
+
+static int in_npy_shape(input *in, in_npy *y, const char *path, const char *p)
+{
+    uint64_t sizes[3] = {0, 1, 0};
+    if (!p || *p++ != '(') return in_wrong(in, path, "npy without a shape");
+    y->dims = 0;
+    for (;;) {
+        p += strspn(p, " ,");
+        if (*p < '0' || *p > '9' || y->dims == 3) break;
+        for (sizes[y->dims] = 0; *p >= '0' && *p <= '9'; p++) {
+            if (sizes[y->dims] > (uint64_t)1 << 48) return in_wrong(in, path, "npy too large");
+            sizes[y->dims] = sizes[y->dims] * 10 + (uint64_t)(*p - '0');
+        }
+        y->dims++;
+    }
+    if (*p != ')') return in_wrong(in, path, "npy with a shape that is no list of one or two");
+    y->rows = sizes[0];
+    y->cols = sizes[1];
+    return INPUT_RECORD;
+}
+
+static int in_npy_fields(input *in, in_npy *y, const char *path, const char *header, int ints)
+{
+    const char *order = in_npy_field(header, "'fortran_order'");
+    int rc = in_npy_type(in, y, path, in_npy_field(header, "'descr'"), ints);
+    if (rc > 0) rc = in_npy_shape(in, y, path, in_npy_field(header, "'shape'"));
+    if (rc < 0) return rc;
+    if (!order || (strncmp(order, "True", 4) && strncmp(order, "False", 5))) {
+        return in_wrong(in, path, "npy without fortran_order");
+    }
+    if (*order == 'T' && y->dims > 1) {
+        return in_wrong(in, path, "npy in Fortran order; save it with np.ascontiguousarray");
+    }
+    return INPUT_RECORD;
+}
+
+static int in_npy_header(input *in, in_source *src, in_npy *y, int ints)
+{
+    const unsigned char *p;
+    size_t head, n;
+    char *text;
+    int rc;
+    if (in_source_need(src, 12) < 12 || memcmp(src->buf + src->at, "\x93NUMPY", 6)) {
+        return in_wrong(in, src->path, "no npy file; its first bytes are not \\x93NUMPY");
+    }
+    p = (const unsigned char *)src->buf + src->at;
+    if (p[6] < 1 || p[6] > 3) return in_wrong(in, src->path, "npy of version %u", p[6]);
+    head = p[6] == 1 ? 10 : 12;
+    n = p[6] == 1 ? (size_t)p[8] | (size_t)p[9] << 8 : in_le32(p + 8);
+    if (n > 65536) return in_wrong(in, src->path, "npy with a header of %lu bytes", (unsigned long)n);
+    if (in_source_need(src, head + n) < head + n) {
+        return in_wrong(in, src->path, "truncated: ends within the npy header");
+    }
+    text = cli_alloc(n + 1);
+    memcpy(text, src->buf + src->at + head, n);
+    rc = in_npy_fields(in, y, src->path, text, ints);
+    free(text);
+    src->at += head + n;
+    return rc;
+}
+
+static float in_half(unsigned h)
+{
+    unsigned e = h >> 10 & 31, m = h & 1023;
+    double x = e == 31 ? (m ? (double)NAN : (double)INFINITY)
+             : e ? ldexp(1024.0 + m, (int)e - 25) : ldexp((double)m, -24);
+    return (float)(h & 0x8000 ? -x : x);
+}
+
+static double in_le_double(const void *p)
+{
+    uint64_t u = in_le32(p) | (uint64_t)in_le32((const char *)p + 4) << 32;
+    double x;
+    memcpy(&x, &u, sizeof x);
+    return x;
+}
+
+/* Reads cols numbers; the first whose value no float can hold, or cols. */
+static size_t in_npy_row(const in_npy *y, const char *p, float *x)
+{
+    size_t i, n = (size_t)y->cols;
+    for (i = 0; i < n; i++, p += y->size) {
+        const unsigned char *b = (const unsigned char *)p;
+        if (y->type == 'u') x[i] = (float)b[0];
+        else if (y->type == 'i') x[i] = (float)(signed char)b[0];
+        else if (y->size == 4) x[i] = in_le_float(p);
+        else if (y->size == 2) x[i] = in_half((unsigned)b[0] | (unsigned)b[1] << 8);
+        else {
+            double d = in_le_double(p);
+            if (isfinite(d) && fabs(d) > (double)FLT_MAX) return i;
+            x[i] = (float)d;
+        }
+    }
+    return n;
+}
+
+static int in_npy_next(input *in)
+{
+    input_state *s = in->state;
+    in_npy *y = &s->npy;
+    size_t bytes = (size_t)y->cols * y->size, have, wide;
+    int rc;
+    if (y->next == y->rows) {
+        if ((rc = in_ids_end(in)) < 0) return rc;
+        if (!in_source_need(&s->src, 1)) return in_end(in);
+        return in_wrong(in, s->src.path, "oversized: bytes follow the last of %llu rows",
+                        (unsigned long long)y->rows);
+    }
+    in->record.row = s->src.row = ++y->next;
+    have = in_source_need(&s->src, bytes);
+    if (have < bytes) {
+        if ((rc = in_end(in)) < 0) return rc;
+        return in_broken(in, "truncated: ends after %u of its %u bytes; %llu rows were announced",
+                         (unsigned)have, (unsigned)bytes, (unsigned long long)y->rows);
+    }
+    wide = in_npy_row(y, s->src.buf + s->src.at, in_room(s, (size_t)y->cols));
+    s->src.at += bytes;
+    in_one_vector(in, (uint32_t)y->cols);
+    rc = in_id(in, y->next - 1);
+    if (rc < 0 || wide == y->cols) return rc;
+    return input_fault(in, "number %lu is out of a float's range", (unsigned long)wide + 1);
+}
+
+static int in_npy_open(input *in)
+{
+    in_npy *y = &in->state->npy;
+    const char *path = in->state->src.path;
+    int rc = in_npy_header(in, &in->state->src, y, 0);
+    if (rc < 0) return rc;
+    if (y->dims != 2) return in_wrong(in, path, "npy with %d dimensions; two are read, rows and numbers", y->dims);
+    if (y->cols < 1 || y->cols > IN_MAX_DIM) {
+        return in_wrong(in, path, "dim %llu; 1 to %u are legal", (unsigned long long)y->cols,
+                        IN_MAX_DIM);
+    }
+    in->expect = y->rows;
+    if (in->total && in->expect > in->total) in->expect = 0;
+    return INPUT_RECORD;
+}
+
+/* ---- JSON Lines ------------------------------------------------------------------------------ */
+
+static int in_json_id(input *in, const json_value *o)
+{
+    const json_value *id = json_get(o, "id"), *key = json_get(o, "key");
+    if (id && id->type == JSON_NULL) id = NULL;
+    if (key && key->type == JSON_NULL) key = NULL;
+    if (!key && id && id->type == JSON_STRING) {
+        key = id;
+        id = NULL;
+    }
+    if (id && !(id->whole & JSON_U64)) {
+        return input_fault(in, "\"id\" is no whole number from 0 to 18446744073709551614");
+    }
+    if (key) {
+        const char *text = json_text(key);
+        if (!text) return input_fault(in, "\"key\" is no text without zero bytes");
+        if (id && key->n < 256 && id->u.u64 != vtag_id(text)) {
+            return input_fault(in, "\"id\" is not the id of \"key\"; leave it out");
+        }
+        return in_take_key(in, text, key->n);
+    }
+    if (id) return in_take_id(in, id->u.u64);
+    if (in->state->has_ids || in->state->numbered) return in_id(in, in->state->rows - 1);
+    return input_fault(in, "neither \"id\" nor \"key\"; give one, or number them with --ids FIRST");
+}
+
+/* Appends the numbers of an array to the record's; *dim is how many. */
+static int in_json_numbers(input *in, const json_value *a, size_t at, uint32_t *dim)
+{
+    size_t n, bad;
+    if (!json_is_numbers(a, &n)) return input_fault(in, "\"vector\" is no array of numbers");
+    if (n < 1 || n > IN_MAX_DIM) {
+        return input_fault(in, "a vector of %lu numbers; 1 to %u are legal", (unsigned long)n,
+                           IN_MAX_DIM);
+    }
+    in_room(in->state, at + n);
+    bad = json_floats(a, in->state->x + at);
+    if (bad < n) {
+        return input_fault(in, "number %lu is out of a float's range", (unsigned long)bad + 1);
+    }
+    *dim = (uint32_t)n;
+    return INPUT_RECORD;
+}
+
+static int in_json_u32(input *in, const json_value *part, const char *name, uint32_t *x)
+{
+    const json_value *v = json_get(part, name);
+    if (!v) return INPUT_RECORD;
+    if (!(v->whole & JSON_U64) || v->u.u64 > UINT32_MAX) {
+        return input_fault(in, "\"%s\" is no whole number below 4294967296", name);
+    }
+    *x = (uint32_t)v->u.u64;
+    return INPUT_RECORD;
+}
+
+static int in_json_parts(input *in, const json_value *list)
+{
+    input_state *s = in->state;
+    size_t i, at = 0;
+    if (list->type != JSON_ARRAY) return input_fault(in, "\"vectors\" is no array of objects");
+    in_vectors(s, list->n + 1);
+    for (i = 0; i < list->n; i++) {
+        const json_value *part = &list->u.items[i];
+        vtag_vec *v = &s->v[i];
+        int rc;
+        memset(v, 0, sizeof *v);
+        rc = in_json_numbers(in, json_get(part, "vector"), at, &v->dim);
+        if (rc > 0) rc = in_json_u32(in, part, "off", &v->off);
+        if (rc > 0) rc = in_json_u32(in, part, "len", &v->len);
+        if (rc < 0) return rc;
+        at += v->dim;
+    }
+    for (i = list->n, in->record.n = i; i-- > 0;) {
+        at -= s->v[i].dim;
+        s->v[i].x = s->x + at; /* only now: s->x moved while it grew */
+    }
+    in->record.v = s->v;
+    return INPUT_RECORD;
+}
+
+static int in_json_vectors(input *in, const json_value *o)
+{
+    const json_value *one = json_get(o, "vector"), *many = json_get(o, "vectors");
+    uint32_t dim;
+    int rc;
+    if (one && one->type == JSON_NULL) one = NULL;
+    if (many && many->type == JSON_NULL) many = NULL;
+    if (one && many) return input_fault(in, "both \"vector\" and \"vectors\"; give one");
+    if (many) return in_json_parts(in, many);
+    if (!one) return INPUT_RECORD;
+    rc = in_json_numbers(in, one, 0, &dim);
+    if (rc > 0) in_one_vector(in, dim);
+    return rc;
+}
+
+static int in_json_data(input *in, const json_value *o)
+{
+    const json_value *data = json_get(o, "data"), *coded = json_get(o, "data_base64");
+    vtag_item *item = &in->record.item;
+    if (data && data->type == JSON_NULL) data = NULL;
+    if (data && coded) return input_fault(in, "both \"data\" and \"data_base64\"; give one");
+    if (data) {
+        if (data->type != JSON_STRING) return input_fault(in, "\"data\" is no text");
+        item->data = data->u.str;
+        item->size = data->n;
+    } else if (coded) {
+        in->state->bytes = cli_grow(in->state->bytes, coded->n + 1, 1);
+        if (coded->type != JSON_STRING ||
+            !json_unbase64(in->state->bytes, &item->size, coded->u.str, coded->n)) {
+            return input_fault(in, "\"data_base64\" is no base64");
+        }
+        item->data = in->state->bytes;
+    }
+    return INPUT_RECORD;
+}
+
+static int in_json_facts(input *in, const json_value *o)
+{
+    const json_value *rev = json_get(o, "rev"), *tag = json_get(o, "tag");
+    if (!rev) rev = json_get(o, "vtag_rev");
+    if (!tag) tag = json_get(o, "vtag_tag");
+    if (rev && rev->type != JSON_NULL) {
+        if (!(rev->whole & JSON_U64)) return input_fault(in, "\"rev\" is no whole number");
+        in->record.item.rev = rev->u.u64;
+    }
+    if (tag && tag->type != JSON_NULL) {
+        in->record.tag = json_text(tag);
+        if (!in->record.tag) return input_fault(in, "\"tag\" is no text");
+    }
+    return INPUT_RECORD;
+}
+
+static int in_json_next(input *in)
+{
+    input_state *s = in->state;
+    const json_value *o;
+    char *line;
+    size_t n;
+    int rc;
+    do line = in_source_line(&s->src, &n);
+    while (line && !line[strspn(line, " \t")] && n == strlen(line));
+    in->record.row = s->src.row + !line;
+    if (!line && n) return in_broken(in, "longer than 256 MiB; is this JSON Lines?");
+    if (!line) return (rc = in_end(in)) ? rc : in_ids_end(in);
+    s->rows++;
+    o = json_parse(&s->js, line, n);
+    if (!o) return input_fault(in, "%s", s->js.error);
+    if (o->type != JSON_OBJECT) return input_fault(in, "no JSON object; each line is one");
+    rc = in_json_facts(in, o);
+    if (rc > 0) rc = in_json_vectors(in, o);
+    if (rc > 0) rc = in_json_data(in, o);
+    return rc > 0 ? in_json_id(in, o) : rc;
+}
+
+/* ---- Text -------------------------------------------------------------------------------------- */
+
+static int in_number(const char *s, float *x)
+{
+    char *end;
+    double d;
+    if (!*s || !strchr("+-.0123456789", *s)) return 0;
+    d = strtod(s, &end);
+    if (*end || fabs(d) > (double)FLT_MAX || d != d) return 0;
+    *x = (float)d;
+    return 1;
+}
+
+/* Cuts a line into fields in place; 0 if there are too many. */
+static int in_split(input_state *s, char *line, size_t *count)
+{
+    const char *gaps = s->tabs ? "\t" : " \t";
+    size_t n = 0;
+    for (;;) {
+        if (!s->tabs) line += strspn(line, gaps);
+        if (!*line) break;
+        if (n == IN_MAX_DIM + 2) return 0;
+        if (n == s->fields_cap) {
+            s->fields_cap = n ? 2 * n : 256;
+            s->fields = cli_grow(s->fields, s->fields_cap, sizeof *s->fields);
+        }
+        s->fields[n++] = line;
+        line += strcspn(line, gaps);
+        if (*line) *line++ = '\0';
+    }
+    *count = n;
+    return 1;
+}
+
+/* The next line that is not empty, its row in the record; NULL at the end or if broken. */
+static char *in_text_line(input *in)
+{
+    input_state *s = in->state;
+    char *line;
+    size_t n;
+    do {
+        line = in_source_line(&s->src, &n);
+        in->record.row = s->src.row + !line;
+        if (!line && n) in_broken(in, "longer than 256 MiB; is this text?");
+        else if (line && memchr(line, 0, n)) {
+            in_broken(in, "a zero byte; is this text?");
+            return NULL;
+        }
+    } while (line && !line[strspn(line, " \t")]);
+    return line;
+}
+
+/* Whether the first two lines are word2vec's count line and a first row. */
+static int in_text_counted(input_state *s, const char *first, const char *second)
+{
+    uint64_t rows, dim;
+    size_t n;
+    char *copy = cli_strdup(first);
+    float x;
+    int yes = in_split(s, copy, &n) && n == 2 && cli_u64(s->fields[0], &rows) &&
+              cli_u64(s->fields[1], &dim);
+    free(copy);
+    if (!yes || !second) return 0;
+    copy = cli_strdup(second);
+    yes = in_split(s, copy, &n) && n == dim + 1 && !(n == 2 && in_number(s->fields[0], &x));
+    free(copy);
+    if (yes) s->promised = rows;
+    return yes;
+}
+
+static int in_text_open(input *in)
+{
+    input_state *s = in->state;
+    char *line;
+    s->src.lines = 1;
+    line = in_text_line(in);
+    if (!line) return s->broken ? INPUT_BROKEN : INPUT_RECORD;
+    s->held[0] = cli_strdup(line);
+    s->held_row[0] = in->record.row;
+    line = in_text_line(in);
+    if (s->broken) return INPUT_BROKEN;
+    if (line) {
+        s->held[1] = cli_strdup(line);
+        s->held_row[1] = in->record.row;
+    }
+    if (in_text_counted(s, s->held[0], s->held[1])) {
+        free(s->held[0]);
+        s->held[0] = NULL;
+        s->keyed = 1;
+        s->id_column = 1;
+        in->expect = s->promised;
+        if (in->total && in->expect > in->total) in->expect = 0;
+    }
+    line = s->held[0] ? s->held[0] : s->held[1];
+    if (line) s->tabs = strchr(line, '\t') != NULL;
+    return INPUT_RECORD;
+}
+
+/* Settles on the first row which column is the id, and whether it is a key. */
+static int in_text_shape(input *in, size_t n)
+{
+    input_state *s = in->state;
+    uint64_t id;
+    float x;
+    s->shaped = 1;
+    if (s->column && !strcmp(s->column, "none")) {
+        s->id_column = 0;
+    } else if (s->column) {
+        uint64_t column = n;
+        if (strcmp(s->column, "last") && (!cli_u64(s->column, &column) || !column || column > n)) {
+            return in_broken(in, "has %lu columns; --ids-column wants one of them, last or none",
+                             (unsigned long)n);
+        }
+        s->id_column = (size_t)column;
+        s->keyed = !cli_u64(s->fields[column - 1], &id);
+    } else if (!s->id_column && !in_number(s->fields[0], &x)) {
+        s->id_column = 1;
+        s->keyed = 1;
+    }
+    if (s->id_column && (s->has_ids || s->numbered)) {
+        return in_broken(in, "column %lu has the ids, so --ids is one too many; or say "
+                         "--ids-column none", (unsigned long)s->id_column);
+    }
+    n -= s->id_column > 0;
+    if (n < 1 || n > IN_MAX_DIM) {
+        return in_broken(in, "%lu numbers; 1 to %u are legal", (unsigned long)n, IN_MAX_DIM);
+    }
+    s->dim = (uint32_t)n;
+    return INPUT_RECORD;
+}
+
+static int in_text_numbers(input *in, size_t n)
+{
+    input_state *s = in->state;
+    size_t i, k = 0;
+    if (n - (s->id_column > 0) != s->dim) {
+        return input_fault(in, "%lu numbers, where the first row has %u",
+                           (unsigned long)(n - (n && s->id_column)), s->dim);
+    }
+    in_room(s, s->dim);
+    for (i = 0; i < n; i++) {
+        const char *field = s->fields[i];
+        if (i + 1 == s->id_column) continue;
+        field += strspn(field, " ");
+        if (in_number(field, &s->x[k++])) continue;
+        return input_fault(in, "column %lu: '%.40s' is no number that a float can hold",
+                           (unsigned long)i + 1, field);
+    }
+    in_one_vector(in, s->dim);
+    return INPUT_RECORD;
+}
+
+static int in_text_end(input *in)
+{
+    input_state *s = in->state;
+    int rc = s->broken ? INPUT_BROKEN : in_end(in);
+    if (!rc && s->promised && s->rows != s->promised) {
+        return in_wrong(in, s->src.path, "its first line announces %llu rows, %llu came",
+                        (unsigned long long)s->promised, (unsigned long long)s->rows);
+    }
+    return rc ? rc : in_ids_end(in);
+}
+
+static int in_text_next(input *in)
+{
+    input_state *s = in->state;
+    int i = s->held[0] ? 0 : s->held[1] ? 1 : -1, rc;
+    char *held = i < 0 ? NULL : s->held[i], *line;
+    size_t n;
+    if (held) {
+        in->record.row = s->held_row[i];
+        s->held[i] = NULL;
+    }
+    line = held ? held : in_text_line(in);
+    if (!line) return in_text_end(in);
+    s->rows++;
+    if (!in_split(s, line, &n)) rc = input_fault(in, "more than %u columns", IN_MAX_DIM + 1);
+    else rc = s->shaped ? INPUT_RECORD : in_text_shape(in, n);
+    if (rc > 0) rc = in_text_numbers(in, n);
+    if (rc > 0 && s->id_column) rc = in_take_word(in, s->fields[s->id_column - 1], s->keyed);
+    else if (rc > 0) rc = in_id(in, s->rows - 1);
+    free(held);
+    return rc;
+}
+
+/* ---- Opening -------------------------------------------------------------------------------------- */
+
+static const char *in_suffix(const char *path)
+{
+    const char *dot = strrchr(path, '.'), *slash = strrchr(path, '/');
+    return dot && (!slash || dot > slash) ? dot + 1 : "";
+}
+
+static int in_is(const char *s, const char *a, const char *b, const char *c)
+{
+    return !strcmp(s, a) || (b && !strcmp(s, b)) || (c && !strcmp(s, c));
+}
+
+/* Picks the reader and reads what stands before the first row. */
+static int in_format(input *in, const char *path, const char *format)
+{
+    input_state *s = in->state;
+    const char *f = format ? format : in_suffix(path);
+    s->element = in_is(f, "bvecs", NULL, NULL) ? 1 : 4;
+    if (in_is(f, "fvecs", "bvecs", NULL)) {
+        s->next = in_vecs_next;
+    } else if (in_is(f, "npy", NULL, NULL)) {
+        s->next = in_npy_next;
+        return in_npy_open(in);
+    } else if (in_is(f, "jsonl", "ndjson", "json")) {
+        s->next = in_json_next;
+        s->src.lines = 1;
+    } else if (in_is(f, "tsv", "txt", "text")) {
+        s->next = in_text_next;
+        return in_text_open(in);
+    } else if (format) {
+        return in_wrong(in, s->src.path, "format '%.40s'; there are fvecs, bvecs, npy, jsonl, tsv",
+                        format);
+    } else {
+        return in_wrong(in, s->src.path, "its name does not tell the format; say --format fvecs, "
+                        "bvecs, npy, jsonl or tsv");
+    }
+    return INPUT_RECORD;
+}
+
+static int in_ids_open(input *in, const char *ids)
+{
+    input_state *s = in->state;
+    in_npy *y = &s->ids_shape;
+    int rc;
+    if (!ids) return INPUT_RECORD;
+    if (cli_u64(ids, &s->first_id)) {
+        s->numbered = 1;
+        return INPUT_RECORD;
+    }
+    s->has_ids = 1;
+    if (!in_source_open(&s->ids, ids, in->error, sizeof in->error)) return INPUT_BROKEN;
+    if (strcmp(in_suffix(ids), "npy")) return INPUT_RECORD;
+    s->ids_npy = 1;
+    rc = in_npy_header(in, &s->ids, y, 1);
+    if (rc < 0) return rc;
+    if (y->dims < 1 || y->dims > 2 || y->cols != 1) {
+        return in_wrong(in, ids, "the ids are no single column");
+    }
+    return INPUT_RECORD;
+}
+
+int input_open(input *in, const char *path, const input_opts *o)
+{
+    input_state *s = cli_alloc(sizeof *s);
+    int rc;
+    memset(in, 0, sizeof *in);
+    in->state = s;
+    s->ids.fd = -1;
+    s->first_id = o->first_id;
+    s->per_tag = o->per_tag;
+    s->column = o->ids_column;
+    rc = in_source_open(&s->src, path, in->error, sizeof in->error);
+    in->total = s->src.total;
+    if (rc) rc = in_ids_open(in, o->ids) > 0 && in_format(in, path, o->format) > 0;
+    if (rc) return 1;
+    input_close(in);
+    return 0;
+}
+
+int input_next(input *in)
+{
+    input_state *s = in->state;
+    int rc;
+    if (s->broken) return INPUT_BROKEN;
+    memset(&in->record, 0, sizeof in->record);
+    rc = s->next(in);
+    in->done = s->src.got - (s->src.fill - s->src.at);
+    return rc;
+}
+
+void input_close(input *in)
+{
+    input_state *s = in->state;
+    if (!s) return;
+    in_source_close(&s->src);
+    in_source_close(&s->ids);
+    free(s->seen.slots);
+    free(s->x);
+    free(s->v);
+    free(s->bytes);
+    free(s->held[0]);
+    free(s->held[1]);
+    free(s->fields);
+    json_free(&s->js);
+    free(s);
+    in->state = NULL;
+}
