@@ -2482,6 +2482,7 @@ static vtag_err vt_file_write(vt_file *f, uint64_t at, const void *p, size_t n) 
 static vtag_err vt_file_fetch(vt_file *f, uint64_t at, uint64_t n) {
     const vt_map *m;
     uint8_t *to;
+    if (f->image) return VTAG_OK;
     vt_spin_lock(&f->spin);
     m = vt_map_find(f, at, n);
     to = m && m->own ? m->own + (at - m->at) : NULL;
@@ -2562,8 +2563,8 @@ static vtag_err vt_slot_read(vt_file *f, uint32_t index, vtf_slot *s) {
     return VTAG_OK;
 }
 
-/* The newest valid slot; CORRUPT if there is none. */
-static vtag_err vt_slot_newest(vt_file *f, vtf_slot *best) {
+/* The newest valid slot; CORRUPT if there is none. *torn: the other is not valid. */
+static vtag_err vt_slot_newest(vt_file *f, vtf_slot *best, int *torn) {
     vtf_slot s[2];
     uint32_t i;
     for (i = 0; i < 2; i++) {
@@ -2573,6 +2574,7 @@ static vtag_err vt_slot_newest(vt_file *f, vtf_slot *best) {
     if (!s[0].seq && !s[1].seq)
         return vt_say(&f->env, VTAG_CORRUPT, "both superblocks are damaged", VTF_SLOT_AT(0));
     *best = s[0].seq > s[1].seq ? s[0] : s[1];
+    *torn = !s[0].seq || !s[1].seq;
     return VTAG_OK;
 }
 
@@ -3618,6 +3620,7 @@ struct vtag_db {
     uint32_t closed;
     int writing;   /* a batch is open, and the state is up to date; under gate */
     int mine;      /* the newest commit was made here                          */
+    int ahead;     /* the state was rolled past the newest slot, in memory     */
     vtag_err poison;
     uint64_t pid;
     vt_env env;
@@ -3940,13 +3943,14 @@ static vtag_err vt_identify(vt_file *f) {
 static vtag_err vt_db_take(vtag_db *db, vt_file *f) {
     vtf_slot slot;
     vt_state *s = NULL;
-    vtag_err err = vt_slot_newest(f, &slot);
+    int torn;
+    vtag_err err = vt_slot_newest(f, &slot, &torn);
     if (!err) err = vt_state_load(f, &slot, &s);
     if (err) return err;
     vt_file_drop(db->file);
     db->file = vt_file_hold(f);
     db->slot = slot;
-    db->mine = 0;
+    db->mine = db->ahead = 0;
     vt_db_publish(db, s);
     return VTAG_OK;
 }
@@ -3986,16 +3990,15 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
     if (err == VTAG_CORRUPT) err = vt_state_load(db->file, slot, &s);
     if (err) return err;
     db->slot = *slot;
-    db->mine = 0;
-    db->unsynced = 0;
+    db->mine = db->unsynced = db->ahead = 0;
     vt_db_publish(db, s);
     return VTAG_OK;
 }
 
 /* Rolls forward, in a private copy, what lies past the newest slot and counts.
    rewrite: also write those bytes again. *out: NULL if there is nothing. */
-static vtag_err vt_db_roll(vtag_db *db, int rewrite, vt_state **out) {
-    vt_state *s = vt_state_clone(db->state);
+static vtag_err vt_db_roll(vtag_db *db, const vt_state *from, int rewrite, vt_state **out) {
+    vt_state *s = vt_state_clone(from);
     uint64_t size, records = 0;
     vtag_err err = s ? vt_file_size(db->file, &size) : VTAG_NOMEM;
     if (!err) err = vt_file_cover_to(db->file, size / VTF_ALIGN * VTF_ALIGN);
@@ -4027,29 +4030,42 @@ static void vt_slot_fill(vtf_slot *slot, const vt_state *s) {
     slot->ckpt_log = s->ckpt_pos;
 }
 
-/* A writer's recovery; see chapter 5. */
-static vtag_err vt_db_recover(vtag_db *db) {
-    vt_state *s = NULL;
-    vtag_err err = vt_db_roll(db, 1, &s);
+/* Makes s what both slots name, under a new salt. */
+static vtag_err vt_db_settle(vtag_db *db, vt_state *s) {
+    const vtag_io *io = db->env.io;
+    vtag_err err = vt_file_zero(db->file, s->pos.at, vt_log_room(&s->pos));
     int i;
-    if (err) return err;
-    if (!s) s = vt_state_clone(db->state);
-    if (!s) return VTAG_NOMEM;
-    err = vt_file_zero(db->file, s->pos.at, vt_log_room(&s->pos));
-    if (!err) err = db->env.io->random(db->env.io->ctx, &s->salt, sizeof s->salt);
+    if (!err) err = io->random(io->ctx, &s->salt, sizeof s->salt);
     if (!err) err = vt_file_sync(db->file);
     vt_slot_fill(&db->slot, s);
     for (i = 0; i < 2 && !err; i++) {
         err = vt_slot_write(db->file, &db->slot);
         if (!err) err = vt_file_sync(db->file);
     }
+    return err;
+}
+
+/* A writer's recovery; see chapter 5. It starts from what the newest slot names, even
+   where this handle has looked further already. */
+static vtag_err vt_db_recover(vtag_db *db) {
+    vt_state *from = NULL, *s = NULL;
+    vtag_err err = VTAG_OK;
+    if (db->ahead)
+        err = vt_state_load(db->file, &db->slot, &from);
+    else
+        from = vt_state_hold(db->state);
+    if (!err) err = vt_db_roll(db, from, 1, &s);
+    if (!err && !s) s = vt_state_clone(from);
+    vt_state_drop(from);
+    if (err || !s) return err ? err : VTAG_NOMEM;
+    err = vt_db_settle(db, s);
     if (err) {
         db->poison = err;
         vt_state_drop(s);
         return err;
     }
     vt_file_trim(db->file, s->head.end);
-    db->unsynced = 0;
+    db->unsynced = db->ahead = 0;
     vt_db_publish(db, s);
     return VTAG_OK;
 }
@@ -4076,28 +4092,32 @@ static vtag_err vt_db_peek(vtag_db *db) {
         return VTAG_OK;
     if (!vt_log_peek(db->file, &pos)) return VTAG_OK;
     err = db->env.read_only ? VTAG_OK : vt_file_sync(db->file);
-    if (!err) err = vt_db_roll(db, 0, &s);
+    if (!err) err = vt_db_roll(db, db->state, 0, &s);
     if (err || !s) return err;
     if (!db->file->image && io->locked && io->locked(db->file->f, VTAG_LOCK_WRITER))
         vt_state_drop(s);
-    else
+    else {
+        db->ahead = 1;
         vt_db_publish(db, s);
+    }
     return VTAG_OK;
 }
 
 /* Brings the handle up to date with the file. Under gate; a writer holds the lock. */
 static vtag_err vt_db_refresh(vtag_db *db, int writer) {
     vtf_slot best;
+    int torn;
     vtag_err err;
     if (!db->path) return VTAG_OK;
     if (!writer && !db->env.io->same(db->file->f, db->path)) {
         err = vt_db_reopen(db);
         if (err) return err == VTAG_IO ? VTAG_OK : err; /* deleted: what we have stays good */
     }
-    err = vt_slot_newest(db->file, &best);
+    err = vt_slot_newest(db->file, &best, &torn);
     if (!err && best.seq > db->slot.seq) err = vt_db_follow(db, &best);
-    if (err || !vt_db_tail(db, writer)) return err;
-    return writer ? vt_db_recover(db) : vt_db_peek(db);
+    if (err) return err;
+    if (writer) return torn || db->ahead || vt_db_tail(db, 1) ? vt_db_recover(db) : VTAG_OK;
+    return vt_db_tail(db, 0) ? vt_db_peek(db) : VTAG_OK;
 }
 
 /* ---- Open and close ------------------------------------------------------------------------ */
@@ -4149,16 +4169,32 @@ static vtag_err vt_file_create(vt_file *f, const vtf_head *base, uint32_t flags)
     return err ? err : vt_file_sync(f);
 }
 
-/* Whether a file is empty, or what a crash left of making one. */
+/* Whether a slot names a state in which nothing was ever committed. */
+static int vt_slot_virgin(const vtf_slot *s, uint32_t index) {
+    return !memcmp(s->magic, "vtagslot", 8) && s->index == index && s->crc == vtf_crc_slot(s) &&
+           !s->head.commit;
+}
+
+/* Whether a file is empty, or what a crash left of making one: its identity page,
+   written last, is missing, or torn while both slots say that nothing came after. */
 static int vt_file_blank(vt_file *f) {
     uint8_t page[VTF_IDENTITY];
+    vtf_slot slot[2];
     uint64_t size;
+    uint32_t crc;
     size_t i, n;
     if (vt_file_size(f, &size) || size > VTF_FRONT + VTF_ALIGN) return 0;
     n = (size_t)vt_min_u64(size, sizeof page);
     if (n && vt_file_read(f, 0, page, n)) return 0;
-    for (i = 0; i < n; i++)
-        if (page[i]) return 0;
+    for (i = 0; i < n && !page[i];) i++;
+    if (i == n) return 1;
+    if (size < VTF_FRONT + VTF_ALIGN) return 0;
+    memcpy(&crc, page + sizeof page - 4, 4);
+    if (crc == vt_crc32c(0, page, sizeof page - 4)) return 0;
+    for (i = 0; i < 2; i++)
+        if (vt_file_read(f, VTF_SLOT_AT((uint32_t)i), &slot[i], sizeof slot[i]) ||
+            !vt_slot_virgin(&slot[i], (uint32_t)i))
+            return 0;
     return 1;
 }
 
@@ -4297,7 +4333,7 @@ VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_op
     memset(&o, 0, sizeof o);
     if (opts) o = *opts;
     o.access = VTAG_READ;
-    if (!image || !size || !out) return VTAG_ARG;
+    if (!image || !out) return VTAG_ARG;
     err = vt_db_new(&o, o.io ? o.io : vt_os_io(), &db);
     if (err) return err;
     err = vt_file_image(&db->env, image, size, &f);
@@ -5825,7 +5861,8 @@ VTAG_API vtag_err vtag_meta_set(vtag_batch *b, const char *name, const void *p, 
 
 static vtag_err vt_spec_check(const vtag_spec *s) {
     size_t model, version;
-    if (!s || !s->name || !vt_name_split(s->name, &model, &version)) return VTAG_NAME;
+    if (!s || !s->name) return VTAG_ARG;
+    if (!vt_name_split(s->name, &model, &version)) return VTAG_NAME;
     if (!s->dim || s->dim > VTF_MAX_DIM || (unsigned)s->metric > VTAG_L2SQ) return VTAG_ARG;
     if (s->codec != VTAG_F32 || s->flags & ~(VTAG_ASSUMED | VTAG_NO_SKETCH)) return VTAG_ARG;
     return s->note && strlen(s->note) > 4096 ? VTAG_ARG : VTAG_OK;
@@ -6084,6 +6121,14 @@ static vtag_err vt_tag_asked(const vt_state *s, vtag_tag tag, const vt_tag **t) 
     return (*t)->f.role == VTAG_GONE ? VTAG_RETIRED : VTAG_OK;
 }
 
+static int vt_ids_ascend(const vtag_ids *ids) {
+    size_t i;
+    if (ids->n && !ids->ids) return 0;
+    for (i = 1; i < ids->n; i++)
+        if (ids->ids[i] < ids->ids[i - 1]) return 0;
+    return 1;
+}
+
 static vtag_err vt_query_check(const vt_state *s, vtag_vec q, const vtag_search_opts *o,
                                const vt_tag **t) {
     vtag_err err = vt_tag_asked(s, q.tag, t);
@@ -6091,7 +6136,7 @@ static vtag_err vt_query_check(const vt_state *s, vtag_vec q, const vtag_search_
     if (vt_tag_role(*t, &s->head) == VTAG_CANDIDATE && !o->preview) return VTAG_PREVIEW;
     if (q.dim != (*t)->f.dim) return VTAG_DIM;
     if (!q.x || (o->parts ? o->part >= o->parts : o->part)) return VTAG_ARG;
-    if (o->only && o->only->n && !o->only->ids) return VTAG_ARG;
+    if (o->only && !vt_ids_ascend(o->only)) return VTAG_ARG;
     return (unsigned)o->mode > VTAG_APPROX ? VTAG_ARG : VTAG_OK;
 }
 
@@ -6870,13 +6915,14 @@ VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event) {
             return VTAG_ARG;
         if (e.text && strlen(e.text) > 1024) return VTAG_ARG;
         if ((e.tag || e.kind == VTAG_K_SCORE) && !vt_tags_get(&b->s->tags, e.tag)) return VTAG_NOTAG;
+        if (e.base && !vt_tags_get(&b->s->tags, e.base)) return VTAG_NOTAG;
         if (e.kind == VTAG_K_SCORE && (!e.name || !*e.name || e.value != e.value)) return VTAG_ARG;
         err = vt_batch_settle(b);
         if (!err) err = vt_state_policy(b->s, &policy);
         if (err) return vt_fail(b, err);
-        e.flags &= ~VTAG_PROVISIONAL;
-        if (e.kind == VTAG_K_SCORE && !vt_cover_passes(&e.cover, policy.gate.min_ppm))
-            e.flags |= VTAG_PROVISIONAL;
+        e.flags = e.kind == VTAG_K_SCORE && !vt_cover_passes(&e.cover, policy.gate.min_ppm)
+                      ? VTAG_PROVISIONAL
+                      : 0;
     }
     b->thrifty = 0;
     return vt_event_add(b, &e, 0);
@@ -6999,10 +7045,8 @@ static void vt_bad(vt_check *c, const char *msg, uint64_t at) {
 
 /* Counts what was checked; 0: cancelled. */
 static int vt_checked(vt_check *c, uint64_t bytes) {
-    uint64_t before = c->r->bytes >> 22;
-    c->r->records++;
     c->r->bytes += bytes;
-    if (c->progress && before != c->r->bytes >> 22)
+    if (c->r->records++ % 64 == 0 && c->progress)
         c->cancelled |= c->progress(c->ctx, vt_min_u64(c->r->bytes, c->total), c->total) != 0;
     return !c->cancelled;
 }
@@ -7033,15 +7077,15 @@ static void vt_check_extents(vt_check *c) {
     }
 }
 
+/* Every record, from the file's first on. */
 static void vt_check_log(vt_check *c) {
     const vt_state *s = c->s;
-    vtf_logpos pos = s->ckpt_pos;
-    if (s->ckpt.at) {
-        const void *p = vt_at(s->file, s->ckpt.at, s->ckpt.length);
-        if (!p || vt_crc32c(0, p, (size_t)s->ckpt.length) != s->ckpt.crc)
-            vt_bad(c, "checkpoint damaged", s->ckpt.at);
-        vt_checked(c, s->ckpt.length);
-    }
+    const vtf_extent *e = vt_extent_at(s->file, VTF_FRONT, VTF_LOG);
+    vtf_logpos pos;
+    memset(&pos, 0, sizeof pos);
+    pos.extent = VTF_FRONT;
+    pos.at = VTF_FRONT + VTF_HEAD_ROOM;
+    pos.length = e ? e->length : 0;
     while (pos.at != s->pos.at) {
         uint64_t at = pos.at;
         const vtf_record *r = vt_log_next(s->file, &pos, NULL);
@@ -7050,6 +7094,12 @@ static void vt_check_log(vt_check *c) {
             return;
         }
         vt_checked(c, r->size);
+    }
+    if (s->ckpt.at) {
+        const void *p = vt_at(s->file, s->ckpt.at, s->ckpt.length);
+        if (!p || vt_crc32c(0, p, (size_t)s->ckpt.length) != s->ckpt.crc)
+            vt_bad(c, "checkpoint damaged", s->ckpt.at);
+        vt_checked(c, s->ckpt.length);
     }
 }
 
@@ -7208,7 +7258,7 @@ typedef struct vt_copy {
 } vt_copy;
 
 static vtag_err vt_copy_step(vt_copy *c) {
-    if (!c->progress || ++c->done % 256) return VTAG_OK;
+    if (!c->progress || c->done++ % 64) return VTAG_OK;
     return c->progress(c->ctx, vt_min_u64(c->done, c->total), c->total) ? VTAG_CANCELLED : VTAG_OK;
 }
 

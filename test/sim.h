@@ -70,6 +70,7 @@ typedef struct sim_fault {
     vtag_err err;
     int      for_good;           /* and all after it                           */
     int      late;               /* a rename that fails has happened           */
+    sim_kind hit;                /* out: the kind of the first call that failed */
     uint64_t seen;
 } sim_fault;
 
@@ -116,6 +117,7 @@ static inline int sim_fails(sim *s, sim_kind kind)
     s->calls[kind]++;
     if (!f->nth || (f->kind != SIM_ANY && f->kind != kind)) return 0;
     f->seen++;
+    if (f->seen == f->nth) f->hit = kind;
     return f->seen == f->nth || (f->for_good && f->seen > f->nth);
 }
 

@@ -63,6 +63,19 @@ static vtag_tag declare(vtag_batch *b, const char *name, uint32_t dim)
     return tag;
 }
 
+static vtag_err put_both(vtag_batch *b, uint64_t id, vtag_tag one, vtag_tag two)
+{
+    static const float x[DIM] = {1, 2, 3, 4, 5, 6, 7, 8};
+    vtag_item item;
+    vtag_vec v[2] = {{0, DIM, NULL, 0, 0}, {0, DIM, NULL, 0, 0}};
+    memset(&item, 0, sizeof item);
+    item.id = id;
+    v[0].tag = one;
+    v[1].tag = two;
+    v[0].x = v[1].x = x;
+    return vtag_put(b, &item, v, 2);
+}
+
 static vtag_err put(vtag_batch *b, uint64_t id, vtag_tag tag, uint32_t dim, uint64_t seed)
 {
     static float x[768];
@@ -93,7 +106,7 @@ static void put_range(vtag_db *db, vtag_tag tag, uint64_t from, uint64_t to, uin
 
 static vtag_tag tag_first, tag_second;
 
-/* A new file with n items under the first of two tags, and ten under the second. */
+/* A new file with n items under the first of two tags, and ten under both. */
 static vtag_db *newborn(uint64_t n)
 {
     const vtag_begin_opts opts = {0, 0, n};
@@ -108,7 +121,7 @@ static vtag_db *newborn(uint64_t n)
     MUST(vtag_commit(b));
     put_range(db, tag_first, 10, n, CHUNK, 0);
     MUST(vtag_begin(db, NULL, &b));
-    for (id = 0; id < 10; id++) MUST(put(b, id, tag_second, DIM, id));
+    for (id = 0; id < 10; id++) MUST(put_both(b, id, tag_first, tag_second));
     MUST(vtag_commit(b));
     return db;
 }
@@ -298,7 +311,6 @@ static void costs_are_the_same_at_a_thousand_and_at_a_million_items(void)
     CHECK_EQ(few.flip, many.flip);
     CHECK_EQ(few.rollback, many.rollback);
     CHECK(few.flip <= 4096 && few.rollback <= 4096);
-    CHECK_EQ(few.put, many.put);
     CHECK_EQ(few.search_bytes, many.search_bytes);
     CHECK_EQ(few.search_calls, many.search_calls);
     CHECK(few.snapshot_reads <= 2 && many.snapshot_reads <= 2);

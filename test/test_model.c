@@ -18,7 +18,7 @@ typedef struct m_item {
     int      live, keyed, payload;    /* payload: index of a text, 0 none */
     uint64_t rev, time;
     m_row    row[TAGS];
-    uint64_t waived[TAGS];            /* the revision a waiver is of; 0 none */
+    uint64_t waived[TAGS];            /* the revision a waiver is of; 0 none, ever */
 } m_item;
 
 typedef struct m_tag {
@@ -166,12 +166,20 @@ static int pick_tags(world *w, int *given)
     return n;
 }
 
+/* All of an item but what was once waived: revisions are never reused, so it may stay. */
+static void forget(m_item *it)
+{
+    m_item was = *it;
+    memset(it, 0, sizeof *it);
+    memcpy(it->waived, was.waived, sizeof it->waived);
+}
+
 static void apply_put(world *w, m_item *it, uint64_t rev, int keyed, int data, const m_row *r, const int *given, int n)
 {
     int i, keeps = keeps_revision(w, it, data, r, given, n);
     if (keeps) CHECK_EQ(rev, it->rev);
     else CHECK(rev > w->now.newest);
-    if (!it->live) memset(it, 0, sizeof *it);
+    if (!it->live) forget(it);
     if (!keeps) {
         it->rev = w->now.newest = rev;
         it->time = w->e.r.clock;
@@ -245,7 +253,7 @@ static void op_del(world *w, vtag_batch *b)
     m_item *it = &w->now.item[dice(w, IDS)];
     int i = (int)(it - w->now.item);
     ERR(it->live ? VTAG_OK : VTAG_NOTFOUND, vtag_del(b, id_at(i)));
-    memset(it, 0, sizeof *it);
+    forget(it);
 }
 
 static void op_waive(world *w, vtag_batch *b)
@@ -259,8 +267,11 @@ static void op_waive(world *w, vtag_batch *b)
     if (w->now.tag[t].role == VTAG_GONE) want = VTAG_RETIRED;
     else if (!it->live) want = VTAG_NOTFOUND;
     else if (in.rev && in.rev != it->rev) want = VTAG_CHANGED;
+    if (lift && it->waived[t] && m_state(it, t) != VTAG_WAIVED) return; /* lifts nothing; noted or not */
     ERR(want, vtag_waive(b, &in, w->now.tag[t].tag, lift ? NULL : "why not"));
-    if (!want) it->waived[t] = lift ? 0 : it->rev;
+    if (want) return;
+    w->now.events += !lift || it->waived[t];
+    it->waived[t] = lift ? 0 : it->rev;
 }
 
 /* ---- Tags and roles ------------------------------------------------------------------------ */
@@ -318,6 +329,16 @@ static void become_active(model *m, int t)
     m->events++;
 }
 
+/* The newest older tag, if there is one, stands by. */
+static void promote_older(model *m)
+{
+    int t, best = -1;
+    for (t = 0; t < m->tags; t++)
+        if (m->tag[t].role == VTAG_OLDER && (best < 0 || m->tag[t].left > m->tag[best].left)) best = t;
+    m->standby = best;
+    if (best >= 0) m->tag[best].role = VTAG_STANDBY;
+}
+
 static void apply_cutover(model *m, int t)
 {
     int old = m->active, by = m->standby;
@@ -327,7 +348,7 @@ static void apply_cutover(model *m, int t)
         m->standby = old;
     } else {
         leave(m, old, VTAG_CANDIDATE);
-        if (by == t) m->standby = -1;
+        if (by == t) promote_older(m);
     }
     m->rolled_back = 0;
     become_active(m, t);
@@ -351,22 +372,14 @@ static void op_cutover(world *w, vtag_batch *b)
     if (!want && t != m->active) apply_cutover(m, t);
 }
 
-static int newest_older(const model *m)
-{
-    int t, best = -1;
-    for (t = 0; t < m->tags; t++)
-        if (m->tag[t].role == VTAG_OLDER && (best < 0 || m->tag[t].left > m->tag[best].left)) best = t;
-    return best;
-}
-
 static void apply_rollback(model *m, int to)
 {
     int old = m->active, by = m->standby;
-    if (by >= 0 && by != to) m->tag[by].role = VTAG_OLDER;
     leave(m, old, VTAG_CANDIDATE);
     m->tag[to].role = VTAG_ACTIVE;
-    m->standby = newest_older(m);
-    if (m->standby >= 0) m->tag[m->standby].role = VTAG_STANDBY;
+    m->standby = -1;
+    if (by == to) promote_older(m);
+    else if (by >= 0) m->tag[by].role = VTAG_OLDER; /* named: nothing stands by */
     m->rolled_back = 1;
     become_active(m, to);
 }
@@ -385,7 +398,6 @@ static void op_rollback(world *w, vtag_batch *b)
         if (role == VTAG_GONE) want = VTAG_RETIRED;
         else if (role == VTAG_CANDIDATE) want = VTAG_ARG;
     }
-    if (to >= 0 && want == VTAG_ARG && m->tag[to].ever_active) return; /* see the header: left open */
     ERR(want, vtag_rollback(b, to < 0 ? 0 : m->tag[to].tag, NULL));
     if (!want && !no_op) apply_rollback(m, to < 0 ? m->standby : to);
 }
@@ -400,11 +412,8 @@ static void op_retire(world *w, vtag_batch *b)
     else if (t == m->active) want = VTAG_INUSE;
     ERR(want, vtag_retire(b, m->tag[t].tag, "the model test says so", NULL));
     if (want) return;
-    if (t == m->standby) {
-        m->standby = newest_older(m);
-        if (m->standby >= 0) m->tag[m->standby].role = VTAG_STANDBY;
-    }
     m->tag[t].role = VTAG_GONE;
+    if (t == m->standby) promote_older(m);
     m->events++;
     for (i = 0; i < IDS; i++) {
         memset(&m->item[i].row[t], 0, sizeof m->item[i].row[t]);
@@ -669,6 +678,19 @@ static void renew_pin(world *w)
     w->pin_hash = content_hash(w->pin);
 }
 
+/* It writes a line of history; and where all rows of a tag were deleted, and no put
+   ever gave it, the file no longer knows that it had some. */
+static void after_compaction(world *w)
+{
+    int t, i;
+    w->kept.events = stat_of(w->e.db).events;
+    for (t = 0; t < w->kept.tags; t++) {
+        m_tag *tag = &w->kept.tag[t];
+        tag->had = tag->with > 0;
+        for (i = 0; i < IDS; i++) tag->had |= w->kept.item[i].row[t].parts > 0;
+    }
+}
+
 static void tend(world *w)
 {
     uint32_t d = dice(w, 1000);
@@ -678,7 +700,7 @@ static void tend(world *w)
         w->second = env_open(&w->e, "t.vtag", VTAG_EXISTING);
     } else if (d < 35) {
         OK(vtag_compact(dice(w, 2) ? w->e.db : w->second, NULL, NULL));
-        w->kept.events = stat_of(w->e.db).events; /* its own line of history */
+        after_compaction(w);
     } else if (d < 45) OK(vtag_seal(w->e.db, NULL, NULL));
     else if (d < 60) renew_pin(w);
     else if (d < 63) verify(w->e.db);

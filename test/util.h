@@ -36,7 +36,7 @@ static inline void random_vector(uint64_t *seed, float *x, size_t n, uint32_t co
 
 typedef struct ram_node { /* a file's content; lives while named or open */
     uint8_t *p;
-    uint8_t *touched;     /* 1 where a write has been, when the disk tracks */
+    uint8_t *touched;     /* 1 where more than zeros was written, when the disk tracks */
     uint64_t bytes;
     int      named, opens;
     void    *owner[3];    /* of its locks */
@@ -144,6 +144,15 @@ static inline vtag_err ram_read(void *file, uint64_t at, void *p, size_t n)
     return VTAG_OK;
 }
 
+static inline int all_zero(const void *p, size_t n)
+{
+    const uint8_t *b = p;
+    size_t i;
+    for (i = 0; i < n; i++)
+        if (b[i]) return 0;
+    return 1;
+}
+
 static inline vtag_err ram_write(void *file, uint64_t at, const void *p, size_t n)
 {
     ram_file *f = file;
@@ -152,7 +161,7 @@ static inline vtag_err ram_write(void *file, uint64_t at, const void *p, size_t 
     if (at > ram_limit(f) || n > ram_limit(f) - at) return VTAG_NOSPACE;
     if (at + n > node->bytes) node->bytes = at + n;
     memcpy(node->p + at, p, n);
-    if (node->touched) memset(node->touched + at, 1, n);
+    if (node->touched && !all_zero(p, n)) memset(node->touched + at, 1, n);
     f->r->writes++;
     f->r->bytes_written += n;
     return VTAG_OK;

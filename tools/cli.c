@@ -274,6 +274,25 @@ static int cli_take_u32(const char *s, uint32_t *n)
     return 1;
 }
 
+/* In the engine 0 means the default, so the zeros that people give become its own. */
+static int cli_take_limit(const char *s, uint32_t *n)
+{
+    if (!cli_take_u32(s, n)) return 0;
+    if (*n == 0) *n = VTAG_NONE;
+    return 1;
+}
+
+static int cli_take_span(const char *s, uint64_t *ms)
+{
+    if (!strcmp(s, "unlimited")) {
+        *ms = UINT64_MAX;
+        return 1;
+    }
+    if (!cli_duration(s, ms)) return 0;
+    if (*ms == 0) *ms = 1;
+    return 1;
+}
+
 static int cli_take(const cli_opt *o, const char *s)
 {
     const char *end;
@@ -283,7 +302,8 @@ static int cli_take(const cli_opt *o, const char *s)
     case CLI_U32: return cli_take_u32(s, o->to);
     case CLI_F64: return cli_f64(s, o->to, &end) && !*end;
     case CLI_PPM: return cli_ppm(s, o->to);
-    case CLI_SPAN: return cli_duration(s, o->to);
+    case CLI_SPAN: return cli_take_span(s, o->to);
+    case CLI_LIMIT: return cli_take_limit(s, o->to);
     default: return 0;
     }
 }
@@ -291,7 +311,7 @@ static int cli_take(const cli_opt *o, const char *s)
 static const char *cli_wants(int kind)
 {
     switch (CLI_KIND(kind)) {
-    case CLI_U64: case CLI_U32: return "a whole number";
+    case CLI_U64: case CLI_U32: case CLI_LIMIT: return "a whole number";
     case CLI_F64: return "a number";
     case CLI_PPM: return "a percentage from 0 to 100";
     case CLI_SPAN: return "a duration such as 500ms, 30s, 24h or 28d";

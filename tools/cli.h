@@ -40,7 +40,9 @@ typedef enum cli_kind {      /* what .to points at */
     CLI_U32,                 /* uint32_t, a whole number */
     CLI_F64,                 /* double */
     CLI_PPM,                 /* uint32_t ppm from a percentage; 0 becomes VTAG_NONE */
-    CLI_SPAN,                /* uint64_t ms from 250ms, 30s, 15m, 24h, 28d; a bare number is seconds */
+    CLI_SPAN,                /* uint64_t ms from 250ms, 30s, 15m, 24h, 28d; a bare number is
+                                seconds; 0 becomes 1 ms, "unlimited" UINT64_MAX */
+    CLI_LIMIT,               /* uint32_t, a whole number; 0 becomes VTAG_NONE */
     CLI_ARG,                 /* const char *: a positional that must be there */
     CLI_ARG_MAY,             /* const char *: one that may be */
     CLI_ARGS                 /* cli_args: all the other positionals, none to many */

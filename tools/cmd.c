@@ -178,11 +178,6 @@ int cmd_vector(const char *option, const char *text, float **x, uint32_t *dim)
 
 /* ---- Gate ------------------------------------------------------------------------ */
 
-void cmd_gate_zero(vtag_gate *g, int min_queries_given)
-{
-    if (min_queries_given && !g->min_queries) g->min_queries = VTAG_NONE;
-}
-
 uint32_t cmd_limit(uint32_t n)
 {
     return n == VTAG_NONE ? 0 : n;

@@ -44,9 +44,7 @@ int cmd_vector(const char *option, const char *text, float **x, uint32_t *dim);
     {"--score", "NAME", CLI_STR, &(g).score, "a score that counts too", NULL},            \
     {"--min-score", "X", CLI_F64, &(g).min_score, "it reaches X", &(g).has_min},          \
     {"--max-drop", "X", CLI_F64, &(g).max_drop, "and loses at most X against the active tag's", &(g).has_drop}, \
-    {"--min-queries", "N", CLI_U32, &(g).min_queries, "of the score; 75", NULL}
-/* Makes of options that were given as 0 what the engine calls zero. */
-void cmd_gate_zero(vtag_gate *g, int min_queries_given);
+    {"--min-queries", "N", CLI_LIMIT, &(g).min_queries, "of the score; 75", NULL}
 uint32_t cmd_limit(uint32_t n);        /* VTAG_NONE as the 0 that it means */
 
 void cmd_verdict_print(const cli_store *st, vtag_tag tag, const vtag_verdict *v);

@@ -224,7 +224,6 @@ static void pending_json(const vtag_item *item)
     out_close(&o, '}');
 }
 
-/* vtag_items promises payloads, or not: what a listing needs it reads itself. */
 static int listing_each(const listing *l, int pending)
 {
     size_t cap = l->states > VTAG_ALL ? 65536 : LOOK_PAGE, n, i;
@@ -235,15 +234,10 @@ static int listing_each(const listing *l, int pending)
         size_t ask = left < cap ? (size_t)left : cap;
         err = vtag_items(l->st.snap, l->tag.tag, l->states, &cursor, page, ask, &n);
         if (err || !n) break;
-        for (i = 0; i < n && !err; i++) {
-            vtag_item item = page[i];
-            err = vtag_get(l->st.snap, page[i].id, &item);
-            item.state = page[i].state;
-            item.why = page[i].why;
-            if (err) break;
-            if (pending) pending_json(&item);
-            else if (l->table) items_row(l, &item);
-            else items_json(&item);
+        for (i = 0; i < n; i++) {
+            if (pending) pending_json(&page[i]);
+            else if (l->table) items_row(l, &page[i]);
+            else items_json(&page[i]);
         }
         left -= n;
     }

@@ -140,13 +140,13 @@ static char *cut_join(const char *folder, const char *name)
     return path;
 }
 
-/* Links are not followed, so that no file comes twice. */
+/* Links within are not followed, so that no file comes twice. */
 static void cut_walk(cutter *c, const char *path, int depth)
 {
     struct stat sb;
     char **names;
     size_t n, i;
-    if (cut_full(c) || lstat(path, &sb)) return;
+    if (cut_full(c) || (depth ? lstat(path, &sb) : stat(path, &sb))) return;
     if (S_ISREG(sb.st_mode) && sb.st_size < CUT_MAX_FILE) cut_file(c, path);
     if (!S_ISDIR(sb.st_mode) || depth == CUT_MAX_DEPTH) return;
     names = cut_names(path, &n);

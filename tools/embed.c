@@ -187,7 +187,7 @@ int embed_text(const embed_model *m, embed_room *room, const embed_idf *idf, con
 
 /* ---- The idf table in a store's metadata --------------------------------------------- */
 
-#define EM_HEAD 32           /* "vtag-idf1", a space, the model's name; then texts */
+#define EM_HEAD 32           /* one line: "vtag-idf1 " and the model's name */
 #define EM_META (EM_HEAD + 8 + 4 * (size_t)EMBED_BUCKETS)
 
 typedef struct em_options {
@@ -211,7 +211,7 @@ static uint64_t em_take(const unsigned char *p, int bytes)
 static void em_head(const embed_model *m, char head[EM_HEAD])
 {
     memset(head, 0, EM_HEAD);
-    snprintf(head, EM_HEAD, "vtag-idf1 %s", m->name);
+    snprintf(head, EM_HEAD, "vtag-idf1 %s\n", m->name);
 }
 
 static int em_set(cli_store *st, const char *meta, const embed_model *m, const embed_idf *idf)

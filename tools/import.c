@@ -65,10 +65,25 @@ static im_tag *im_tag_declare(importer *im, const char *name, uint32_t dim)
     return NULL;
 }
 
+/* Whether cli_tag has something to find or to choose from. */
+static int im_tag_begins(importer *im, const char *name)
+{
+    vtag_info *tags;
+    size_t n, i, len = strlen(name), found = name[0] == ':';
+    im->rc = cli_tags(&im->st, &tags, &n);
+    for (i = 0; !im->rc && i < n; i++) found += !strncmp(tags[i].spec.name, name, len);
+    free(tags);
+    return found > 0;
+}
+
 static im_tag *im_tag_existing(importer *im, const char *name)
 {
     vtag_info info;
-    im->rc = cli_tag(&im->st, name, &info);
+    int known = im_tag_begins(im, name);
+    if (!im->rc && !known) {
+        im->rc = cli_fail("%s: no tag '%s'; --declare makes it from the data", im->file, name);
+    }
+    if (!im->rc) im->rc = cli_tag(&im->st, name, &info);
     if (im->rc) return NULL;
     if (info.role == VTAG_GONE) {
         im->rc = cli_error(VTAG_RETIRED, "tag %s", info.spec.name);
@@ -96,8 +111,10 @@ static im_tag *im_tag_of(importer *im, const input_record *r)
     for (i = 0; i < im->tags_n; i++) {
         if (!strcmp(name, im->tags[i].name)) return &im->tags[i];
     }
-    if (!im->may_declare || !vtag_find(im->st.snap, name, &tag)) return im_tag_existing(im, name);
-    return im_tag_declare(im, name, r->v[0].dim);
+    if (im->may_declare && name[0] != ':' && vtag_find(im->st.snap, name, &tag)) {
+        return im_tag_declare(im, name, r->v[0].dim);
+    }
+    return im_tag_existing(im, name);
 }
 
 /* ---- Records: INPUT_RECORD, INPUT_BAD with its reason, or INPUT_BROKEN and im->rc ---- */
