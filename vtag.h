@@ -2683,6 +2683,10 @@ static size_t vt_section_begin(vt_out *o, uint32_t kind, uint32_t arg) {
 
 static void vt_section_end(vt_out *o, size_t at) {
     vt_out_align(o, 8);
+    if (o->n == at + sizeof(vtf_section)) { /* an empty one is left out         */
+        o->n = at;
+        return;
+    }
     if (!o->err && o->n - at > UINT32_MAX / 2) o->err = VTAG_FULL;
     if (!o->err) ((vtf_section *)(void *)(o->p + at))->size = (uint32_t)(o->n - at);
 }
@@ -3424,7 +3428,7 @@ typedef struct vt_seg {
     vtf_seg f;
     uint32_t stride; /* bytes of a vector                                      */
     int changed;     /* the bitmap, since it was written last                  */
-    int touched;     /* in the batch at hand                                   */
+    int touched;     /* rows were added in the batch at hand                   */
     uint32_t kills;  /* runs of rows killed in it; past VT_KILLS a bitmap says it */
     const uint8_t *base;
     const uint64_t *bits; /* a set bit: dead; NULL: none is                    */
@@ -4008,7 +4012,8 @@ static vtag_err vt_db_roll(vtag_db *db, const vt_state *from, int rewrite, vt_st
         if (!r || r->head.commit <= s->head.commit) break;
         if (r->head.end > size || !vt_record_intact(db->file, r)) break;
         err = vt_state_apply(s, r, &pos);
-        if (!err && rewrite) err = vt_record_rewrite(db->file, r, pos.at - r->size);
+        if (!err && rewrite && !(db->file->flags & VTF_FLAG_PAD))
+            err = vt_record_rewrite(db->file, r, pos.at - r->size);
         records++;
     }
     if (!err && records) {
@@ -4177,36 +4182,40 @@ static int vt_slot_virgin(const vtf_slot *s, uint32_t index) {
 
 /* Whether a file is empty, or what a crash left of making one: its identity page,
    written last, is missing, or torn while both slots say that nothing came after. */
-static int vt_file_blank(vt_file *f) {
+static vtag_err vt_file_blank(vt_file *f, int *blank) {
     uint8_t page[VTF_IDENTITY];
     vtf_slot slot[2];
     uint64_t size;
     uint32_t crc;
     size_t i, n;
-    if (vt_file_size(f, &size) || size > VTF_FRONT + VTF_ALIGN) return 0;
+    vtag_err err = vt_file_size(f, &size);
+    *blank = 0;
+    if (err || size > VTF_FRONT + VTF_ALIGN) return err;
     n = (size_t)vt_min_u64(size, sizeof page);
-    if (n && vt_file_read(f, 0, page, n)) return 0;
+    err = n ? vt_file_read(f, 0, page, n) : VTAG_OK;
     for (i = 0; i < n && !page[i];) i++;
-    if (i == n) return 1;
-    if (size < VTF_FRONT + VTF_ALIGN) return 0;
+    *blank = !err && i == n;
+    if (err || *blank || size < VTF_FRONT + VTF_ALIGN) return err;
     memcpy(&crc, page + sizeof page - 4, 4);
-    if (crc == vt_crc32c(0, page, sizeof page - 4)) return 0;
-    for (i = 0; i < 2; i++)
-        if (vt_file_read(f, VTF_SLOT_AT((uint32_t)i), &slot[i], sizeof slot[i]) ||
-            !vt_slot_virgin(&slot[i], (uint32_t)i))
-            return 0;
-    return 1;
+    *blank = crc != vt_crc32c(0, page, sizeof page - 4);
+    for (i = 0; i < 2 && !err; i++) {
+        err = vt_file_read(f, VTF_SLOT_AT((uint32_t)i), &slot[i], sizeof slot[i]);
+        *blank = *blank && !err && vt_slot_virgin(&slot[i], (uint32_t)i);
+    }
+    return err;
 }
 
 /* Creates a store in a blank file, unless another process is just doing so. */
 static vtag_err vt_db_create(vtag_db *db, vt_file *f, uint32_t flags) {
     const vtag_io *io = db->env.io;
     vtf_head base;
+    int blank;
     vtag_err err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
     if (err) return err;
     memset(&base, 0, sizeof base);
     base.time = io->now(io->ctx);
-    if (vt_file_blank(f)) {
+    err = vt_file_blank(f, &blank);
+    if (!err && blank) {
         err = io->random(io->ctx, f->uuid, sizeof f->uuid);
         if (!err) err = vt_file_create(f, &base, flags);
     }
@@ -4259,6 +4268,7 @@ static vtag_err vt_db_load(vtag_db *db, vt_file *f) {
 static vtag_err vt_db_open(vtag_db *db, const char *path, const vtag_open_opts *o) {
     vt_file *f = NULL;
     vtag_err err;
+    int blank = 0;
     size_t n = strlen(path) + 1;
     db->path = (char *)vt_dup(path, n, 1);
     if (!db->path) return VTAG_NOMEM;
@@ -4266,7 +4276,8 @@ static vtag_err vt_db_open(vtag_db *db, const char *path, const vtag_open_opts *
     if (err) return err;
     if (!db->env.read_only && !o->force_network && db->env.io->remote && db->env.io->remote(f->f))
         err = vt_say(&db->env, VTAG_READONLY, "on a network file system; open it read-only or force it", 0);
-    if (!err && (o->access == VTAG_CREATE || o->access == VTAG_NEW) && vt_file_blank(f))
+    if (!err && (o->access == VTAG_CREATE || o->access == VTAG_NEW)) err = vt_file_blank(f, &blank);
+    if (!err && blank)
         err = vt_db_create(db, f, o->pad_sectors ? VTF_FLAG_PAD : 0);
     if (!err) err = vt_db_load(db, f);
     vt_file_drop(f);
@@ -4439,7 +4450,9 @@ struct vtag_batch {
     vtag_db *db;
     vt_state *s;
     vtag_err err; /* what poisoned it                                          */
-    int restore, changed, thrifty, roles, seal; /* thrifty: may use the log's reserve */
+    int restore, changed, roles, seal;
+    int thrifty; /* may use the log's reserve                                  */
+    int full;    /* there was no room for another extent                       */
     uint64_t now, expect;
     vt_segw *segw;
     size_t nsegw, csegw;
@@ -4519,6 +4532,7 @@ static vtag_err vt_stream_close(vtag_batch *b, vt_stream *s) {
 
 static vtag_err vt_batch_extent(vtag_batch *b, vtf_extent *e, uint64_t *at) {
     vtag_err err = vt_extent_new(b->s->file, &b->s->head, e, at);
+    if (err == VTAG_NOSPACE) b->full = 1;
     return err ? err : vt_range_add(b, *at, sizeof *e, vt_xxh64(e, sizeof *e));
 }
 
@@ -4850,7 +4864,6 @@ static vtag_err vt_segment_new(vtag_batch *b, vt_segw *w, uint64_t need) {
 static vtag_err vt_batch_kill(vtag_batch *b, uint32_t seg, uint32_t row, uint32_t n) {
     vt_seg *s = &b->s->rows.a[seg];
     vtf_kill *k = b->nkills ? &b->kills[b->nkills - 1] : NULL;
-    s->touched = 1;
     b->changed = 1;
     if (k && k->seg == seg && k->row + k->n == row && s->kills <= VT_KILLS) {
         k->n += n;
@@ -4876,6 +4889,7 @@ static vtag_err vt_segw_ready(vtag_batch *b, vt_segw *w, uint32_t n) {
     if (s && !w->rec.open && b->s->file->flags & VTF_FLAG_PAD && s->f.rows % 64) {
         uint32_t gap = (uint32_t)vt_min_u64(64 - s->f.rows % 64, s->f.cap - s->f.rows);
         s->f.rows += gap;
+        s->touched = 1;
         err = vt_batch_kill(b, w->seg, s->f.rows - gap, gap);
     }
     if (!err && (!s || s->f.cap - s->f.rows < n)) {
@@ -5105,7 +5119,7 @@ static vtag_err vt_emit_segs(vtag_batch *b, vt_out *o) {
     for (i = 0; i < b->s->rows.n && !err; i++) {
         vt_seg *s = &b->s->rows.a[i];
         vtf_seg f;
-        if (!s->touched) continue;
+        if (!s->touched && s->kills <= VT_KILLS) continue;
         if (s->kills > VT_KILLS && s->changed) err = vt_bits_store(b, s);
         f = s->f;
         if (s->kills <= VT_KILLS) f.bits_at = f.bits_crc = f.dead = 0;
@@ -5194,7 +5208,7 @@ static vtag_err vt_log_space(vtag_batch *b, size_t n, vtf_link *link) {
     e.length = vt_align(least + VTF_LOG_RESERVE + VTF_HEAD_ROOM, VTF_ALIGN);
     e.length = vt_max_u64(e.length, VT_LOG);
     err = vt_batch_extent(b, &e, &at);
-    if (err == VTAG_NOSPACE && b->thrifty && room >= least) {
+    if (err == VTAG_NOSPACE && b->full && b->thrifty && room >= least) {
         s->head = before;
         return VTAG_OK;
     }
@@ -5262,8 +5276,10 @@ static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
     for (i = 0; i < b->ntabs && !err; i++) err = vt_emit_tab(b, &b->tabs[i], o);
     for (i = 0; i < b->s->index.n && !err; i++) err = vt_space_tidy(&b->s->index.a[i]);
     memset(&ref, 0, sizeof ref);
-    if (!err && vt_checkpoint_due(b)) err = vt_checkpoint(b, &ref);
-    if (err == VTAG_NOSPACE && !ref.at) err = VTAG_OK; /* later, then              */
+    if (!err && vt_checkpoint_due(b)) {
+        err = vt_checkpoint(b, &ref);
+        if (err == VTAG_NOSPACE && b->full) err = VTAG_OK; /* another time     */
+    }
     for (i = 0; i < 3 && !err; i++) err = vt_stream_close(b, &b->tail[i]);
     if (err) return err;
     vt_emit_tails(b, o);
@@ -5295,6 +5311,7 @@ static vtag_err vt_commit_record(vtag_batch *b, vt_out *o, int *wrote) {
     vt_section_put(o, VTF_RANGES, b->ranges, b->nranges * sizeof *b->ranges);
     if (o->n % 512 && s->file->flags & VTF_FLAG_PAD) {
         size_t at = vt_section_begin(o, 0, 0);
+        vt_out_put(o, "\0\0\0\0\0\0\0", 8);
         vt_out_align(o, 512);
         vt_section_end(o, at);
     }

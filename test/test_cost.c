@@ -336,10 +336,10 @@ static void an_empty_file_is_at_most_128_kib(void)
     sim_free(&disk);
 }
 
-/* In batches of `chunk`. */
-static void import_size(uint64_t rows, uint64_t chunk)
+/* In batches of `chunk`; at most so many percent of the raw size. */
+static void import_size(uint64_t rows, uint64_t chunk, uint64_t percent)
 {
-    const vtag_begin_opts opts = {0, 0, rows};
+    vtag_begin_opts opts = {0, 0, 0};
     vtag_db *db;
     vtag_batch *b;
     vtag_tag tag = 0;
@@ -348,6 +348,7 @@ static void import_size(uint64_t rows, uint64_t chunk)
     MUST(open_sim(VTAG_NEW, &db));
     while (id < rows) {
         uint64_t end = rows - id < chunk ? rows : id + chunk;
+        opts.expect_rows = rows - id;
         MUST(vtag_begin(db, &opts, &b));
         if (!tag) tag = declare(b, "wide@1", 768);
         for (; id < end; id++) MUST(put(b, id, tag, 768, id));
@@ -357,14 +358,14 @@ static void import_size(uint64_t rows, uint64_t chunk)
     size = disk.file[sim_find(&disk, SIM_MAIN)].size;
     printf("a file of %llu rows of 768 f32 is %.3f of the raw size\n", (unsigned long long)rows,
            (double)size / (double)raw);
-    CHECK(size * 100 <= raw * 105);
+    CHECK(size * 100 <= raw * percent);
 }
 
 static void an_import_of_known_size_takes_a_twentieth_more_than_its_vectors(void)
 {
     sim_init_flat(&disk, 1, UINT64_C(256) << 20);
-    import_size(20000, 20000);
-    import_size(20000, 5000);
+    import_size(20000, 20000, 105);
+    import_size(20000, 5000, 107); /* and the index runs that were merged since */
     sim_free(&disk);
 }
 

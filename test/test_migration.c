@@ -1224,6 +1224,30 @@ static void a_rollback_to_an_older_tag_by_name(void)
     mig_down(&m);
 }
 
+static void flips_of_one_batch_keep_their_order(void)
+{
+    mig m;
+    vtag_tag t[5];
+    vtag_batch *b;
+    int i;
+    mig_up(&m, 4);
+    t[0] = m.a;
+    for (i = 1; i < 5; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "n@%d", i);
+        t[i] = declare(m.e.db, name, 2, VTAG_COSINE);
+        fill_range(&m, t[i], 0, 4);
+    }
+    b = begin(m.e.db);
+    for (i = 1; i < 5; i++) OK(vtag_cutover(b, t[i], NULL, NULL));
+    OK(vtag_commit(b));
+    CHECK_EQ(stat_of(m.e.db).standby, t[3]);
+    OK(rollback(m.e.db, 0, NULL));
+    CHECK_EQ(stat_of(m.e.db).active, t[3]);
+    CHECK_EQ(stat_of(m.e.db).standby, t[2]); /* the one before it, not the first of the batch */
+    mig_down(&m);
+}
+
 static void a_rollback_works_on_a_full_disk(void)
 {
     mig m;
@@ -1574,6 +1598,7 @@ static void run_roles(void)
     RUN(after_going_up_again_the_old_tag_stands_by_again);
     RUN(three_versions_live_at_once);
     RUN(a_rollback_to_an_older_tag_by_name);
+    RUN(flips_of_one_batch_keep_their_order);
     RUN(a_rollback_works_on_a_full_disk);
 }
 

@@ -309,7 +309,7 @@ static int gate_passes(world *w, int t, int forced)
 {
     vtag_cover c = m_cover(&w->now, t, w->now.active);
     if (!c.base) return !any_items(&w->now);
-    if (forced) return 1;
+    if (forced) return c.fresh + c.waived > 0; /* zero is to be exceeded too */
     if (c.fresh + c.waived != c.base && (c.fresh + c.waived) * 1000000 <= 995000 * c.base) return 0;
     if (c.waived > 1 && c.waived * 1000000 > 1000 * c.base) return 0;
     return !c.oldest || w->e.r.clock - c.oldest < DAY_MS;

@@ -23,7 +23,7 @@ static int cut_full(const cutter *c)
     return c->max && c->items >= c->max;
 }
 
-/* ---- Items ------------------------------------------------------------------------- */
+/* ---- Items ---------------------------------------------------------------------- */
 
 static size_t cut_line_end(const char *text, size_t n, size_t at)
 {
@@ -85,7 +85,7 @@ static void cut_text(cutter *c, const char *path, const char *text, size_t n)
     }
 }
 
-/* ---- Files and folders ---------------------------------------------------------------- */
+/* ---- Files and folders ---------------------------------------------------------- */
 
 static void cut_file(cutter *c, const char *path)
 {
@@ -171,8 +171,9 @@ int cmd_cut(int argc, char **argv)
     memset(&c, 0, sizeof c);
     c.lines = 40;
     rc = cli_parse(argc, argv,
-                   "Cuts the texts in folders (UTF-8, below 1 MiB) into items, at blank lines, and\n"
-                   "writes each as a JSON line of key (\"path:line\") and data, for import.", opts);
+                   "Cuts the texts in folders (UTF-8, below 1 MiB) into items, at blank lines,\n"
+                   "and writes each as a JSON line of key (\"path:line\") and data, for import.",
+                   opts);
     if (rc >= 0) return rc;
     if (!c.paths.n) return cli_misuse("cut: PATH is missing");
     if (!c.lines || c.lines > 1000000) return cli_misuse("cut: --lines wants 1 to 1,000,000");

@@ -24,7 +24,7 @@ const embed_model *embed_find(const char *name)
     return NULL;
 }
 
-/* ---- Features: hashes of words, and of the pieces of words ------------------------- */
+/* ---- Features: hashes of words, and of the pieces of words ---------------------- */
 
 #define EM_MAX_WORD 64       /* bytes; longer words are cut */
 #define EM_PIECE_MIN 3       /* bytes of a piece, with the marks at both ends of a word */
@@ -185,7 +185,7 @@ int embed_text(const embed_model *m, embed_room *room, const embed_idf *idf, con
     return 1;
 }
 
-/* ---- The idf table in a store's metadata --------------------------------------------- */
+/* ---- The idf table in a store's metadata ---------------------------------------- */
 
 #define EM_HEAD 32           /* one line: "vtag-idf1 " and the model's name */
 #define EM_META (EM_HEAD + 8 + 4 * (size_t)EMBED_BUCKETS)
@@ -312,7 +312,7 @@ static int em_table(const em_options *o, embed_idf *idf)
     return rc;
 }
 
-/* ---- The worker ---------------------------------------------------------------------------- */
+/* ---- The worker ----------------------------------------------------------------- */
 
 typedef struct em_worker {
     const embed_model *model;
@@ -351,7 +351,10 @@ static int em_answer(em_worker *w, const char *line, size_t n)
     const char *text;
     float x[512];
     size_t size;
-    if (!o) return cli_fail("standard input: line %llu: %s", (unsigned long long)w->line, w->js.error);
+    if (!o) {
+        return cli_fail("standard input: line %llu: %s", (unsigned long long)w->line,
+                        w->js.error);
+    }
     if (!id || !(id->whole & JSON_U64)) {
         return cli_fail("standard input: line %llu: no \"id\"; each line is "
                         "{\"id\",\"rev\",\"data\"}", (unsigned long long)w->line);
@@ -429,8 +432,8 @@ int cmd_embed(int argc, char **argv)
     memset(&o, 0, sizeof o);
     rc = cli_parse(argc, argv,
                    "Embeds texts with a toy model, for demonstrations: reads lines of\n"
-                   "{\"id\",\"rev\",\"data\"} and answers each with {\"id\",\"rev\",\"vector\"} or \"error\".",
-                   opts);
+                   "{\"id\",\"rev\",\"data\"} and answers each with\n"
+                   "{\"id\",\"rev\",\"vector\"} or {\"id\",\"rev\",\"error\"}.", opts);
     if (rc >= 0) return rc;
     o.model = embed_find(o.model_name);
     if (!o.model) return cli_misuse("embed: model '%s'; there are words and chars", o.model_name);

@@ -28,7 +28,7 @@ typedef struct importer {
     uint64_t    items, vectors, bytes, skipped, start_ms;
 } importer;
 
-/* ---- Tags -------------------------------------------------------------------------- */
+/* ---- Tags ----------------------------------------------------------------------- */
 
 static im_tag *im_tag_add(importer *im, const char *name, vtag_tag tag, const vtag_spec *spec)
 {
@@ -117,7 +117,7 @@ static im_tag *im_tag_of(importer *im, const input_record *r)
     return im_tag_existing(im, name);
 }
 
-/* ---- Records: INPUT_RECORD, INPUT_BAD with its reason, or INPUT_BROKEN and im->rc ---- */
+/* ---- Records: INPUT_RECORD, INPUT_BAD with its reason, or INPUT_BROKEN and im->rc --- */
 
 /* Says which number the engine refused. */
 static int im_bad_value(importer *im, const input_record *r)
@@ -264,7 +264,7 @@ static int im_all(importer *im)
     return got;
 }
 
-/* ---- The store ------------------------------------------------------------------------- */
+/* ---- The store ------------------------------------------------------------------ */
 
 /* The id after the largest of those that are no key's. */
 static int im_next_id(importer *im, uint64_t *next)
@@ -353,7 +353,7 @@ static void im_summary(const importer *im)
     puts("");
 }
 
-/* ---- The command -------------------------------------------------------------------------- */
+/* ---- The command ---------------------------------------------------------------- */
 
 static void im_run(importer *im)
 {

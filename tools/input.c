@@ -19,7 +19,7 @@
 #define IN_MAX_DIM 32768u
 #define IN_MAX_LINE ((size_t)256 << 20)
 
-/* ---- Source: a file or pipe with a window that grows to one record ---------------- */
+/* ---- Source: a file or pipe with a window that grows to one record -------------- */
 
 typedef struct in_source {
     const char *path;
@@ -120,7 +120,7 @@ static char *in_source_line(in_source *s, size_t *n)
     return line;
 }
 
-/* ---- State ------------------------------------------------------------------------- */
+/* ---- State ---------------------------------------------------------------------- */
 
 typedef struct in_set { uint64_t *slots; size_t n, cap; } in_set;
 
@@ -238,7 +238,7 @@ static int in_end(input *in)
     return INPUT_END;
 }
 
-/* ---- Ids ------------------------------------------------------------------------------- */
+/* ---- Ids ------------------------------------------------------------------------ */
 
 static size_t in_set_slot(const in_set *s, uint64_t x)
 {
@@ -386,7 +386,7 @@ static int in_ids_end(input *in)
     return INPUT_END;
 }
 
-/* ---- fvecs and bvecs --------------------------------------------------------------------- */
+/* ---- fvecs and bvecs ------------------------------------------------------------ */
 
 static uint32_t in_le32(const void *p)
 {
@@ -444,7 +444,7 @@ static int in_vecs_next(input *in)
     return in_id(in, s->src.row - 1);
 }
 
-/* ---- npy ---------------------------------------------------------------------------------- */
+/* ---- npy ------------------------------------------------------------------------ */
 
 /* The text after 'name': in the header, or NULL. */
 static const char *in_npy_field(const char *header, const char *name)
@@ -527,7 +527,9 @@ static int in_npy_header(input *in, in_source *src, in_npy *y, int ints)
     if (p[6] < 1 || p[6] > 3) return in_wrong(in, src->path, "npy of version %u", p[6]);
     head = p[6] == 1 ? 10 : 12;
     n = p[6] == 1 ? (size_t)p[8] | (size_t)p[9] << 8 : in_le32(p + 8);
-    if (n > 65536) return in_wrong(in, src->path, "npy with a header of %lu bytes", (unsigned long)n);
+    if (n > 65536) {
+        return in_wrong(in, src->path, "npy with a header of %lu bytes", (unsigned long)n);
+    }
     if (in_source_need(src, head + n) < head + n) {
         return in_wrong(in, src->path, "truncated: ends within the npy header");
     }
@@ -607,7 +609,10 @@ static int in_npy_open(input *in)
     const char *path = in->state->src.path;
     int rc = in_npy_header(in, &in->state->src, y, 0);
     if (rc < 0) return rc;
-    if (y->dims != 2) return in_wrong(in, path, "npy with %d dimensions; two are read, rows and numbers", y->dims);
+    if (y->dims != 2) {
+        return in_wrong(in, path, "npy with %d dimensions; two are read, rows and numbers",
+                        y->dims);
+    }
     if (y->cols < 1 || y->cols > IN_MAX_DIM) {
         return in_wrong(in, path, "dim %llu; 1 to %u are legal", (unsigned long long)y->cols,
                         IN_MAX_DIM);
@@ -617,7 +622,7 @@ static int in_npy_open(input *in)
     return INPUT_RECORD;
 }
 
-/* ---- JSON Lines ------------------------------------------------------------------------------ */
+/* ---- JSON Lines ----------------------------------------------------------------- */
 
 static int in_json_id(input *in, const json_value *o)
 {
@@ -772,7 +777,7 @@ static int in_json_next(input *in)
     return rc > 0 ? in_json_id(in, o) : rc;
 }
 
-/* ---- Text -------------------------------------------------------------------------------------- */
+/* ---- Text ----------------------------------------------------------------------- */
 
 static int in_number(const char *s, float *x)
 {
@@ -957,7 +962,7 @@ static int in_text_next(input *in)
     return rc;
 }
 
-/* ---- Opening -------------------------------------------------------------------------------------- */
+/* ---- Opening -------------------------------------------------------------------- */
 
 static const char *in_suffix(const char *path)
 {

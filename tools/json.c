@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Memory: an arena for the tree, a stack for what is still growing ---------- */
+/* ---- Memory: an arena for the tree, a stack for what is still growing ----------- */
 
 typedef struct js_block {
     struct js_block *next;
@@ -103,13 +103,14 @@ static void *js_pop(js_memory *m, size_t base)
     return p;
 }
 
-/* ---- Scanning ---------------------------------------------------------------------- */
+/* ---- Scanning ------------------------------------------------------------------- */
 
 typedef struct js {
     const char *p, *start, *end;
     js_memory  *m;
     json       *out;
     int         depth;
+    int       (*value)(struct js *s, json_value *v); /* js_value, for what nests */
 } js;
 
 static int js_fail_at(js *s, const char *at, const char *what)
@@ -143,7 +144,7 @@ static int js_here(const js *s, char c)
     return s->p < s->end && *s->p == c;
 }
 
-/* ---- Numbers ------------------------------------------------------------------------- */
+/* ---- Numbers -------------------------------------------------------------------- */
 
 typedef struct js_digits {   /* sign, up to 19 significant digits, decimal exponent */
     uint64_t mantissa;
@@ -275,7 +276,7 @@ static int js_number(js *s, json_value *v)
     return 1;
 }
 
-/* ---- Strings --------------------------------------------------------------------------- */
+/* ---- Strings -------------------------------------------------------------------- */
 
 size_t json_utf8(const void *p, size_t n)
 {
@@ -418,9 +419,7 @@ static int js_string(js *s, const char **str, size_t *n)
     return 1;
 }
 
-/* ---- Values ------------------------------------------------------------------------------ */
-
-static int js_value(js *s, json_value *v);
+/* ---- Values --------------------------------------------------------------------- */
 
 static int js_compact(const json_value *v)
 {
@@ -460,7 +459,7 @@ static int js_element(js *s, size_t base, json_value *arr)
     void *room;
     memset(&v, 0, sizeof v);
     js_space(s);
-    if (!js_value(s, &v)) return 0;
+    if (!s->value(s, &v)) return 0;
     if (arr->type == JSON_NUMBERS && !js_compact(&v)) {
         if (!js_widen(s, base, arr->n)) return js_nomem(s);
         arr->type = JSON_ARRAY;
@@ -552,7 +551,7 @@ static int js_member(js *s)
     if (!js_here(s, ':')) return js_fail(s, "malformed JSON: expected :");
     s->p++;
     js_space(s);
-    if (!js_value(s, &m.value)) return 0;
+    if (!s->value(s, &m.value)) return 0;
     js_space(s);
     room = js_push(s->m, sizeof m);
     if (!room) return js_nomem(s);
@@ -628,6 +627,7 @@ const json_value *json_parse(json *j, const char *text, size_t n)
     s.p = s.start = text;
     s.end = text + n;
     s.out = j;
+    s.value = js_value;
     if (!j->memory) j->memory = calloc(1, sizeof *j->memory);
     s.m = j->memory;
     root = s.m && js_reset(s.m) ? js_alloc(s.m, sizeof *root) : NULL;
@@ -653,7 +653,7 @@ void json_free(json *j)
     j->memory = NULL;
 }
 
-/* ---- Looking ------------------------------------------------------------------------------- */
+/* ---- Looking -------------------------------------------------------------------- */
 
 const json_value *json_get(const json_value *v, const char *name)
 {
@@ -706,7 +706,7 @@ size_t json_floats(const json_value *v, float *x)
     return v->n;
 }
 
-/* ---- Writing --------------------------------------------------------------------------------- */
+/* ---- Writing -------------------------------------------------------------------- */
 
 static void js_write_special(FILE *f, unsigned char c)
 {
@@ -762,7 +762,7 @@ void json_write_floats(FILE *f, const float *x, size_t n)
     putc(']', f);
 }
 
-/* ---- Base64 ------------------------------------------------------------------------------------ */
+/* ---- Base64 --------------------------------------------------------------------- */
 
 static const char js_base64[] =
     "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

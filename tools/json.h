@@ -80,7 +80,7 @@ int json_is_numbers(const json_value *v, size_t *n);
    float can hold, or n. */
 size_t json_floats(const json_value *v, float *x);
 
-/* ---- Writing ------------------------------------------------------------------ */
+/* ---- Writing -------------------------------------------------------------------- */
 
 void json_write_string(FILE *f, const char *s, size_t n); /* quoted; broken UTF-8 becomes U+FFFD */
 void json_write_float(FILE *f, float x);                  /* the same float when read back */

@@ -1,0 +1,405 @@
+/* cmd_search.c - search: one query or many, on as many threads as asked for. */
+#define _POSIX_C_SOURCE 200809L
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd.h"
+#include "input.h"
+#include "json.h"
+
+enum { SEARCH_BLOCK = 256 }; /* queries that share one reading of the rows */
+
+typedef struct queries {
+    float    *x;             /* x[n * dim] */
+    size_t    n, cap;
+    char    **names;         /* of each, or NULL where it has but a number */
+} queries;
+
+typedef struct search_job {
+    cli_store st;
+    vtag_info tag;
+    queries   q;
+    const char *input, *format, *vector, *text, *exec, *only, *ivecs, *fvecs;
+    uint64_t  k;
+    uint32_t  threads;
+    double    max_dist;
+    float     max;
+    int       has_max, approx, as_json;
+    vtag_search_opts opts;
+    vtag_ids  ids;
+    FILE     *ifile, *ffile;
+} search_job;
+
+/* ---- Queries --------------------------------------------------------------------- */
+
+static void query_add(queries *q, const float *x, uint32_t dim, const char *name)
+{
+    if (q->n == q->cap) {
+        q->cap = q->cap * 2 + 16;
+        q->x = cli_grow(q->x, q->cap, dim * sizeof *q->x);
+        q->names = cli_grow(q->names, q->cap, sizeof *q->names);
+    }
+    memcpy(q->x + q->n * dim, x, dim * sizeof *x);
+    q->names[q->n++] = name ? cli_strdup(name) : NULL;
+}
+
+static int query_record(search_job *s, input *in)
+{
+    const input_record *r = &in->record;
+    uint32_t dim = s->tag.spec.dim;
+    char id[24];
+    if (r->n != 1) {
+        input_fault(in, "a query has one vector, this has %zu", r->n);
+        return cli_fail("%s", in->error);
+    }
+    if (r->tag && strcmp(r->tag, s->tag.spec.name)) {
+        input_fault(in, "its tag is '%.80s', not '%.80s'", r->tag, s->tag.spec.name);
+        return cli_fail("%s", in->error);
+    }
+    if (r->v[0].dim != dim) {
+        input_fault(in, "the vector has %u numbers, tag '%.80s' has dim %u", r->v[0].dim,
+                    s->tag.spec.name, dim);
+        return cli_fail("%s", in->error);
+    }
+    snprintf(id, sizeof id, "%llu", (unsigned long long)r->item.id);
+    query_add(&s->q, r->v[0].x, dim, r->item.key ? r->item.key : r->positional ? NULL : id);
+    return 0;
+}
+
+static int queries_read(search_job *s)
+{
+    input in;
+    input_opts o = {0};
+    int got, rc = 0;
+    o.format = s->format;
+    if (!input_open(&in, s->input, &o)) return cli_fail("%s", in.error);
+    while (!rc && (got = input_next(&in)) != INPUT_END) {
+        rc = got < 0 ? cli_fail("%s", in.error) : query_record(s, &in);
+    }
+    input_close(&in);
+    if (!rc && !s->q.n) rc = cli_fail("%s: holds no query", s->input);
+    return rc;
+}
+
+static int queries_one(search_job *s)
+{
+    float *x = NULL;
+    uint32_t dim = 0;
+    int rc = s->vector ? cmd_vector("--vector", s->vector, &x, &dim)
+                       : cli_embed(s->exec, s->text, strlen(s->text), &x, &dim);
+    if (!rc && dim != s->tag.spec.dim) {
+        rc = cli_fail("%s: the query has %u numbers, tag '%s' has dim %u", s->st.path, dim,
+                      s->tag.spec.name, s->tag.spec.dim);
+    }
+    if (!rc) query_add(&s->q, x, dim, NULL);
+    free(x);
+    return rc;
+}
+
+/* ---- --only ------------------------------------------------------------------------ */
+
+static int only_order(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Reads ids, or keys, one a line. */
+static int only_read(search_job *s)
+{
+    char *text, *line, *next;
+    size_t n, count = 0, cap = 0, i, kept = 0;
+    uint64_t *ids = cli_alloc(8);
+    int rc = cli_slurp(s->only, &text, &n);
+    for (line = text; !rc && *line; line = next) {
+        size_t len = strcspn(line, "\r\n");
+        next = line + len + strspn(line + len, "\r\n");
+        line[len] = '\0';
+        if (!len) continue;
+        if (count == cap) ids = cli_grow(ids, cap = cap * 2 + 64, sizeof *ids);
+        if (!cli_u64(line, &ids[count])) ids[count] = vtag_id(line);
+        count++;
+    }
+    free(text);
+    if (count) qsort(ids, count, sizeof *ids, only_order);
+    for (i = 0; i < count; i++) {
+        if (!kept || ids[kept - 1] != ids[i]) ids[kept++] = ids[i];
+    }
+    s->ids.ids = ids;
+    s->ids.n = kept;
+    s->opts.only = &s->ids;
+    return rc;
+}
+
+/* ---- Threads ------------------------------------------------------------------------- */
+
+typedef struct share {       /* one thread's part of the rows, for one block of queries */
+    const search_job *s;
+    size_t    from, n;       /* queries */
+    uint32_t  part;
+    vtag_hit *hits;          /* hits[n * k], count[n] */
+    size_t   *count;
+    vtag_err  err;
+    pthread_t thread;
+    int       started;
+} share;
+
+static void *share_run(void *arg)
+{
+    share *h = arg;
+    const search_job *s = h->s;
+    vtag_search_opts o = s->opts;
+    vtag_vec q = {0};
+    if (s->threads > 1) {
+        o.part = h->part;
+        o.parts = s->threads;
+    }
+    q.tag = s->tag.tag;
+    q.dim = s->tag.spec.dim;
+    q.x = s->q.x + h->from * q.dim;
+    h->err = vtag_search_many(s->st.snap, q, h->n, &o, (size_t)s->k, h->hits, h->count);
+    return NULL;
+}
+
+/* Searches one block on all threads; the answers end up in the first share. */
+static vtag_err block_search(const search_job *s, share *all, size_t from, size_t n)
+{
+    vtag_err err = VTAG_OK;
+    uint32_t t;
+    size_t i;
+    for (t = 0; t < s->threads; t++) {
+        all[t].s = s;
+        all[t].from = from;
+        all[t].n = n;
+        all[t].part = t;
+        all[t].started = t && !pthread_create(&all[t].thread, NULL, share_run, &all[t]);
+    }
+    for (t = 0; t < s->threads; t++) {
+        if (all[t].started) pthread_join(all[t].thread, NULL);
+        else share_run(&all[t]);
+        if (all[t].err) err = all[t].err;
+    }
+    for (t = 1; t < s->threads && !err; t++) {
+        for (i = 0; i < n; i++) {
+            vtag_hit *into = all[0].hits + i * (size_t)s->k;
+            const vtag_hit *more = all[t].hits + i * (size_t)s->k;
+            all[0].count[i] = vtag_merge(into, all[0].count[i], more, all[t].count[i],
+                                         (size_t)s->k);
+        }
+    }
+    return err;
+}
+
+/* ---- Answers ------------------------------------------------------------------------- */
+
+static void answer_print(const search_job *s, size_t i, const vtag_hit *hits, size_t n)
+{
+    cli_table t = {0};
+    size_t j;
+    if (s->q.n > 1) {
+        if (s->q.names[i]) printf("%squery %s\n", i ? "\n" : "", s->q.names[i]);
+        else printf("%squery %zu\n", i ? "\n" : "", i);
+    }
+    cli_row(&t, "rank\tdist\tid\t\ttext");
+    for (j = 0; j < n; j++) {
+        vtag_item item = {0};
+        char name[80], text[72], part[24] = "";
+        item.id = hits[j].id;
+        if (vtag_get(s->st.snap, hits[j].id, &item)) item.id = hits[j].id;
+        if (hits[j].part) snprintf(part, sizeof part, " part %u", hits[j].part);
+        cli_row(&t, "%zu\t%.6f\t%s%s\t%s\t%s", j + 1, (double)hits[j].dist,
+                item_name(name, sizeof name, &item), part, hits[j].stale ? "stale" : "",
+                cli_line(text, sizeof text, item.size ? item.data : "", item.size));
+    }
+    cli_table_print(&t, "rrlll");
+}
+
+static void answer_json(const search_job *s, size_t i, const vtag_hit *hits, size_t n)
+{
+    out o;
+    size_t j;
+    out_start(&o, stdout);
+    if (s->q.names[i]) out_str(&o, "query", s->q.names[i]);
+    else out_u64(&o, "query", i);
+    out_str(&o, "tag", s->tag.spec.name);
+    out_open(&o, "hits", '[');
+    for (j = 0; j < n; j++) {
+        vtag_item item = {0};
+        out_open(&o, NULL, '{');
+        out_u64(&o, "id", hits[j].id);
+        if (!vtag_get(s->st.snap, hits[j].id, &item) && item.key) out_str(&o, "key", item.key);
+        out_f32(&o, "dist", hits[j].dist);
+        out_u64(&o, "part", hits[j].part);
+        out_bool(&o, "stale", hits[j].stale);
+        out_close(&o, '}');
+    }
+    out_close(&o, ']');
+    out_close(&o, '}');
+}
+
+static void put_le32(FILE *f, uint32_t x)
+{
+    unsigned char b[4] = {(unsigned char)x, (unsigned char)(x >> 8), (unsigned char)(x >> 16),
+                          (unsigned char)(x >> 24)};
+    fwrite(b, 1, 4, f);
+}
+
+static int answer_vecs(const search_job *s, const vtag_hit *hits, size_t n)
+{
+    size_t j;
+    if (s->ifile) put_le32(s->ifile, (uint32_t)n);
+    if (s->ffile) put_le32(s->ffile, (uint32_t)n);
+    for (j = 0; j < n; j++) {
+        uint32_t bits;
+        if (s->ifile && hits[j].id > INT32_MAX) {
+            return cli_fail("%s: id %llu does not fit into int32; use --json", s->ivecs,
+                            (unsigned long long)hits[j].id);
+        }
+        memcpy(&bits, &hits[j].dist, 4);
+        if (s->ifile) put_le32(s->ifile, (uint32_t)hits[j].id);
+        if (s->ffile) put_le32(s->ffile, bits);
+    }
+    return 0;
+}
+
+static int answer(const search_job *s, size_t i, const vtag_hit *hits, size_t n)
+{
+    if (s->ifile || s->ffile) {
+        int rc = answer_vecs(s, hits, n);
+        if (rc || !s->as_json) return rc;
+    }
+    if (s->as_json) answer_json(s, i, hits, n);
+    else answer_print(s, i, hits, n);
+    return 0;
+}
+
+/* ---- The command ------------------------------------------------------------------------ */
+
+static int search_run(search_job *s)
+{
+    size_t block = s->q.n < SEARCH_BLOCK ? s->q.n : SEARCH_BLOCK, from, i;
+    share *all = cli_alloc(s->threads * sizeof *all);
+    uint32_t t;
+    int rc = 0;
+    for (t = 0; t < s->threads; t++) {
+        all[t].hits = cli_grow(NULL, block * (size_t)s->k, sizeof *all[t].hits);
+        all[t].count = cli_alloc(block * sizeof *all[t].count);
+    }
+    for (from = 0; !rc && from < s->q.n; from += block) {
+        size_t n = s->q.n - from < block ? s->q.n - from : block;
+        vtag_err err = block_search(s, all, from, n);
+        if (err) rc = cli_error(err, "%s: tag '%s'", s->st.path, s->tag.spec.name);
+        for (i = 0; !rc && i < n; i++) {
+            rc = answer(s, from + i, all[0].hits + i * (size_t)s->k, all[0].count[i]);
+        }
+    }
+    for (t = 0; t < s->threads; t++) {
+        free(all[t].hits);
+        free(all[t].count);
+    }
+    free(all);
+    return rc;
+}
+
+static int search_outputs(search_job *s)
+{
+    if (s->ivecs && !(s->ifile = fopen(s->ivecs, "wb"))) {
+        return cli_fail("%s: %s; check the path", s->ivecs, strerror(errno));
+    }
+    if (s->fvecs && !(s->ffile = fopen(s->fvecs, "wb"))) {
+        return cli_fail("%s: %s; check the path", s->fvecs, strerror(errno));
+    }
+    return 0;
+}
+
+static int search_close(FILE *f, const char *path, int rc)
+{
+    int bad;
+    if (!f) return rc;
+    bad = ferror(f);
+    if (fclose(f)) bad = 1;
+    return bad && !rc ? cli_fail("%s: cannot be written; check the disk", path) : rc;
+}
+
+static int search_open(search_job *s, const char *file, const char *tag)
+{
+    vtag_stat stat;
+    vtag_err err;
+    int rc = cli_look(&s->st, file);
+    if (!rc) rc = cli_tag(&s->st, tag, &s->tag);
+    if (!rc) rc = s->input ? queries_read(s) : queries_one(s);
+    if (!rc && s->only) rc = only_read(s);
+    if (rc) return rc;
+    err = vtag_stats(s->st.snap, &stat);
+    if (err) return cli_error(err, "%s", file);
+    if (s->k > stat.rows) s->k = stat.rows ? stat.rows : 1; /* more there cannot be */
+    if (s->has_max) {
+        s->max = (float)s->max_dist;
+        s->opts.max_dist = &s->max;
+    }
+    if (s->approx) s->opts.mode = VTAG_APPROX;
+    return search_outputs(s);
+}
+
+static int search_check(const search_job *s)
+{
+    if ((s->input != NULL) + (s->vector != NULL) + (s->text != NULL) != 1) {
+        return cli_misuse("search: give one of --queries, --vector and --text");
+    }
+    if (!s->text != !s->exec) return cli_misuse("search: --text and --exec go together");
+    if (!s->k) return cli_misuse("search: -k is at least 1");
+    if (!s->threads || s->threads > 256) return cli_misuse("search: --threads is 1 to 256");
+    return 0;
+}
+
+static int search_do(search_job *s, const char *file, const char *tag)
+{
+    size_t i;
+    int rc = search_open(s, file, tag);
+    if (!rc) rc = search_run(s);
+    rc = search_close(s->ifile, s->ivecs, rc);
+    rc = search_close(s->ffile, s->fvecs, rc);
+    for (i = 0; i < s->q.n; i++) free(s->q.names[i]);
+    free(s->q.names);
+    free(s->q.x);
+    free((uint64_t *)(uintptr_t)s->ids.ids);
+    cli_close(&s->st);
+    return rc;
+}
+
+int cmd_search(int argc, char **argv)
+{
+    const char *file, *tag;
+    int rc;
+    search_job s;
+    const cli_opt opts[] = {
+        {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
+        {"--tag", "NAME", CLI_STR | CLI_MUST, &tag, "the queries' tag; only its rows are searched", NULL},
+        {"--queries", "INPUT", CLI_STR, &s.input, ".fvecs .bvecs .npy .jsonl .tsv, - for standard input", NULL},
+        {"--format", "F", CLI_STR, &s.format, "of INPUT, if its suffix does not tell", NULL},
+        {"--vector", "[X,...]", CLI_STR, &s.vector, "one query", NULL},
+        {"--text", "TEXT", CLI_STR, &s.text, "one query, embedded by --exec", NULL},
+        {"--exec", "COMMAND", CLI_STR, &s.exec, "a worker: {\"data\":TEXT} in, {\"vector\":[...]} out", NULL},
+        {"-k", "N", CLI_U64, &s.k, "hits of a query; 10", NULL},
+        {"--approx", NULL, CLI_FLAG, &s.approx, "faster, may miss some", NULL},
+        {"--effort", "N", CLI_U32, &s.opts.effort, "of --approx", NULL},
+        {"--preview", NULL, CLI_FLAG, &s.opts.preview, "allow a candidate tag", NULL},
+        {"--fresh-only", NULL, CLI_FLAG, &s.opts.fresh_only, "leave stale vectors out", NULL},
+        {"--max-dist", "X", CLI_F64, &s.max_dist, "no hit is farther", &s.has_max},
+        {"--only", "FILE", CLI_STR, &s.only, "search among these ids or keys, one a line", NULL},
+        {"--threads", "N", CLI_U32, &s.threads, "1", NULL},
+        {"--ivecs", "OUT", CLI_STR, &s.ivecs, "write the ids to a file", NULL},
+        {"--fvecs", "OUT", CLI_STR, &s.fvecs, "write the distances to a file", NULL},
+        {"--json", NULL, CLI_FLAG, &s.as_json, "a JSON object a query", NULL},
+        CLI_END};
+    memset(&s, 0, sizeof s);
+    s.k = 10;
+    s.threads = 1;
+    rc = cli_parse(argc, argv, "Finds the nearest rows to each query, exactly unless asked "
+                   "otherwise.", opts);
+    if (rc >= 0) return rc;
+    rc = search_check(&s);
+    return rc ? rc : search_do(&s, file, tag);
+}
