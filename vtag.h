@@ -1205,7 +1205,7 @@ typedef struct vtf_tag {
     uint32_t flags, role;     /* role: candidate, older or gone; the head says active, standby */
     uint64_t fingerprint;
     uint64_t created, activated; /* Unix ms                                    */
-    uint64_t order;           /* commit at which it became active last         */
+    uint64_t order;           /* number of the event that made it active last  */
     uint64_t kept_from;       /* head.clock when it stopped being active; may wrap below 0 */
     uint64_t puts_from;       /* head.puts when it was declared; may wrap below 0 */
     uint64_t with;            /* new revisions that gave it                    */
@@ -5947,7 +5947,7 @@ VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *t
     if (b->s->tags.n == 1 && !b->restore) {
         b->s->head.active = t->f.tag;
         t->f.activated = b->now;
-        t->f.order = b->s->head.commit + 1;
+        t->f.order = b->s->head.event + 1;
     }
     memset(&e, 0, sizeof e);
     e.kind = VTAG_K_DECLARED;
@@ -5957,6 +5957,14 @@ VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *t
     e.commit = b->s->head.commit;
     if (tag) *tag = t->f.tag;
     return b->restore ? VTAG_OK : vt_event_add(b, &e, 0);
+}
+
+/* Orders tags by when they became active, below any event that is to come. */
+static void vt_tags_rank(vt_tags *t) {
+    size_t i, j;
+    for (i = 0; i < t->n; i++)
+        for (t->a[i].f.order = 0, j = 0; j < t->n; j++)
+            t->a[i].f.order += t->a[j].f.activated < t->a[i].f.activated;
 }
 
 VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
@@ -5969,7 +5977,6 @@ VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
     f = &vt_tags_get(&b->s->tags, tag)->f;
     f->created = info->created;
     f->activated = info->activated;
-    f->order = info->activated;
     f->with = info->writes_with;
     f->puts_from = b->s->head.puts - info->writes_with - info->writes_without;
     f->kept_from = b->s->head.clock - info->kept_ms;
@@ -5980,6 +5987,7 @@ VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
               : info->role == VTAG_STANDBY ? (uint32_t)VTAG_OLDER
                                            : (uint32_t)VTAG_CANDIDATE;
     f->forced_from = info->forced ? UINT32_MAX : 0;
+    vt_tags_rank(&b->s->tags);
     return VTAG_OK;
 }
 
@@ -6633,7 +6641,7 @@ VTAG_API vtag_err vtag_policy_get(const vtag_snap *s, vtag_policy *policy) {
 static void vt_activate(vtag_batch *b, vt_tag *t) {
     t->f.role = VTAG_OLDER; /* what it is when it is active no more            */
     t->f.activated = b->now;
-    t->f.order = b->s->head.commit + 1;
+    t->f.order = b->s->head.event + 1;
     t->changed = 1;
     b->s->head.active = t->f.tag;
 }
@@ -6790,7 +6798,7 @@ static vtag_err vt_passing_scores(const vt_state *s, const vtag_policy *p, uint3
         b = vt_blob_at(s->file, e->at, VTF_S_EVENTS);
         if (!b || !vt_event_unpack(&x, b)) {
             err = vt_say(&s->file->env, VTAG_CORRUPT, "event damaged", e->at);
-        } else if (e->rev > active->f.order && vt_score_counts(&x, &p->gate) &&
+        } else if (x.time >= active->f.activated && vt_score_counts(&x, &p->gate) &&
                    (!p->gate.score || (x.name && !strcmp(x.name, p->gate.score))) &&
                    (!p->gate.has_min || x.value >= p->gate.min_score)) {
             (*n)++;

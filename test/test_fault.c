@@ -145,6 +145,16 @@ static vtag_err do_declare(vtag_batch *b)
     return declare_named(b, "newer@1/chunk-512", &tag);
 }
 
+static vtag_err declare_named_alone(vtag_db *db, vtag_tag *tag)
+{
+    vtag_batch *b = NULL;
+    vtag_err err = vtag_begin(db, NULL, &b);
+    if (err == VTAG_OK) err = declare_named(b, "later@1", tag);
+    if (err == VTAG_OK) return vtag_commit(b);
+    vtag_abort(b);
+    return err;
+}
+
 static vtag_err do_put(vtag_batch *b)
 {
     vtag_item item = item_of(3);
@@ -804,6 +814,57 @@ static void a_failed_sync_poisons_the_handle_but_not_its_reads(void)
     sim_free(&disk);
 }
 
+/* What a writer's recovery shows after a failed sync is on the disk, whatever the
+ * page cache of before said: the power may fail at once [FSYNC]. */
+static void recover_after_lost_sync(uint64_t seed, int padded)
+{
+    vtag_open_opts opts;
+    vtag_db *db = NULL;
+    vtag_batch *b = NULL;
+    content seen, left;
+    vtag_tag tag;
+    sim_reset(&base, seed);
+    base.child = &disk;
+    memset(&opts, 0, sizeof opts);
+    opts.io = &base.io;
+    opts.pad_sectors = padded;
+    MUST(vtag_open(SIM_MAIN, &opts, &db));
+    MUST(in_batch(db, fill_base));
+    base.fault.kind = SIM_SYNC;
+    base.fault.nth = 1;
+    base.fault.err = VTAG_IO;
+    ERR(VTAG_IO, in_batch(db, do_put_payload));
+    memset(&base.fault, 0, sizeof base.fault);
+    vtag_close(db);
+    db = NULL;
+    MUST(open_sim(&base, VTAG_EXISTING, &db));
+    MUST(vtag_begin(db, NULL, &b));
+    vtag_abort(b);
+    seen = content_db(db);
+    sim_image(&disk, &base, SIM_NONE, 0, seed);
+    left = fresh_content(SIM_MAIN);
+    CHECK_EQ(seen.err, VTAG_OK);
+    CHECK_EQ(left.err, VTAG_OK);
+    if (!CHECK(left.hash == seen.hash)) fprintf(stderr, "  seed %llu%s\n", (unsigned long long)seed,
+                                                padded ? ", padded" : "");
+    OK(declare_named_alone(db, &tag));
+    seen = content_db(db);
+    sim_image(&disk, &base, SIM_NONE, 0, seed);
+    left = fresh_content(SIM_MAIN);
+    CHECK(left.err == VTAG_OK && left.hash == seen.hash);
+    vtag_close(db);
+}
+
+static void what_is_recovered_after_a_failed_sync_is_on_the_disk(void)
+{
+    uint64_t seed;
+    sim_init(&base, 1);
+    sim_init(&disk, 1);
+    for (seed = 1; seed < 60 && !t_.failed; seed++) recover_after_lost_sync(seed, seed % 3 == 0);
+    sim_free(&base);
+    sim_free(&disk);
+}
+
 /* ---- A full disk -------------------------------------------------------------------------- */
 
 enum { CROWD = 300 };
@@ -895,13 +956,17 @@ static void release_a_full_disk(vtag_db *db)
 static uint64_t crowd_bytes;     /* size of a file with the crowd in it        */
 
 /* With room for `more` bytes after the crowd came in. */
-static void full_disk(uint64_t more)
+static void full_disk(uint64_t more, int padded)
 {
+    vtag_open_opts opts;
     vtag_db *db = NULL;
     content c;
     sim_reset(&base, 3);
     base.limit = 0;
-    MUST(open_sim(&base, VTAG_NEW, &db));
+    memset(&opts, 0, sizeof opts);
+    opts.io = &base.io;
+    opts.pad_sectors = padded;
+    MUST(vtag_open(SIM_MAIN, &opts, &db));
     MUST(in_batch(db, fill_crowd));
     crowd_bytes = base.file[sim_find(&base, SIM_MAIN)].size;
     base.limit = crowd_bytes + more;
@@ -920,8 +985,17 @@ static void a_full_disk_still_lets_delete_retire_and_roll_back(void)
 {
     uint64_t more;
     sim_init(&base, 3);
-    for (more = 0; more < 1400 && !t_.failed; more += 64) full_disk(more << 10);
+    for (more = 0; more < 1400 && !t_.failed; more += 64) full_disk(more << 10, 0);
     sim_free(&base);
+}
+
+static void a_full_disk_of_padded_commits_does_so_too(void)
+{
+    uint64_t more, bytes = crowd_bytes;
+    sim_init(&base, 3);
+    for (more = 0; more < 1400 && !t_.failed; more += 100) full_disk(more << 10, 1);
+    sim_free(&base);
+    crowd_bytes = bytes;
 }
 
 /* A tmpfs of `kib`, filled to the last page. */
@@ -989,7 +1063,9 @@ int main(int argc, char **argv)
     RUN(a_failed_mapping_leaves_the_state_before_or_after);
     RUN(a_rename_that_failed_after_it_was_done_loses_nothing);
     RUN(a_failed_sync_poisons_the_handle_but_not_its_reads);
+    RUN(what_is_recovered_after_a_failed_sync_is_on_the_disk);
     RUN(a_full_disk_still_lets_delete_retire_and_roll_back);
+    RUN(a_full_disk_of_padded_commits_does_so_too);
     RUN(a_small_file_system_runs_full_without_harm);
     RUN(a_limit_on_the_file_size_is_like_a_full_disk);
     printf("count fault-points %llu\n", (unsigned long long)points);

@@ -64,13 +64,6 @@ void out_bool(out *o, const char *name, int truth)
     fputs(truth ? "true" : "false", o->f);
 }
 
-void out_str(out *o, const char *name, const char *s)
-{
-    out_name(o, name);
-    if (s) json_write_string(o->f, s, strlen(s));
-    else fputs("null", o->f);
-}
-
 void out_time(out *o, const char *name, uint64_t ms)
 {
     char buf[CLI_TEXT];
@@ -99,6 +92,16 @@ void out_data(out *o, const char *name, const void *p, size_t n)
     }
     snprintf(longer, sizeof longer, "%s_base64", name);
     out_base64(o, longer, p, n);
+}
+
+void out_str(out *o, const char *name, const char *s)
+{
+    if (s) {
+        out_data(o, name, s, strlen(s));
+        return;
+    }
+    out_name(o, name);
+    fputs("null", o->f);
 }
 
 void out_cover(out *o, const char *name, const vtag_cover *c)

@@ -15,7 +15,7 @@ void out_u64(out *o, const char *name, uint64_t n);
 void out_f64(out *o, const char *name, double x);
 void out_f32(out *o, const char *name, float x);
 void out_bool(out *o, const char *name, int truth);
-void out_str(out *o, const char *name, const char *s); /* NULL: null */
+void out_str(out *o, const char *name, const char *s); /* NULL: null; else as out_data */
 void out_time(out *o, const char *name, uint64_t ms);  /* ISO 8601; 0: null */
 void out_floats(out *o, const char *name, const float *x, size_t n);
 void out_base64(out *o, const char *name, const void *p, size_t n);

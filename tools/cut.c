@@ -40,6 +40,18 @@ static int cut_blank(const char *s, size_t n)
     return 1;
 }
 
+/* Whether there is nothing to find an item by: no four letters in a row. */
+static int cut_wordless(const char *s, size_t n)
+{
+    size_t i, run = 0;
+    for (i = 0; i < n && run < 4; i++) {
+        unsigned char c = (unsigned char)s[i];
+        int letter = c >= 0x80 || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        run = letter ? run + 1 : 0;
+    }
+    return run < 4;
+}
+
 /* Where the item that begins at `at` ends: at a blank line once it is long enough, or by
    force when it is half as long again. */
 static size_t cut_item_end(const cutter *c, const char *text, size_t n, size_t at, uint64_t *lines)
@@ -73,15 +85,15 @@ static void cut_write(const char *path, uint64_t line, const char *text, size_t 
 static void cut_text(cutter *c, const char *path, const char *text, size_t n)
 {
     uint64_t line = 1, lines;
-    size_t at = 0;
-    while (at < n && !cut_full(c)) {
-        size_t end = cut_item_end(c, text, n, at, &lines);
-        if (!cut_blank(text + at, end - at)) {
-            cut_write(path, line, text + at, end - at);
-            c->items++;
-        }
-        line += lines;
-        at = end;
+    size_t at = 0, end;
+    for (; at < n && !cut_full(c); at = end, line += lines) {
+        end = cut_line_end(text, n, at);
+        lines = 1;
+        if (cut_blank(text + at, end - at)) continue; /* items begin with text */
+        end = cut_item_end(c, text, n, at, &lines);
+        if (cut_wordless(text + at, end - at)) continue;
+        cut_write(path, line, text + at, end - at);
+        c->items++;
     }
 }
 
@@ -172,7 +184,8 @@ int cmd_cut(int argc, char **argv)
     c.lines = 40;
     rc = cli_parse(argc, argv,
                    "Cuts the texts in folders (UTF-8, below 1 MiB) into items, at blank lines,\n"
-                   "and writes each as a JSON line of key (\"path:line\") and data, for import.",
+                   "and writes each as a JSON line of key (\"path:line\") and data, for import.\n"
+                   "What has no word in it is left out.",
                    opts);
     if (rc >= 0) return rc;
     if (!c.paths.n) return cli_misuse("cut: PATH is missing");
