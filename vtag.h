@@ -86,7 +86,9 @@
 #include <stdint.h>
 
 #ifndef VTAG_API
-#  ifdef VTAG_STATIC
+#  if defined(VTAG_STATIC) && defined(__GNUC__)
+#    define VTAG_API static __attribute__((unused))
+#  elif defined(VTAG_STATIC)
 #    define VTAG_API static
 #  else
 #    define VTAG_API extern
@@ -1418,6 +1420,11 @@ static uint64_t vt_os_clock_ms(clockid_t clock)
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
+static uint64_t vt_os_steady_ms(void)
+{
+    return vt_os_clock_ms(CLOCK_MONOTONIC);
+}
+
 static uint64_t vt_os_now(void *ctx)
 {
     (void)ctx;
@@ -1751,7 +1758,7 @@ static vtag_err vt_os_lock_once(vt_os_file *f, int which)
 static vtag_err vt_os_lock(void *file, int which, uint32_t wait_ms)
 {
     vt_os_file *f = (vt_os_file *)file;
-    uint64_t start = vt_os_clock_ms(CLOCK_MONOTONIC);
+    uint64_t start = vt_os_steady_ms();
     uint32_t nap_us = 50;
     vtag_err err = vt_os_lock_once(f, which);
     while (err == VTAG_LOCKED
@@ -1833,6 +1840,7 @@ static const vtag_io *vt_os_io(void) { return &vt_os_table; }
 
 static uint64_t vt_os_pid(void) { return 0; }
 static void vt_os_sleep_us(uint32_t us) { (void)us; }
+static uint64_t vt_os_steady_ms(void) { return 0; }
 static const vtag_io *vt_os_io(void) { return NULL; }
 
 #endif
@@ -3878,6 +3886,14 @@ static vtag_err vt_state_load(vt_file *f, const vtf_slot *slot, vt_state **out) 
 
 /* ---- Keeping up with the file ---------------------------------------------------------- */
 
+/* After this, reading goes on and every batch fails. */
+static vtag_err vt_db_poison(vtag_db *db, vtag_err err) {
+    vt_spin_lock(&db->gate);
+    if (err) db->poison = err;
+    vt_spin_unlock(&db->gate);
+    return err;
+}
+
 static vt_state *vt_db_state(vtag_db *db) {
     vt_state *s;
     vt_spin_lock(&db->spin);
@@ -5381,7 +5397,7 @@ static vtag_err vt_commit_try(vtag_batch *b) {
         vt_commit_settle(b, o.n, ckpt);
         err = vt_commit_sync(db, b->s, 0);
     }
-    if (err && wrote) db->poison = err; /* the file may hold the commit, or not */
+    if (wrote) vt_db_poison(db, err); /* the file may hold the commit, or not  */
     if (!err) {
         db->mine = 1;
         vt_db_publish(db, b->s);
@@ -5421,55 +5437,63 @@ static void vt_db_unlock(vtag_db *db) {
     vt_atomic_store(&db->busy, 0);
 }
 
+/* What is left of a wait that began at `since`, ms. */
+static uint32_t vt_wait_left(uint32_t wait_ms, uint64_t since) {
+    uint64_t gone = vt_os_steady_ms() - since;
+    return gone < wait_ms ? wait_ms - (uint32_t)gone : 0;
+}
+
 /* Takes the handle for one batch at a time. */
-static vtag_err vt_db_busy(vtag_db *db, uint32_t wait_ms) {
-    uint64_t waited = 0; /* microseconds                                       */
+static vtag_err vt_db_busy(vtag_db *db, uint32_t wait_ms, uint64_t since) {
     while (!vt_atomic_cas(&db->busy, 0, 1)) {
-        if (waited >= (uint64_t)wait_ms * 1000) return VTAG_LOCKED;
+        if (!vt_wait_left(wait_ms, since)) return VTAG_LOCKED;
         vt_os_sleep_us(200);
-        waited += 250;
     }
     return VTAG_OK;
 }
 
 /* Takes the writer's lock, and queues for it fairly: who waits holds the turn. */
-static vtag_err vt_file_lock(vt_file *f, uint32_t wait_ms) {
+static vtag_err vt_file_lock(vt_file *f, uint32_t wait_ms, uint64_t since) {
     const vtag_io *io = f->env.io;
-    vtag_err err = io->lock(f->f, VTAG_LOCK_TURN, wait_ms);
+    vtag_err err = io->lock(f->f, VTAG_LOCK_TURN, vt_wait_left(wait_ms, since));
     if (err) return err;
-    err = io->lock(f->f, VTAG_LOCK_WRITER, wait_ms);
+    err = io->lock(f->f, VTAG_LOCK_WRITER, vt_wait_left(wait_ms, since));
     io->unlock(f->f, VTAG_LOCK_TURN);
+    return err;
+}
+
+/* With f's lock held: catches up with f, or with what took its place at the path.
+   *ready: f is the file to write. */
+static vtag_err vt_db_catch_up(vtag_db *db, vt_file *f, int *ready) {
+    vtag_err err = db->poison;
+    if (err) return err;
+    if (!db->env.io->same(f->f, db->path)) return vt_db_reopen(db);
+    if (db->file == f) err = vt_db_refresh(db, 1);
+    *ready = db->writing = !err && db->file == f;
     return err;
 }
 
 /* Takes the writer's lock of the file that the path names, and catches up with it. */
 static vtag_err vt_db_lock(vtag_db *db, uint32_t wait_ms) {
-    vtag_err err = vt_db_busy(db, wait_ms);
+    uint64_t since = vt_os_steady_ms();
+    int ready = 0;
+    vtag_err err = vt_db_busy(db, wait_ms, since);
     if (err) return err;
-    for (;;) {
-        vt_file *f = vt_file_hold(db->file);
-        err = vt_file_lock(f, wait_ms);
-        if (err) {
-            vt_file_drop(f);
-            break;
-        }
+    while (!err && !ready) {
+        vt_file *f;
         vt_spin_lock(&db->gate);
-        if (db->env.io->same(f->f, db->path)) {
-            if (db->file == f) err = vt_db_refresh(db, 1);
-            db->writing = !err && db->file == f;
-        } else {
-            err = vt_db_reopen(db);
-        }
+        f = vt_file_hold(db->file);
         vt_spin_unlock(&db->gate);
-        if (!err && db->writing) {
-            vt_file_drop(f);
-            return VTAG_OK;
+        err = vt_file_lock(f, wait_ms, since);
+        if (!err) {
+            vt_spin_lock(&db->gate);
+            err = vt_db_catch_up(db, f, &ready);
+            vt_spin_unlock(&db->gate);
+            if (!ready) f->env.io->unlock(f->f, VTAG_LOCK_WRITER);
         }
-        f->env.io->unlock(f->f, VTAG_LOCK_WRITER);
         vt_file_drop(f);
-        if (err) break;
     }
-    vt_atomic_store(&db->busy, 0);
+    if (err) vt_atomic_store(&db->busy, 0);
     return err;
 }
 
@@ -5478,7 +5502,6 @@ VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batc
     vtag_err err;
     if (!db || !out || vt_forked(db)) return VTAG_ARG;
     if (db->env.read_only) return VTAG_READONLY;
-    if (db->poison) return db->poison;
     b = (vtag_batch *)vt_zalloc(sizeof *b);
     if (!b) return VTAG_NOMEM;
     err = vt_db_lock(db, opts ? opts->wait_ms : 0);
@@ -5532,14 +5555,13 @@ VTAG_API vtag_err vtag_flush(vtag_db *db) {
     vtag_err err;
     if (!db || vt_forked(db)) return VTAG_ARG;
     if (db->env.read_only) return VTAG_READONLY;
-    if (db->poison) return db->poison;
     err = vt_db_lock(db, 10000);
     if (err) return err;
     if (db->unsynced)
         err = vt_commit_sync(db, db->state, 1);
     else
         err = vt_file_sync(db->file);
-    if (err) db->poison = err;
+    vt_db_poison(db, err);
     vt_db_unlock(db);
     return err;
 }
@@ -7509,7 +7531,7 @@ static vtag_err vt_compact_swap(vtag_db *db, vtag_db *to, const char *part) {
         vt_spin_lock(&db->gate);
         err = vt_db_take(db, f);
         vt_spin_unlock(&db->gate);
-        if (err) db->poison = err;
+        vt_db_poison(db, err);
         if (!err) io->unlock(old->f, VTAG_LOCK_WRITER);
     }
     vt_file_drop(old);

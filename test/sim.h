@@ -689,6 +689,7 @@ typedef enum sim_cut {
     SIM_TORN,      /* a prefix of the operations, the last torn at a byte       */
     SIM_SECTORS,   /* of every write only some 512-byte sectors                 */
     SIM_GARBAGE,   /* everything, but one sector written to holds garbage       */
+    SIM_KILLED,    /* no cut: the process died; all is seen, and still pending  */
     SIM_CUTS
 } sim_cut;
 
@@ -696,7 +697,7 @@ static inline const char *sim_cut_name(sim_cut cut)
 {
     static const char *const name[SIM_CUTS] = {
         "none", "all", "subset", "only one", "all but one", "reordered", "torn",
-        "sectors", "garbage"
+        "sectors", "garbage", "killed"
     };
     return name[cut];
 }
@@ -799,6 +800,17 @@ static inline void sim_reorder(sim *dst, const sim *src, const size_t *op, size_
     for (i = from; i < n; i++) sim_keep_op(dst, src, op[i]);
 }
 
+/* Hands on what is pending, to be lost or not by a later cut. */
+static inline void sim_hand_on(sim *dst, const sim *src, const size_t *op, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++) {
+        const sim_op *o = &src->op[op[i]];
+        if (o->kind == SIM_WRITE) sim_put_bytes(dst, o->file, o->at, src->bytes + o->bytes, o->size);
+        else if (o->size > dst->file[o->file].size) sim_extend(dst, o->file, o->size);
+    }
+}
+
 /* Makes dst, the child of src, the disk that a power cut of that kind finds, with
  * the choices that the seed makes. `any_sector`: media that garble torn sectors. */
 static inline void sim_image(sim *dst, sim *src, sim_cut cut, int any_sector, uint64_t seed)
@@ -815,6 +827,10 @@ static inline void sim_image(sim *dst, sim *src, sim_cut cut, int any_sector, ui
     dst->broken = NULL;
     memset(&dst->fault, 0, sizeof dst->fault);
     pick = n ? (size_t)(sim_rand(&seed) % n) : 0;
+    if (cut == SIM_KILLED) {
+        sim_hand_on(dst, src, op, n);
+        return;
+    }
     for (i = 0; i < n && cut != SIM_REORDERED; i++) {
         const sim_op *o = &src->op[op[i]];
         if (cut == SIM_NONE) break;

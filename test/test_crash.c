@@ -411,8 +411,9 @@ static void judge_newborn(void)
     vtag_close(db);
 }
 
-/* A second cut in every operation of recovery [I3]. */
-static void cut_recovery(uint32_t n)
+/* A second cut in every operation of recovery [I3]. What was only seen, by a process
+ * that could not sync, may go back to `low` until recovery is through. */
+static void cut_recovery(uint32_t low, uint32_t n)
 {
     uint64_t change = 0, seed = w.choice;
     int more = 1;
@@ -427,9 +428,9 @@ static void cut_recovery(uint32_t n)
         more = w.image.die_after == 0;
         vtag_close(db);
         for (kind = 0; kind < 3; kind++) {
-            sim_cut cut = kind < 2 ? (sim_cut)kind : (sim_cut)(2 + t_below(&seed, SIM_CUTS - 2));
+            sim_cut cut = kind < 2 ? (sim_cut)kind : (sim_cut)(2 + t_below(&seed, SIM_KILLED - 2));
             sim_image(&w.again, &w.image, cut, w.opts.pad_sectors, t_rand(&seed));
-            if (expect(look(&w.again, kind == 2), "I3: recovery was cut off", n, n) < 0) return;
+            if (expect(look(&w.again, kind == 2), "I3: recovery was cut off", more ? low : n, n) < 0) return;
         }
     }
 }
@@ -440,6 +441,18 @@ static void destroy_slot(uint32_t n, uint64_t seed)
     sim_rot(&w.image, SIM_MAIN, SIM_SLOT(seed % 2), seed / 2 % 2 ? seed : 0);
     if (expect(look(&w.image, 0), "I4: read with a slot destroyed", n, n) < 0) return;
     expect(look(&w.image, 1), "I4: written with a slot destroyed", n, n);
+}
+
+/* The same before any recovery, where the cut tore nothing [I4]. */
+static void destroy_either(sim *s, uint64_t hash, uint64_t seed)
+{
+    content c;
+    sim_rot(s, SIM_MAIN, SIM_SLOT(seed % 2), seed / 2 % 2 ? seed : 0);
+    c = look(s, (int)(seed / 4 % 2));
+    w.disks++;
+    if (c.err == VTAG_OK && c.hash == hash) return;
+    say("I4: a slot destroyed before recovery", c.err, which_state(c.hash, 0, w.states - 1));
+    if (c.err != VTAG_OK) fprintf(stderr, "  %s: %s\n", c.at, vtag_strerror(c.err));
 }
 
 /* The content after one more step on the image; the same step that the workload made
@@ -455,8 +468,9 @@ static content go_on(uint64_t seed, uint32_t i, vtag_err *err)
     return c;
 }
 
-/* The writer goes on from state n, and is cut off in that [I5]. */
-static void cut_next(uint32_t n, uint64_t choice)
+/* The writer goes on from state n, and is cut off in that [I5]. Until it has synced,
+ * what only lay in the page cache may go back to `low`. */
+static void cut_next(uint32_t low, uint32_t n, uint64_t choice)
 {
     uint32_t i = n ? n - 1 : 0, k;
     uint64_t seed = choice % 2 ? w.seed : choice;
@@ -469,7 +483,7 @@ static void cut_next(uint32_t n, uint64_t choice)
         return;
     }
     for (k = 0; k < 4; k++) {
-        sim_cut cut = (sim_cut)t_below(&choice, SIM_CUTS);
+        sim_cut cut = (sim_cut)t_below(&choice, SIM_KILLED);
         int sure;
         take();
         w.image.die_after = k ? t_below(&choice, 24) : UINT64_MAX;
@@ -478,8 +492,10 @@ static void cut_next(uint32_t n, uint64_t choice)
         sim_image(&w.again, &w.image, cut, w.opts.pad_sectors, t_rand(&choice));
         now = look(&w.again, k % 2);
         w.disks++;
-        if (now.err == VTAG_OK && now.hash == next.hash) continue;
-        if (now.err == VTAG_OK && !sure && now.hash == w.state[n].hash) continue;
+        if (now.err == VTAG_OK && (now.hash == next.hash || (!sure && which_state(now.hash, low, n) >= 0))) {
+            if (k % 2 == 0 && cut < SIM_TORN && w.cut < SIM_TORN) destroy_either(&w.again, now.hash, choice);
+            continue;
+        }
         say(sure ? "I2: the commit after recovery is lost" : "I5: neither before nor after", now.err, n);
         if (now.err != VTAG_OK) fprintf(stderr, "  %s: %s\n", now.at, vtag_strerror(now.err));
         else fprintf(stderr, "  it holds state %d; the step was to come from %u; cut again: %s\n",
@@ -520,12 +536,17 @@ static void judge_disk(uint32_t low, uint32_t high)
     n = expect(look(&w.image, 0), "I1: what a reader finds", low, high);
     if (n < 0) return;
     if (w.choice % 8 == 0) judge_copy(low);
+    if (w.choice % 8 == 1 && w.cut < SIM_TORN) {
+        destroy_either(&w.image, w.state[n].hash, w.choice / 8);
+        return;
+    }
     m = expect(look(&w.image, 1), "I1: what a writer finds", (uint32_t)n, high);
     if (m < 0) return;
+    if (w.cut != SIM_KILLED) low = (uint32_t)m;
     switch (w.choice / 8 % 16) {
     case 0: case 1: case 2: destroy_slot((uint32_t)m, w.choice / 128); break;
-    case 3: case 4: cut_recovery((uint32_t)m); break;
-    case 5: case 6: case 7: cut_next((uint32_t)m, w.choice / 128); break;
+    case 3: case 4: cut_recovery(low, (uint32_t)m); break;
+    case 5: case 6: case 7: cut_next(low, (uint32_t)m, w.choice / 128); break;
     default: break;
     }
 }

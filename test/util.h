@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #define DAY_MS 86400000ull
 #define HOUR_MS 3600000ull
@@ -35,7 +36,7 @@ static inline void random_vector(uint64_t *seed, float *x, size_t n, uint32_t co
 #define RAM_NAMES 8
 
 typedef struct ram_node { /* a file's content; lives while named or open */
-    uint8_t *p;
+    uint8_t *p;           /* RAM_CAP addresses, of which [0, bytes) may be touched */
     uint8_t *touched;     /* 1 where more than zeros was written, when the disk tracks */
     uint64_t bytes;
     int      named, opens;
@@ -66,9 +67,17 @@ static inline int ram_slot(const ram *r, const char *path)
 static inline void ram_node_drop(ram_node *node)
 {
     if (node->named || node->opens) return;
-    free(node->p);
+    munmap(node->p, RAM_CAP);
     free(node->touched);
     free(node);
+}
+
+/* Reading past the end of a file is a fault, as with a mapping of the system. */
+static inline void ram_grow(ram_node *node, uint64_t bytes)
+{
+    if (bytes <= node->bytes) return;
+    if (mprotect(node->p, (size_t)(bytes + 4095) & ~(size_t)4095, PROT_READ | PROT_WRITE)) abort();
+    node->bytes = bytes;
 }
 
 static inline int ram_create(ram *r, const char *path)
@@ -77,7 +86,8 @@ static inline int ram_create(ram *r, const char *path)
     int i;
     for (i = 0; i < RAM_NAMES && r->node[i]; i++) { }
     if (i == RAM_NAMES || !node || strlen(path) >= sizeof r->name[i]) abort();
-    node->p = calloc(1, RAM_CAP);
+    node->p = mmap(NULL, RAM_CAP, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (node->p == MAP_FAILED) abort();
     node->touched = r->track ? calloc(1, RAM_CAP) : NULL;
     node->named = 1;
     r->node[i] = node;
@@ -132,7 +142,7 @@ static inline vtag_err ram_allocate(void *file, uint64_t bytes)
     ram_file *f = file;
     if (f->readonly) return VTAG_READONLY;
     if (bytes > ram_limit(f)) return VTAG_NOSPACE;
-    if (bytes > f->node->bytes) f->node->bytes = bytes;
+    ram_grow(f->node, bytes);
     return VTAG_OK;
 }
 
@@ -159,7 +169,7 @@ static inline vtag_err ram_write(void *file, uint64_t at, const void *p, size_t 
     ram_node *node = f->node;
     if (f->readonly) return VTAG_READONLY;
     if (at > ram_limit(f) || n > ram_limit(f) - at) return VTAG_NOSPACE;
-    if (at + n > node->bytes) node->bytes = at + n;
+    ram_grow(node, at + n);
     memcpy(node->p + at, p, n);
     if (node->touched && !all_zero(p, n)) memset(node->touched + at, 1, n);
     f->r->writes++;

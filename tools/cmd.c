@@ -47,9 +47,12 @@ void out_u64(out *o, const char *name, uint64_t n)
 
 void out_f64(out *o, const char *name, double x)
 {
+    char text[40];
     out_name(o, name);
-    if (isfinite(x)) json_write_double(o->f, x);
-    else fputs("null", o->f);
+    snprintf(text, sizeof text, "%.15g", x); /* the short form where it is exact */
+    if (!isfinite(x)) fputs("null", o->f);
+    else if (strtod(text, NULL) == x) fputs(text, o->f);
+    else json_write_double(o->f, x);
 }
 
 void out_f32(out *o, const char *name, float x)
@@ -326,6 +329,9 @@ static void event_what(char *buf, size_t size, const vtag_event *e)
         snprintf(buf, size, "coverage %s; failed: %s",
                  cli_percent(a, c->fresh + c->waived, c->base),
                  cmd_terms(terms, sizeof terms, e->failed));
+        break;
+    case VTAG_K_WAIVED:
+        snprintf(buf, size, "item %llu", (unsigned long long)e->queries);
         break;
     case VTAG_K_CUTOVER:
         snprintf(buf, size, "coverage %s%s", cli_percent(a, c->fresh + c->waived, c->base),

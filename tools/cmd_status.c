@@ -157,7 +157,8 @@ static void print_tags(const dash *d)
 static void print_rollback(const dash *d)
 {
     if (!d->stat.standby) {
-        puts("\nrollback   no standby");
+        puts(d->stat.rolled_back ? "\nrollback   done; there is no older tag to go back to"
+                                 : "\nrollback   no standby");
         return;
     }
     if (d->stat.rolled_back) {

@@ -18,7 +18,7 @@ case $dir in ''|/*) ;; *) dir=$PWD/$dir ;; esac
 home=$(cd "$(dirname "$0")/.." && pwd) || exit 1
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/vtag-demo.XXXXXX") || exit 1
 trap 'cd /; rm -rf "$tmp"' EXIT
-trap 'exit 130' INT TERM
+trap 'exit 130' HUP INT PIPE TERM
 db=demo.vtag
 started=$(date +%s)
 
@@ -66,7 +66,8 @@ aptest='
                 if (substr(have[k], 1, 5) == substr(wanted[i], 1, 5)) { score++; break }
             }
         }
-        if (!line || score > best) { line = $0; best = score }
+        score = 200 * score + (length($0) < 150 ? length($0) : 150)
+        if (score > best) { line = $0; best = score }
         score = 0
     }
     END { gsub(/^[ \t\/*]+/, "", line); gsub(/[ \t]+/, " ", line); print substr(line, 1, 58) }'
@@ -130,7 +131,7 @@ run 0 "$vtag" declare $db --tag $v1 --dim 256 --note "toy: hashed words"
 note "vtag pending | vtag embed --model words | vtag fill"
 run 0 backfill $v1
 
-say "Three questions under version 1"
+say "Questions under version 1, each with its three best answers"
 ask $v1 >before
 cat before
 
@@ -176,7 +177,8 @@ run 0 backfill $v2
 run 0 "$vtag" gate $db --tag $v2
 
 say "Cutover, and the same questions under version 2"
-run 0 "$vtag" cutover $db --tag $v2
+"$vtag" cutover $db --tag $v2 >out || fail "cutover"
+sed -n '$s/^/    /p' out
 ask $v2
 
 say "A question embedded by version 1 is refused where version 2 is asked"

@@ -222,7 +222,7 @@ static int em_set(cli_store *st, const char *meta, const embed_model *m, const e
     int rc = cli_begin(st, 0);
     em_head(m, (char *)p);
     em_put(p + EM_HEAD, idf->texts, 8);
-    for (i = 0; i < EMBED_BUCKETS; i++) em_put(p + EM_HEAD + 8 + 4 * i, idf->in[i], 4);
+    for (i = 0; i < EMBED_BUCKETS; i++) em_put(p + EM_HEAD + 8 + 4 * (size_t)i, idf->in[i], 4);
     if (!rc) {
         err = vtag_meta_set(st->batch, meta, p, EM_META);
         rc = err ? cli_error(err, "%s: metadata %s", st->path, meta) : cli_commit(st);
@@ -252,7 +252,7 @@ static int em_load(const cli_store *st, const char *meta, const em_options *o, e
     b = p;
     idf->texts = em_take(b + EM_HEAD, 8);
     for (i = 0; i < EMBED_BUCKETS; i++) {
-        idf->in[i] = (uint32_t)em_take(b + EM_HEAD + 8 + 4 * i, 4);
+        idf->in[i] = (uint32_t)em_take(b + EM_HEAD + 8 + 4 * (size_t)i, 4);
     }
     return 0;
 }

@@ -234,8 +234,9 @@ static void in_one_vector(input *in, uint32_t dim)
 static int in_end(input *in)
 {
     int e = in->state->src.end;
-    if (e > 0) return in_broken(in, "%s; reading stopped", strerror(e));
-    return INPUT_END;
+    if (e <= 0) return INPUT_END;
+    if (!in->record.row) in->record.row = in->state->src.row + 1;
+    return in_broken(in, "%s; reading stopped", e == EINTR ? "interrupted" : strerror(e));
 }
 
 /* ---- Ids ------------------------------------------------------------------------ */

@@ -8,7 +8,7 @@
        if (got < 0) rc = cli_fail("%s", in.error);
        input_close(&in);
 
-   Memory is that of one record, and eight to sixteen bytes for each id that the input
+   Memory is that of one record, and 16 to 32 bytes for each id that the input
    gives itself: an id that comes twice is an error. Ids by position need none. */
 #ifndef INPUT_H
 #define INPUT_H

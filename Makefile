@@ -1,0 +1,56 @@
+# Plain GNU make. `make help` lists what there is.
+
+B        := build
+PREFIX   ?= /usr/local
+DIR      ?=
+CFLAGS   ?= -O2
+WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wvla -pedantic
+DIALECT  := -std=c99
+LIBS     := -lm -lpthread
+
+SOURCES  := $(wildcard tools/*.c) vtag_impl.c
+OBJECTS  := $(patsubst %.c,$(B)/%.o,$(notdir $(SOURCES)))
+VPATH    := tools
+
+.PHONY: all demo test check-% lint install uninstall clean help
+.DELETE_ON_ERROR:
+
+all: $(B)/vtag  ## build the command line, build/vtag (default)
+
+$(B)/vtag: $(OBJECTS)
+	$(CC) $(LDFLAGS) -o $@ $(OBJECTS) $(LIBS)
+
+$(B)/%.o: %.c Makefile | $(B)
+	$(CC) $(DIALECT) $(CFLAGS) $(WARNINGS) -MMD -MP -c -o $@ $<
+
+$(B):
+	mkdir -p $@
+
+-include $(OBJECTS:.o=.d)
+
+demo: all  ## migrate a small store from one model to the next; DIR=folder reads that one
+	sh tools/demo.sh $(B)/vtag "$(DIR)"
+
+test: all  ## run every test, with sanitizers, two at a time
+	CC='$(CC)' sh test/run.sh $(B)/vtag
+
+check-%: all  ## run one test: check-NAME runs test/test_NAME
+	CC='$(CC)' sh test/run.sh $(B)/vtag $*
+
+lint:  ## check the rules of the code, and that it compiles without a warning
+	sh test/lint.sh
+
+install: all  ## install vtag and vtag.h below PREFIX (/usr/local)
+	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/include'
+	install -m 755 $(B)/vtag '$(DESTDIR)$(PREFIX)/bin/vtag'
+	install -m 644 vtag.h '$(DESTDIR)$(PREFIX)/include/vtag.h'
+
+uninstall:  ## remove what install put there
+	rm -f '$(DESTDIR)$(PREFIX)/bin/vtag' '$(DESTDIR)$(PREFIX)/include/vtag.h'
+
+clean:  ## remove build/
+	rm -rf $(B)
+
+help:  ## this list
+	@sed -n 's/^\([a-z%-]*\):.*  ## /\1\t/p' Makefile | \
+	    awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
