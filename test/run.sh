@@ -86,5 +86,5 @@ else
     done
 fi
 export CC
-printf '%s\n' $names | xargs -P 2 -n 1 -I '{}' sh test/run.sh --job '{}' "$VTAG"
+printf '%s\n' $names | xargs -P 2 -I '{}' sh test/run.sh --job '{}' "$VTAG"
 cat "$out"/*.count | awk '{ p += $1; f += $2 } END { printf "%d passed, %d failed\n", p, f; exit f > 0 }'

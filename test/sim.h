@@ -688,6 +688,7 @@ typedef enum sim_cut {
     SIM_REORDERED, /* the newer half before the older, cut off somewhere        */
     SIM_TORN,      /* a prefix of the operations, the last torn at a byte       */
     SIM_SECTORS,   /* of every write only some 512-byte sectors                 */
+    SIM_SHREDDED,  /* of every write all, nothing, or a prefix                  */
     SIM_GARBAGE,   /* everything, but one sector written to holds garbage       */
     SIM_KILLED,    /* no cut: the process died; all is seen, and still pending  */
     SIM_CUTS
@@ -697,7 +698,7 @@ static inline const char *sim_cut_name(sim_cut cut)
 {
     static const char *const name[SIM_CUTS] = {
         "none", "all", "subset", "only one", "all but one", "reordered", "torn",
-        "sectors", "garbage", "killed"
+        "sectors", "shredded", "garbage", "killed"
     };
     return name[cut];
 }
@@ -713,9 +714,10 @@ static inline void sim_refresh(sim *dst, const sim *src, int file)
         uint64_t bits = to->stale[word], grain = word * 64;
         for (; bits; bits >>= 1, grain++)
             if (bits & 1) {
-                memcpy(to->live + grain * SIM_GRAIN, from->durable + grain * SIM_GRAIN, SIM_GRAIN);
-                memcpy(to->durable + grain * SIM_GRAIN, from->durable + grain * SIM_GRAIN, SIM_GRAIN);
-                sim_changed(dst, file, grain * SIM_GRAIN, SIM_GRAIN);
+                uint64_t at = grain * SIM_GRAIN;
+                memcpy(to->live + at, from->durable + at, SIM_GRAIN);
+                memcpy(to->durable + at, from->durable + at, SIM_GRAIN);
+                sim_changed(dst, file, at, SIM_GRAIN);
             }
         to->stale[word] = 0;
     }
@@ -757,6 +759,13 @@ static inline void sim_keep_sectors(sim *dst, const sim *src, const sim_op *op, 
         if (n > op->size - skip) n = op->size - skip;
         if (sim_rand(seed) % 4) sim_keep_part(dst, src, op, skip, n);
     }
+}
+
+static inline void sim_shred(sim *dst, const sim *src, const sim_op *op, uint64_t *seed)
+{
+    uint64_t how = sim_rand(seed) % 3;
+    if (how == 0) sim_keep_part(dst, src, op, 0, op->size);
+    if (how == 1) sim_keep_part(dst, src, op, 0, sim_rand(seed) % (op->size + 1));
 }
 
 /* The operations that a power cut may lose, oldest first. */
@@ -806,7 +815,8 @@ static inline void sim_hand_on(sim *dst, const sim *src, const size_t *op, size_
     size_t i;
     for (i = 0; i < n; i++) {
         const sim_op *o = &src->op[op[i]];
-        if (o->kind == SIM_WRITE) sim_put_bytes(dst, o->file, o->at, src->bytes + o->bytes, o->size);
+        const uint8_t *bytes = src->bytes + o->bytes;
+        if (o->kind == SIM_WRITE) sim_put_bytes(dst, o->file, o->at, bytes, o->size);
         else if (o->size > dst->file[o->file].size) sim_extend(dst, o->file, o->size);
     }
 }
@@ -838,6 +848,7 @@ static inline void sim_image(sim *dst, sim *src, sim_cut cut, int any_sector, ui
         if (cut == SIM_BUT_ONE && i == pick) continue;
         if (cut == SIM_ONLY_ONE && i != pick && o->kind != SIM_ALLOCATE) continue;
         if (cut == SIM_SECTORS) sim_keep_sectors(dst, src, o, &seed);
+        else if (cut == SIM_SHREDDED) sim_shred(dst, src, o, &seed);
         else if (cut != SIM_TORN || i < pick) sim_keep_op(dst, src, op[i]);
         else if (i == pick) sim_keep_part(dst, src, o, 0, sim_rand(&seed) % (o->size + 1));
     }

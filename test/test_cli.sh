@@ -297,6 +297,8 @@ printf '\377\000\001' | "$vtag" meta db.vtag bytes - >out 2>err && pass || fail 
 works 'make one stale' "$vtag" put db.vtag --id 1 --data 'first text, changed'
 printf '{"id":40,"rev":1,"vectors":[{"vector":[1,0,0],"off":0,"len":4},{"vector":[0,1,0],"off":4,"len":5}],"data":"two parts"}\n' >parts.jsonl
 works 'an item of two parts' "$vtag" import db.vtag parts.jsonl --tag minilm@1 --append
+printf 'not \303\050 UTF-8\000' | "$vtag" put db.vtag --id 41 >out 2>err && pass || fail 'put of bytes'
+works 'a waiver' "$vtag" waive db.vtag 41 --tag minilm@2 --reason 'no text'
 works 'verify' "$vtag" verify db.vtag
 works 'dump' "$vtag" dump db.vtag -o first.dump
 works 'restore' "$vtag" restore second.vtag first.dump
@@ -304,7 +306,11 @@ works 'dump again' "$vtag" dump second.vtag -o second.dump
 same 'dump of a restored dump' first.dump second.dump
 works 'verify the restored' "$vtag" verify second.vtag
 for kind in file tag policy meta item row waiver event; do
-    [ $kind = waiver ] || grep -q "\"kind\":\"$kind\"" first.dump && pass || fail "no $kind in the dump"
+    grep -q "\"kind\":\"$kind\"" first.dump && pass || fail "no $kind in the dump"
+done
+for part in '"data_base64":"bm90IMMoIFVURi04AA=="' '"role":"gone"' '"parts":2,"off":4,"len":5' \
+    '"id":1,"tag":"minilm@1","rev":1,' '"key":"two"' '"value_base64":"/wAB"' '"why":"no text"'; do
+    grep -Fq "$part" first.dump && pass || fail "no $part in the dump"
 done
 sed '5s/"kind"/"knd"/' first.dump >spoilt.dump
 ends 1 'spoilt.dump: line 5: ' "$vtag" restore third.vtag spoilt.dump

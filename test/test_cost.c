@@ -92,7 +92,8 @@ static vtag_err put(vtag_batch *b, uint64_t id, vtag_tag tag, uint32_t dim, uint
 }
 
 /* Puts items from..to-1, so many a batch. */
-static void put_range(vtag_db *db, vtag_tag tag, uint64_t from, uint64_t to, uint64_t chunk, uint64_t salt)
+static void put_range(vtag_db *db, vtag_tag tag, uint64_t from, uint64_t to, uint64_t chunk,
+                      uint64_t salt)
 {
     uint64_t id = from;
     while (id < to) {
@@ -320,7 +321,8 @@ static void costs_are_the_same_at_a_thousand_and_at_a_million_items(void)
            "segments of 1,000 items, %llu with %u of 1,000,000; a search allocates %llu bytes\n",
            (unsigned long long)many.put, (unsigned long long)many.flip,
            (unsigned long long)many.rollback, (unsigned long long)few.pages, few.stat.segments,
-           (unsigned long long)many.pages, many.stat.segments, (unsigned long long)many.search_bytes);
+           (unsigned long long)many.pages, many.stat.segments,
+           (unsigned long long)many.search_bytes);
     sim_free(&disk);
 }
 

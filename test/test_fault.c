@@ -347,7 +347,8 @@ static vtag_err look_coverage(const vtag_snap *s)
 {
     vtag_cover cover;
     vtag_err err = vtag_coverage(s, tag_b, 0, &cover);
-    if (err == VTAG_OK) CHECK_EQ(cover.base, cover.fresh + cover.stale + cover.missing + cover.waived);
+    if (err == VTAG_OK)
+        CHECK_EQ(cover.base, cover.fresh + cover.stale + cover.missing + cover.waived);
     return err;
 }
 
@@ -663,7 +664,8 @@ static int try_once(trial *t, sim_fault fault, uint64_t heap_at, int for_good)
     if (for_good && t->n % 2) leave(&r); /* closing, too, has to get along with it */
     memset(&disk.fault, 0, sizeof disk.fault);
     heap_fail_at = 0;
-    if ((r.err == VTAG_CORRUPT && t->sc->peek != look_verify) || r.err == VTAG_FORMAT) blame(t, "it speaks of damage", r.err);
+    if ((r.err == VTAG_CORRUPT && t->sc->peek != look_verify) || r.err == VTAG_FORMAT)
+        blame(t, "it speaks of damage", r.err);
     judge_state(t, &r);
     put = judge_handle(t, &r);
     leave(&r);

@@ -37,7 +37,8 @@ static uint64_t writer_of(uint64_t item, uint64_t now, int *deleted)
             *deleted = 1;
             return i;
         }
-        if (item == i % ITEMS || item == (i * 5 + 1) % ITEMS || item == (i * 11 + 2) % ITEMS) return i;
+        if (item == i % ITEMS || item == (i * 5 + 1) % ITEMS) return i;
+        if (item == (i * 11 + 2) % ITEMS) return i;
     }
     return 0;
 }

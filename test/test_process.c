@@ -417,7 +417,7 @@ static void after_a_fork_the_child_may_only_close(void)
     vtag_close(forked_db);
 }
 
-/* ---- An application, a backfill and a search at once ------------------------------------------- */
+/* ---- An application, a backfill and a search at once ----------------------------------- */
 
 enum { CROWD = 100000, PUTS = 40, CHUNK = 500, MOST = 20 * CROWD };
 

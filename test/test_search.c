@@ -339,8 +339,9 @@ static void an_empty_only_means_none(void)
     bank_down(&k);
 }
 
-static void ids_that_are_not_there_are_an_argument_error(void)
+static void ids_that_are_not_there_or_not_ascending_are_an_argument_error(void)
 {
+    static const uint64_t descending[] = {5, 3};
     bank k;
     vtag_search_opts o = {0};
     vtag_ids ids;
@@ -352,6 +353,8 @@ static void ids_that_are_not_there_are_an_argument_error(void)
     ids.n = 2;
     o.only = &ids;
     s = look(k.e.db);
+    ERR(VTAG_ARG, vtag_search(s, vec(k.tag, 4, bank_at(&k, 0, 0)), &o, 1, &hit, &n));
+    ids.ids = descending;
     ERR(VTAG_ARG, vtag_search(s, vec(k.tag, 4, bank_at(&k, 0, 0)), &o, 1, &hit, &n));
     vtag_release(s);
     bank_down(&k);
@@ -645,7 +648,7 @@ int main(int argc, char **argv)
     RUN(keep_is_asked_before_the_top_k);
     RUN(only_allows_exactly_its_ids);
     RUN(an_empty_only_means_none);
-    RUN(ids_that_are_not_there_are_an_argument_error);
+    RUN(ids_that_are_not_there_or_not_ascending_are_an_argument_error);
     RUN(fresh_only_leaves_stale_rows_out);
     RUN(all_filters_together);
     RUN(stale_hits_are_marked);

@@ -186,7 +186,7 @@ static inline vtag_err ram_sync(void *file)
 static inline vtag_err ram_map(void *file, uint64_t at, uint64_t bytes, const uint8_t **base)
 {
     ram_node *node = ((ram_file *)file)->node;
-    if (at > node->bytes || bytes > node->bytes - at) return VTAG_IO;
+    if (at % 4096 || at > node->bytes || bytes > node->bytes - at) return VTAG_IO; /* as mmap */
     *base = node->p + at;
     return VTAG_OK;
 }

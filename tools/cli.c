@@ -74,7 +74,9 @@ static void cli_line_out(const char *text)
         return;
     }
     for (i = 0; i <= n; i++) {
-        line[i] = i < n && (iscntrl((unsigned char)text[i])) ? '?' : text[i];
+        int breaks = i < n && iscntrl((unsigned char)text[i]);
+        line[i] = text[i];
+        if (breaks) line[i] = '?';
     }
     fprintf(stderr, "vtag: %s\n", line);
     free(line);

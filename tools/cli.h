@@ -95,7 +95,8 @@ int cli_refuse(const char *fmt, ...) CLI_PRINTF(1, 2); /* returns CLI_NO */
 int cli_error(vtag_err err, const char *fmt, ...) CLI_PRINTF(2, 3);
 int cli_nomem(void);
 void cli_warn(const char *fmt, ...) CLI_PRINTF(1, 2);
-void cli_log_to(FILE *f);                  /* the engine's details go there at once; NULL: into the errors */
+/* The engine's details go to f at once; NULL: into the next error. */
+void cli_log_to(FILE *f);
 
 void *cli_alloc(size_t n);                 /* zeroed; ends the program if there is none */
 void *cli_grow(void *p, size_t n, size_t size); /* the same, to n elements of size bytes */
@@ -172,7 +173,7 @@ double cli_ms(void);                       /* monotonic, ms with their fraction 
 #define CLI_TEXT 48          /* room for one of the texts below */
 const char *cli_bytes(char buf[CLI_TEXT], uint64_t bytes);  /* 1.5 MiB */
 const char *cli_count(char buf[CLI_TEXT], uint64_t n);      /* 12,345 */
-const char *cli_time(char buf[CLI_TEXT], uint64_t ms);      /* 2026-01-31T12:00:00.000Z, "-" for 0 */
+const char *cli_time(char buf[CLI_TEXT], uint64_t ms);      /* ISO 8601, UTC; "-" for 0 */
 const char *cli_span(char buf[CLI_TEXT], uint64_t ms);      /* 3 h 20 min */
 const char *cli_percent(char buf[CLI_TEXT], uint64_t part, uint64_t of); /* 99.52 %, rounded down */
 /* The first line of bytes, control characters and broken UTF-8 replaced, cut to width. */

@@ -235,13 +235,14 @@ void cmd_verdict_print(const cli_store *st, vtag_tag tag, const vtag_verdict *v)
     cli_table t = {0};
     uint64_t now = cli_clock(), budget = c->base / 1000000 * cmd_limit(g->max_waived_ppm) +
                    c->base % 1000000 * cmd_limit(g->max_waived_ppm) / 1000000;
+    if (!budget) budget = 1;
     printf("%s  %s\n", v->pass ? "GO  " : "HOLD", cli_tag_name(st, tag));
     cli_row(&t, "  coverage\t%s\t> %s, or all\t%s\t%llu fresh + %llu waived of %llu",
             cli_percent(a, c->fresh + c->waived, c->base), verdict_ppm(b, g->min_ppm),
             verdict_word(v, VTAG_TERM_COVERAGE), (unsigned long long)c->fresh,
             (unsigned long long)c->waived, (unsigned long long)c->base);
     cli_row(&t, "  waived\t%llu\t<= %llu\t%s\t%s of the active tag's items, at least 1",
-            (unsigned long long)c->waived, (unsigned long long)(budget ? budget : 1),
+            (unsigned long long)c->waived, (unsigned long long)budget,
             verdict_word(v, VTAG_TERM_WAIVED), verdict_ppm(b, g->max_waived_ppm));
     cli_row(&t, "  freshness\t%s\t< %s\t%s\t%llu pending, %llu of them outside",
             c->oldest ? cli_span(a, now > c->oldest ? now - c->oldest : 0) : "-",

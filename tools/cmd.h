@@ -37,13 +37,15 @@ int cmd_vector(const char *option, const char *text, float **x, uint32_t *dim);
 /* ---- Gate ------------------------------------------------------------------------ */
 
 /* The gate's rows of an option table, into the vtag_gate g. */
-#define CMD_GATE_OPTS(g)                                                                  \
-    {"--min-coverage", "PERCENT", CLI_PPM, &(g).min_ppm, "must be exceeded; 99.5", NULL}, \
-    {"--max-waived", "PERCENT", CLI_PPM, &(g).max_waived_ppm, "0.1; one item may be", NULL}, \
-    {"--max-age", "DURATION", CLI_SPAN, &(g).max_age_ms, "every pending item is younger; 24h", NULL}, \
-    {"--score", "NAME", CLI_STR, &(g).score, "a score that counts too", NULL},            \
-    {"--min-score", "X", CLI_F64, &(g).min_score, "it reaches X", &(g).has_min},          \
-    {"--max-drop", "X", CLI_F64, &(g).max_drop, "and loses at most X against the active tag's", &(g).has_drop}, \
+#define CMD_GATE_OPTS(g)                                                                    \
+    {"--min-coverage", "PERCENT", CLI_PPM, &(g).min_ppm, "must be exceeded; 99.5", NULL},   \
+    {"--max-waived", "PERCENT", CLI_PPM, &(g).max_waived_ppm, "0.1; one item may be", NULL},\
+    {"--max-age", "DURATION", CLI_SPAN, &(g).max_age_ms,                                    \
+     "every pending item is younger; 24h", NULL},                                           \
+    {"--score", "NAME", CLI_STR, &(g).score, "a score that counts too", NULL},              \
+    {"--min-score", "X", CLI_F64, &(g).min_score, "it reaches X", &(g).has_min},            \
+    {"--max-drop", "X", CLI_F64, &(g).max_drop,                                             \
+     "and loses at most X against the active tag's", &(g).has_drop},                        \
     {"--min-queries", "N", CLI_LIMIT, &(g).min_queries, "of the score; 75", NULL}
 uint32_t cmd_limit(uint32_t n);        /* VTAG_NONE as the 0 that it means */
 

@@ -132,7 +132,8 @@ int cmd_verify(int argc, char **argv)
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
         {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
         CLI_END};
-    rc = cli_parse(argc, argv, "Checks every byte that the file's state refers to, and prints each\n"
+    rc = cli_parse(argc, argv,
+                   "Checks every byte that the file's state refers to, and prints each\n"
                    "finding. Exit code 3: it is bad.", opts);
     if (rc >= 0) return rc;
     rc = cli_look(&st, file);

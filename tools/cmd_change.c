@@ -188,7 +188,8 @@ int cmd_put(int argc, char **argv)
         {"--data", "TEXT", CLI_STR, &text, "its payload; else, or with -, standard input", NULL},
         {"--rev", "N", CLI_U64, &p.item.rev, "only if it still has this revision", NULL},
         {"--tag", "NAME", CLI_STR, &p.tag, "give it a vector under this tag", NULL},
-        {"--vector", "[X,...]", CLI_STR, &p.vector, "this one; the payload stays if none is given", NULL},
+        {"--vector", "[X,...]", CLI_STR, &p.vector,
+         "this one; the payload stays if none is given", NULL},
         {"--exec", "COMMAND", CLI_STR, &p.exec, "the one that this worker answers", NULL},
         {"--json", NULL, CLI_FLAG, &p.as_json, "one JSON object", NULL},
         CLI_END};

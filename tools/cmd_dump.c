@@ -254,8 +254,7 @@ static int dump_to(dump *d, const char *path)
     size_t n = strlen(path);
     char *part = cli_alloc(n + 6);
     int rc;
-    memcpy(part, path, n);
-    memcpy(part + n, ".part", 6);
+    snprintf(part, n + 6, "%s.part", path);
     d->f = fopen(part, "wb");
     if (!d->f) {
         rc = cli_fail("%s: %s; check the path", part, strerror(errno));

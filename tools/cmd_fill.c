@@ -390,7 +390,11 @@ int cmd_fill(int argc, char **argv)
         rc = fill_run(&f);
         cli_progress_end(&f.progress);
         fill_report(&f, as_json);
-        if (!rc && (f.refused || cli_stopped())) rc = CLI_FAILED;
+        if (!rc && f.refused) rc = CLI_FAILED;
+        if (!rc && cli_stopped()) {
+            rc = cli_fail("%s: interrupted; what was committed stays, run it again to go on",
+                          f.input);
+        }
     }
     cli_close(&f.st);
     free(f.r);

@@ -47,7 +47,8 @@ int cmd_gate(int argc, char **argv)
         {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
         CLI_END};
     memset(&gate, 0, sizeof gate);
-    rc = cli_parse(argc, argv, "Judges a tag, term by term, and changes nothing. Exit code 3: HOLD.",
+    rc = cli_parse(argc, argv,
+                   "Judges a tag, term by term, and changes nothing. Exit code 3: HOLD.",
                    opts);
     if (rc >= 0) return rc;
     rc = cli_look(&st, file);
@@ -284,7 +285,8 @@ int cmd_cutover(int argc, char **argv)
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
         {"--tag", "NAME", CLI_STR | CLI_MUST, &tag, "which is to become active", NULL},
         CMD_GATE_OPTS(c.gate),
-        {"--reason", "TEXT", CLI_STR, &c.gate.reason, "recorded; needed to ask less than the policy", NULL},
+        {"--reason", "TEXT", CLI_STR, &c.gate.reason,
+         "recorded; needed to ask less than the policy", NULL},
         {"--dry-run", NULL, CLI_FLAG, &c.dry, "judge only", NULL},
         {"--json", NULL, CLI_FLAG, &c.as_json, "one JSON object", NULL},
         CLI_END};
@@ -464,7 +466,8 @@ int cmd_retire(int argc, char **argv)
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
         {"--tag", "NAME", CLI_STR | CLI_MUST, &tag, "which is to stop answering", NULL},
-        {"--reason", "TEXT", CLI_STR, &reason, "recorded; needed before its retention is over", NULL},
+        {"--reason", "TEXT", CLI_STR, &reason,
+         "recorded; needed before its retention is over", NULL},
         {"--dry-run", NULL, CLI_FLAG, &dry, "tell what would be lost", NULL},
         {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
         CLI_END};

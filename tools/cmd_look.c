@@ -55,7 +55,7 @@ static int get_print(const cli_store *st, const vtag_item *item)
     int rc = cli_tags(st, &tags, &n);
     if (rc) return rc;
     printf("id        %llu\n", (unsigned long long)item->id);
-    if (item->key) printf("key       %s\n", cli_line(key, sizeof key, item->key, strlen(item->key)));
+    if (item->key) printf("key       %s\n", item_name(key, sizeof key, item));
     printf("revision  %llu of %s\n", (unsigned long long)item->rev, cli_time(when, item->time));
     cli_row(&t, "tag\tstate\tparts\trevision\t");
     for (i = 0; i < n; i++) {
@@ -317,7 +317,8 @@ int cmd_pending(int argc, char **argv)
         CLI_END};
     l.limit = UINT64_MAX;
     rc = cli_parse(argc, argv, "Prints what has to be embedded, one JSON object a line:\n"
-                   "{\"id\",\"key\",\"rev\",\"data\"}, or data_base64 where it is not UTF-8.", opts);
+                   "{\"id\",\"key\",\"rev\",\"data\"}, or data_base64 where it is not UTF-8.",
+                   opts);
     if (rc >= 0) return rc;
     l.states = VTAG_PENDING;
     rc = listing_order(order, &l.states);

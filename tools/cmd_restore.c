@@ -224,7 +224,9 @@ static int restore_tag(restore *r)
     err = vtag_restore_tag(r->st.batch, &info);
     if (!err && info.role != VTAG_GONE) {
         err = vtag_declare(r->st.batch, &info.spec, &got);
-        if (!err && got != number) return restore_bad(r, "tags are not in their order by", "number");
+        if (!err && got != number) {
+            return restore_bad(r, "tags are not in their order by", "number");
+        }
     }
     if (err) return restore_engine(r, err);
     r->tags = cli_grow(r->tags, r->ntags + 1, sizeof *r->tags);
@@ -373,7 +375,9 @@ static int restore_dispatch(restore *r)
     size_t i;
     for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (!json_is(kind, kinds[i].kind)) continue;
-        if (r->line == 1 && i) return restore_bad(r, "is no dump: its first line is not of the kind", "file");
+        if (r->line == 1 && i) {
+            return restore_bad(r, "is no dump: its first line is not of the kind", "file");
+        }
         if (r->nv && kinds[i].run != restore_row) {
             return restore_bad(r, "a row lacks its last", "part");
         }
@@ -413,7 +417,9 @@ static int restore_read(restore *r, FILE *f)
     free(line);
     json_free(&r->j);
     if (!rc && r->nv) rc = cli_fail("%s: ends inside the parts of a row", r->input);
-    if (!rc && !r->line) rc = cli_fail("%s: is empty; a dump begins with a line of kind file", r->input);
+    if (!rc && !r->line) {
+        rc = cli_fail("%s: is empty; a dump begins with a line of kind file", r->input);
+    }
     return rc;
 }
 

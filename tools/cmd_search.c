@@ -376,12 +376,15 @@ int cmd_search(int argc, char **argv)
     search_job s;
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
-        {"--tag", "NAME", CLI_STR | CLI_MUST, &tag, "the queries' tag; only its rows are searched", NULL},
-        {"--queries", "INPUT", CLI_STR, &s.input, ".fvecs .bvecs .npy .jsonl .tsv, - for standard input", NULL},
+        {"--tag", "NAME", CLI_STR | CLI_MUST, &tag,
+         "the queries' tag; only its rows are searched", NULL},
+        {"--queries", "INPUT", CLI_STR, &s.input,
+         ".fvecs .bvecs .npy .jsonl .tsv, - for standard input", NULL},
         {"--format", "F", CLI_STR, &s.format, "of INPUT, if its suffix does not tell", NULL},
         {"--vector", "[X,...]", CLI_STR, &s.vector, "one query", NULL},
         {"--text", "TEXT", CLI_STR, &s.text, "one query, embedded by --exec", NULL},
-        {"--exec", "COMMAND", CLI_STR, &s.exec, "a worker: {\"data\":TEXT} in, {\"vector\":[...]} out", NULL},
+        {"--exec", "COMMAND", CLI_STR, &s.exec,
+         "a worker: {\"data\":TEXT} in, {\"vector\":[...]} out", NULL},
         {"-k", "N", CLI_U64, &s.k, "hits of a query; 10", NULL},
         {"--approx", NULL, CLI_FLAG, &s.approx, "faster, may miss some", NULL},
         {"--effort", "N", CLI_U32, &s.opts.effort, "of --approx", NULL},

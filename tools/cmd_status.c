@@ -366,7 +366,8 @@ int cmd_status(int argc, char **argv)
         {"--json", NULL, CLI_FLAG, &as_json, "one JSON object with all numbers", NULL},
         CLI_END};
     memset(&d, 0, sizeof d);
-    rc = cli_parse(argc, argv, "Shows the verdict on each candidate, how complete each tag is, what\n"
+    rc = cli_parse(argc, argv,
+                   "Shows the verdict on each candidate, how complete each tag is, what\n"
                    "a rollback would hide, retention and the last events.", opts);
     if (rc >= 0) return rc;
     rc = cli_look(&d.st, file);
