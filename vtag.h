@@ -73,34 +73,35 @@
 
    LICENCE: MIT or public domain, at your choice; see the end of the file. */
 #ifdef VTAG_IMPLEMENTATION /* before any header: POSIX under -std=c99, 64-bit off_t */
-#  ifndef _GNU_SOURCE
-#    define _GNU_SOURCE 1
-#  endif
-#  ifndef _FILE_OFFSET_BITS
-#    define _FILE_OFFSET_BITS 64
-#  endif
+#    ifndef _GNU_SOURCE
+#        define _GNU_SOURCE 1
+#    endif
+#    ifndef _FILE_OFFSET_BITS
+#        define _FILE_OFFSET_BITS 64
+#    endif
 #endif
 #ifndef VTAG_H
-#define VTAG_H
-#include <stddef.h>
-#include <stdint.h>
+#    define VTAG_H
+#    include <stddef.h>
+#    include <stdint.h>
 
-#ifndef VTAG_API
-#  if defined(VTAG_STATIC) && defined(__GNUC__)
-#    define VTAG_API static __attribute__((unused))
-#  elif defined(VTAG_STATIC)
-#    define VTAG_API static
-#  else
-#    define VTAG_API extern
-#  endif
-#endif
+#    ifndef VTAG_API
+#        if defined(VTAG_STATIC) && defined(__GNUC__)
+#            define VTAG_API static __attribute__((unused))
+#        elif defined(VTAG_STATIC)
+#            define VTAG_API static
+#        else
+#            define VTAG_API extern
+#        endif
+#    endif
 
-#ifdef __cplusplus
+#    ifdef __cplusplus
 extern "C" {
-#endif
+#    endif
 
 /* ==== 1  API ==================================================== >>api */
 
+/* clang-format off */
 #define VTAG_VERSION 100        /* major * 10000 + minor * 100 + patch         */
 #define VTAG_NONE    UINT32_MAX /* a limit of zero, where plain 0 means the default */
 
@@ -385,6 +386,7 @@ typedef struct vtag_begin_opts {
 /* Called now and then by long calls; a non-zero answer cancels them. */
 typedef int vtag_progress(void *ctx, uint64_t done, uint64_t total);
 
+/* clang-format on */
 /* ---- File --------------------------------------------------------------------- */
 
 /* Opens a store. opts may be NULL. The same path may be open any number of times,
@@ -396,7 +398,8 @@ VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_d
 
 /* Opens a store that lies in memory, read-only. The bytes are borrowed until close
  * (copied first if they are not 64-byte aligned). */
-VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_open_opts *opts, vtag_db **db);
+VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_open_opts *opts,
+                                   vtag_db **db);
 
 /* Closes a handle; NULL is legal. Live snapshots stay good and keep the file open
  * until their release. An open batch must have ended. */
@@ -489,7 +492,8 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
  *   verdict   out, may be NULL; also written on GATE
  * Errors: NOTAG RETIRED GATE (nothing changed) ARG (below the policy, no reason).
  * Cost:   judging walks the ids; the flip writes the same bytes at any size. */
-VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gate, vtag_verdict *verdict);
+VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gate,
+                               vtag_verdict *verdict);
 
 /* Makes the standby (to 0) or an older tag active again, at once and without a gate.
  * The tag left becomes a candidate. Asking again is OK and changes nothing.
@@ -534,9 +538,12 @@ VTAG_API vtag_err vtag_tag_info(const vtag_snap *s, vtag_tag tag, vtag_info *inf
 /* Iterators: *cursor 0 starts, *n == 0 ends, and a cursor stays good in later
  * snapshots. Tags come in order of declaration, events and metadata oldest first
  * and in the order of their hashes. */
-VTAG_API vtag_err vtag_tags(const vtag_snap *s, uint64_t *cursor, vtag_info *out, size_t cap, size_t *n);
-VTAG_API vtag_err vtag_history(const vtag_snap *s, uint64_t *cursor, vtag_event *out, size_t cap, size_t *n);
-VTAG_API vtag_err vtag_metas(const vtag_snap *s, uint64_t *cursor, const char **names, size_t cap, size_t *n);
+VTAG_API vtag_err vtag_tags(const vtag_snap *s, uint64_t *cursor, vtag_info *out, size_t cap,
+                            size_t *n);
+VTAG_API vtag_err vtag_history(const vtag_snap *s, uint64_t *cursor, vtag_event *out, size_t cap,
+                               size_t *n);
+VTAG_API vtag_err vtag_metas(const vtag_snap *s, uint64_t *cursor, const char **names, size_t cap,
+                             size_t *n);
 
 /* Iterates over the live items that are in one of states under tag; tag 0 asks for
  * all items, with state 0. By id, or by revision with VTAG_NEWEST_FIRST or
@@ -566,8 +573,9 @@ VTAG_API vtag_err vtag_search(const vtag_snap *s, vtag_vec q, const vtag_search_
 /* The same for nq queries at once, which reads each row once for all of them.
  *   q      q.x[nq * q.dim], row by row
  *   hits   out[nq * k];  n out[nq] */
-VTAG_API vtag_err vtag_search_many(const vtag_snap *s, vtag_vec q, size_t nq, const vtag_search_opts *opts,
-                                   size_t k, vtag_hit *hits, size_t *n);
+VTAG_API vtag_err vtag_search_many(const vtag_snap *s, vtag_vec q, size_t nq,
+                                   const vtag_search_opts *opts, size_t k, vtag_hit *hits,
+                                   size_t *n);
 
 /* Joins two answers of one query, into[n] with room for k, and from[m]; returns the
  * hits kept. For the caller's threads, each of which searched one part. */
@@ -579,7 +587,8 @@ VTAG_API vtag_err vtag_coverage(const vtag_snap *s, vtag_tag tag, vtag_tag base,
 
 /* Evaluates the gate of a cutover to tag, and changes nothing. gate NULL: the policy's.
  * Errors: NOTAG RETIRED ARG (below the policy, no reason). */
-VTAG_API vtag_err vtag_judge(const vtag_snap *s, vtag_tag tag, const vtag_gate *gate, vtag_verdict *verdict);
+VTAG_API vtag_err vtag_judge(const vtag_snap *s, vtag_tag tag, const vtag_gate *gate,
+                             vtag_verdict *verdict);
 
 /* The policy, with its defaults filled in. */
 VTAG_API vtag_err vtag_policy_get(const vtag_snap *s, vtag_policy *policy);
@@ -590,20 +599,22 @@ VTAG_API vtag_err vtag_meta_get(const vtag_snap *s, const char *name, const void
 /* Checks every byte that the state refers to: both slots, the log, every record and
  * extent, the index against the rows. Goes on after the first finding; each goes to
  * the log callback. Errors: CORRUPT (report->bad > 0) CANCELLED. Cost: O(bytes). */
-VTAG_API vtag_err vtag_verify(const vtag_snap *s, vtag_report *report, vtag_progress *progress, void *ctx);
+VTAG_API vtag_err vtag_verify(const vtag_snap *s, vtag_report *report, vtag_progress *progress,
+                              void *ctx);
 
 /* Writes the state to a new, compact file: a backup. Errors: EXISTS IO NOSPACE NOMEM
  * CORRUPT CANCELLED. Cost: O(live bytes). */
-VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress *progress, void *ctx);
+VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress *progress,
+                            void *ctx);
 
-#ifdef __cplusplus
+#    ifdef __cplusplus
 }
-#endif
+#    endif
 #endif /* VTAG_H */
 
 #ifdef VTAG_IMPLEMENTATION
-#ifndef VTAG_IMPLEMENTATION_DONE
-#define VTAG_IMPLEMENTATION_DONE
+#    ifndef VTAG_IMPLEMENTATION_DONE
+#        define VTAG_IMPLEMENTATION_DONE
 
 /* ==== 2  Compiler ============================================== >>compiler */
 
@@ -611,33 +622,32 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
    below this chapter asks which compiler it is, but checksums and kernels for
    their instructions. Atomics are functions on plain uint32_t, in C and C++. */
 
-#include <assert.h>
-#include <math.h>
-#include <stdlib.h>
-#include <string.h>
+#        include <assert.h>
+#        include <math.h>
+#        include <stdlib.h>
+#        include <string.h>
 
-#ifdef __FAST_MATH__
-#  error "vtag: distances are defined to the bit; compile without -ffast-math"
-#endif
-#if defined(__i386__) && !defined(__SSE2_MATH__)
-#  error "vtag: x87 arithmetic rounds otherwise; add -msse2 -mfpmath=sse"
-#endif
-#if defined(VTAG_MALLOC) != defined(VTAG_REALLOC) \
-    || defined(VTAG_MALLOC) != defined(VTAG_FREE)
-#  error "vtag: define all of VTAG_MALLOC, VTAG_REALLOC, VTAG_FREE, or none"
-#endif
-#ifndef VTAG_MALLOC
-#  define VTAG_MALLOC(n)     malloc(n)
-#  define VTAG_REALLOC(p, n) realloc((p), (n))
-#  define VTAG_FREE(p)       free(p)
-#endif
-#ifndef VTAG_ASSERT
-#  define VTAG_ASSERT(x) assert(x)
-#endif
+#        ifdef __FAST_MATH__
+#            error "vtag: distances are defined to the bit; compile without -ffast-math"
+#        endif
+#        if defined(__i386__) && !defined(__SSE2_MATH__)
+#            error "vtag: x87 arithmetic rounds otherwise; add -msse2 -mfpmath=sse"
+#        endif
+#        if defined(VTAG_MALLOC) != defined(VTAG_REALLOC) || \
+            defined(VTAG_MALLOC) != defined(VTAG_FREE)
+#            error "vtag: define all of VTAG_MALLOC, VTAG_REALLOC, VTAG_FREE, or none"
+#        endif
+#        ifndef VTAG_MALLOC
+#            define VTAG_MALLOC(n)     malloc(n)
+#            define VTAG_REALLOC(p, n) realloc((p), (n))
+#            define VTAG_FREE(p)       free(p)
+#        endif
+#        ifndef VTAG_ASSERT
+#            define VTAG_ASSERT(x) assert(x)
+#        endif
 
 /* A declaration, legal in a file and in a block; repeats do no harm. */
-#define VT_STATIC_ASSERT(cond, name) \
-    extern char vt_static_assert_##name[(cond) ? 1 : -1]
+#        define VT_STATIC_ASSERT(cond, name) extern char vt_static_assert_##name[(cond) ? 1 : -1]
 
 VT_STATIC_ASSERT(sizeof(float) == 4 && sizeof(double) == 8, ieee_sizes);
 VT_STATIC_ASSERT(sizeof(int) >= 4 && sizeof(size_t) >= 4, not_16_bit);
@@ -646,66 +656,51 @@ static uint64_t vt_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t vt_max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
 static size_t vt_min_size(size_t a, size_t b) { return a < b ? a : b; }
 
-static int vt_little_endian(void)
-{
+static int vt_little_endian(void) {
     const uint32_t one = 1;
     uint8_t first;
     memcpy(&first, &one, 1);
     return first == 1;
 }
 
-#if defined(__GNUC__)
+#        if defined(__GNUC__)
 
 /* The new value; acquires and releases. */
-static uint32_t vt_atomic_add(uint32_t *p, uint32_t d)
-{
+static uint32_t vt_atomic_add(uint32_t *p, uint32_t d) {
     return __atomic_add_fetch(p, d, __ATOMIC_ACQ_REL);
 }
 
-static uint32_t vt_atomic_load(const uint32_t *p)
-{
-    return __atomic_load_n(p, __ATOMIC_ACQUIRE);
-}
+static uint32_t vt_atomic_load(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 
-static void vt_atomic_store(uint32_t *p, uint32_t v)
-{
-    __atomic_store_n(p, v, __ATOMIC_RELEASE);
-}
+static void vt_atomic_store(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
 
 /* 1 if *p was want and is now set. */
-static int vt_atomic_cas(uint32_t *p, uint32_t want, uint32_t set)
-{
-    return __atomic_compare_exchange_n(p, &want, set, 0, __ATOMIC_ACQ_REL,
-                                       __ATOMIC_ACQUIRE);
+static int vt_atomic_cas(uint32_t *p, uint32_t want, uint32_t set) {
+    return __atomic_compare_exchange_n(p, &want, set, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-#elif defined(_MSC_VER)
-#include <intrin.h>
+#        elif defined(_MSC_VER)
+#            include <intrin.h>
 
-static uint32_t vt_atomic_add(uint32_t *p, uint32_t d)
-{
+static uint32_t vt_atomic_add(uint32_t *p, uint32_t d) {
     return (uint32_t)_InterlockedExchangeAdd((volatile long *)p, (long)d) + d;
 }
 
-static uint32_t vt_atomic_load(const uint32_t *p)
-{
+static uint32_t vt_atomic_load(const uint32_t *p) {
     return (uint32_t)_InterlockedOr((volatile long *)p, 0);
 }
 
-static void vt_atomic_store(uint32_t *p, uint32_t v)
-{
+static void vt_atomic_store(uint32_t *p, uint32_t v) {
     _InterlockedExchange((volatile long *)p, (long)v);
 }
 
-static int vt_atomic_cas(uint32_t *p, uint32_t want, uint32_t set)
-{
-    return (uint32_t)_InterlockedCompareExchange((volatile long *)p, (long)set,
-                                                 (long)want) == want;
+static int vt_atomic_cas(uint32_t *p, uint32_t want, uint32_t set) {
+    return (uint32_t)_InterlockedCompareExchange((volatile long *)p, (long)set, (long)want) == want;
 }
 
-#else
-#  error "vtag: this compiler's atomic operations are not known"
-#endif
+#        else
+#            error "vtag: this compiler's atomic operations are not known"
+#        endif
 /* ==== 3  Bytes ==================================================== >>bytes */
 
 /* Checksums: CRC-32C [CRC] over records, XXH64 [XXH] over the data of a commit
@@ -713,15 +708,13 @@ static int vt_atomic_cas(uint32_t *p, uint32_t want, uint32_t set)
    little-endian machines only (chapter 5 checks), so a load is a copy. The CRC
    has three ways to the same value; the portable one is the meaning. */
 
-static uint32_t vt_load_u32(const uint8_t *p)
-{
+static uint32_t vt_load_u32(const uint8_t *p) {
     uint32_t v;
     memcpy(&v, p, 4);
     return v;
 }
 
-static uint64_t vt_load_u64(const uint8_t *p)
-{
+static uint64_t vt_load_u64(const uint8_t *p) {
     uint64_t v;
     memcpy(&v, p, 8);
     return v;
@@ -731,138 +724,115 @@ static uint64_t vt_load_u64(const uint8_t *p)
 
 /* Entry [k][i]: what byte i does to the sum k bytes later. It is linear in the
    bits of i, so eight constants make a row. */
-#define VT_CRC_BIT(i, n, v) ((i) >> (n) & 1 ? (v) : 0u)
-#define VT_CRC_1(i, a, b, c, d, e, f, g, h)                             \
-    (VT_CRC_BIT(i, 0, a) ^ VT_CRC_BIT(i, 1, b) ^ VT_CRC_BIT(i, 2, c)    \
-     ^ VT_CRC_BIT(i, 3, d) ^ VT_CRC_BIT(i, 4, e) ^ VT_CRC_BIT(i, 5, f)  \
-     ^ VT_CRC_BIT(i, 6, g) ^ VT_CRC_BIT(i, 7, h))
-#define VT_CRC_4(i, a, b, c, d, e, f, g, h)                             \
-    VT_CRC_1(i, a, b, c, d, e, f, g, h),                                \
-    VT_CRC_1(i + 1, a, b, c, d, e, f, g, h),                            \
-    VT_CRC_1(i + 2, a, b, c, d, e, f, g, h),                            \
-    VT_CRC_1(i + 3, a, b, c, d, e, f, g, h)
-#define VT_CRC_16(i, a, b, c, d, e, f, g, h)                            \
-    VT_CRC_4(i, a, b, c, d, e, f, g, h),                                \
-    VT_CRC_4(i + 4, a, b, c, d, e, f, g, h),                            \
-    VT_CRC_4(i + 8, a, b, c, d, e, f, g, h),                            \
-    VT_CRC_4(i + 12, a, b, c, d, e, f, g, h)
-#define VT_CRC_64(i, a, b, c, d, e, f, g, h)                            \
-    VT_CRC_16(i, a, b, c, d, e, f, g, h),                               \
-    VT_CRC_16(i + 16, a, b, c, d, e, f, g, h),                          \
-    VT_CRC_16(i + 32, a, b, c, d, e, f, g, h),                          \
-    VT_CRC_16(i + 48, a, b, c, d, e, f, g, h)
-#define VT_CRC_ROW(a, b, c, d, e, f, g, h)                              \
-    VT_CRC_64(0, a, b, c, d, e, f, g, h),                               \
-    VT_CRC_64(64, a, b, c, d, e, f, g, h),                              \
-    VT_CRC_64(128, a, b, c, d, e, f, g, h),                             \
-    VT_CRC_64(192, a, b, c, d, e, f, g, h)
+#        define VT_CRC_BIT(i, n, v) ((i) >> (n)&1 ? (v) : 0u)
+#        define VT_CRC_1(i, a, b, c, d, e, f, g, h)                            \
+            (VT_CRC_BIT(i, 0, a) ^ VT_CRC_BIT(i, 1, b) ^ VT_CRC_BIT(i, 2, c) ^ \
+             VT_CRC_BIT(i, 3, d) ^ VT_CRC_BIT(i, 4, e) ^ VT_CRC_BIT(i, 5, f) ^ \
+             VT_CRC_BIT(i, 6, g) ^ VT_CRC_BIT(i, 7, h))
+#        define VT_CRC_4(i, a, b, c, d, e, f, g, h)                                       \
+            VT_CRC_1(i, a, b, c, d, e, f, g, h), VT_CRC_1(i + 1, a, b, c, d, e, f, g, h), \
+                VT_CRC_1(i + 2, a, b, c, d, e, f, g, h), VT_CRC_1(i + 3, a, b, c, d, e, f, g, h)
+#        define VT_CRC_16(i, a, b, c, d, e, f, g, h)                                      \
+            VT_CRC_4(i, a, b, c, d, e, f, g, h), VT_CRC_4(i + 4, a, b, c, d, e, f, g, h), \
+                VT_CRC_4(i + 8, a, b, c, d, e, f, g, h), VT_CRC_4(i + 12, a, b, c, d, e, f, g, h)
+#        define VT_CRC_64(i, a, b, c, d, e, f, g, h)                                         \
+            VT_CRC_16(i, a, b, c, d, e, f, g, h), VT_CRC_16(i + 16, a, b, c, d, e, f, g, h), \
+                VT_CRC_16(i + 32, a, b, c, d, e, f, g, h),                                   \
+                VT_CRC_16(i + 48, a, b, c, d, e, f, g, h)
+#        define VT_CRC_ROW(a, b, c, d, e, f, g, h)                                       \
+            VT_CRC_64(0, a, b, c, d, e, f, g, h), VT_CRC_64(64, a, b, c, d, e, f, g, h), \
+                VT_CRC_64(128, a, b, c, d, e, f, g, h), VT_CRC_64(192, a, b, c, d, e, f, g, h)
 
 static const uint32_t vt_crc_table[8][256] = {
-    {VT_CRC_ROW(0xF26B8303u, 0xE13B70F7u, 0xC79A971Fu, 0x8AD958CFu,
-                0x105EC76Fu, 0x20BD8EDEu, 0x417B1DBCu, 0x82F63B78u)},
-    {VT_CRC_ROW(0x13A29877u, 0x274530EEu, 0x4E8A61DCu, 0x9D14C3B8u,
-                0x3FC5F181u, 0x7F8BE302u, 0xFF17C604u, 0xFBC3FAF9u)},
-    {VT_CRC_ROW(0xA541927Eu, 0x4F6F520Du, 0x9EDEA41Au, 0x38513EC5u,
-                0x70A27D8Au, 0xE144FB14u, 0xC76580D9u, 0x8B277743u)},
-    {VT_CRC_ROW(0xDD45AAB8u, 0xBF672381u, 0x7B2231F3u, 0xF64463E6u,
-                0xE964B13Du, 0xD725148Bu, 0xABA65FE7u, 0x52A0C93Fu)},
-    {VT_CRC_ROW(0x38116FACu, 0x7022DF58u, 0xE045BEB0u, 0xC5670B91u,
-                0x8F2261D3u, 0x1BA8B557u, 0x37516AAEu, 0x6EA2D55Cu)},
-    {VT_CRC_ROW(0xEF306B19u, 0xDB8CA0C3u, 0xB2F53777u, 0x6006181Fu,
-                0xC00C303Eu, 0x85F4168Du, 0x0E045BEBu, 0x1C08B7D6u)},
-    {VT_CRC_ROW(0x68032CC8u, 0xD0065990u, 0xA5E0C5D1u, 0x4E2DFD53u,
-                0x9C5BFAA6u, 0x3D5B83BDu, 0x7AB7077Au, 0xF56E0EF4u)},
-    {VT_CRC_ROW(0x493C7D27u, 0x9278FA4Eu, 0x211D826Du, 0x423B04DAu,
-                0x847609B4u, 0x0D006599u, 0x1A00CB32u, 0x34019664u)}
-};
+    {VT_CRC_ROW(0xF26B8303u, 0xE13B70F7u, 0xC79A971Fu, 0x8AD958CFu, 0x105EC76Fu, 0x20BD8EDEu,
+                0x417B1DBCu, 0x82F63B78u)},
+    {VT_CRC_ROW(0x13A29877u, 0x274530EEu, 0x4E8A61DCu, 0x9D14C3B8u, 0x3FC5F181u, 0x7F8BE302u,
+                0xFF17C604u, 0xFBC3FAF9u)},
+    {VT_CRC_ROW(0xA541927Eu, 0x4F6F520Du, 0x9EDEA41Au, 0x38513EC5u, 0x70A27D8Au, 0xE144FB14u,
+                0xC76580D9u, 0x8B277743u)},
+    {VT_CRC_ROW(0xDD45AAB8u, 0xBF672381u, 0x7B2231F3u, 0xF64463E6u, 0xE964B13Du, 0xD725148Bu,
+                0xABA65FE7u, 0x52A0C93Fu)},
+    {VT_CRC_ROW(0x38116FACu, 0x7022DF58u, 0xE045BEB0u, 0xC5670B91u, 0x8F2261D3u, 0x1BA8B557u,
+                0x37516AAEu, 0x6EA2D55Cu)},
+    {VT_CRC_ROW(0xEF306B19u, 0xDB8CA0C3u, 0xB2F53777u, 0x6006181Fu, 0xC00C303Eu, 0x85F4168Du,
+                0x0E045BEBu, 0x1C08B7D6u)},
+    {VT_CRC_ROW(0x68032CC8u, 0xD0065990u, 0xA5E0C5D1u, 0x4E2DFD53u, 0x9C5BFAA6u, 0x3D5B83BDu,
+                0x7AB7077Au, 0xF56E0EF4u)},
+    {VT_CRC_ROW(0x493C7D27u, 0x9278FA4Eu, 0x211D826Du, 0x423B04DAu, 0x847609B4u, 0x0D006599u,
+                0x1A00CB32u, 0x34019664u)}};
 
 /* n bytes, portable. Here and in the two below the sum is not inverted. */
-static uint32_t vt_crc_soft(uint32_t c, const uint8_t *p, size_t n)
-{
-    const uint32_t (*t)[256] = vt_crc_table;
+static uint32_t vt_crc_soft(uint32_t c, const uint8_t *p, size_t n) {
+    const uint32_t(*t)[256] = vt_crc_table;
     for (; n >= 8; n -= 8, p += 8) {
         uint32_t a = c ^ vt_load_u32(p);
         uint32_t b = vt_load_u32(p + 4);
-        c = t[7][a & 255] ^ t[6][a >> 8 & 255] ^ t[5][a >> 16 & 255]
-            ^ t[4][a >> 24] ^ t[3][b & 255] ^ t[2][b >> 8 & 255]
-            ^ t[1][b >> 16 & 255] ^ t[0][b >> 24];
+        c = t[7][a & 255] ^ t[6][a >> 8 & 255] ^ t[5][a >> 16 & 255] ^ t[4][a >> 24] ^
+            t[3][b & 255] ^ t[2][b >> 8 & 255] ^ t[1][b >> 16 & 255] ^ t[0][b >> 24];
     }
     for (; n > 0; n--) c = c >> 8 ^ t[0][(c ^ *p++) & 255];
     return c;
 }
 
-#if !defined(VTAG_NO_SIMD) && defined(__GNUC__) && defined(__x86_64__)
+#        if !defined(VTAG_NO_SIMD) && defined(__GNUC__) && defined(__x86_64__)
 
-static int vt_crc_hard_runs(void)
-{
-    return __builtin_cpu_supports("sse4.2") != 0;
-}
+static int vt_crc_hard_runs(void) { return __builtin_cpu_supports("sse4.2") != 0; }
 
-__attribute__((target("sse4.2")))
-static uint32_t vt_crc_hard(uint32_t c, const uint8_t *p, size_t n)
-{
+__attribute__((target("sse4.2"))) static uint32_t vt_crc_hard(uint32_t c, const uint8_t *p,
+                                                              size_t n) {
     uint64_t wide = c;
-    for (; n >= 8; n -= 8, p += 8)
-        wide = __builtin_ia32_crc32di(wide, vt_load_u64(p));
+    for (; n >= 8; n -= 8, p += 8) wide = __builtin_ia32_crc32di(wide, vt_load_u64(p));
     c = (uint32_t)wide;
     for (; n > 0; n--) c = __builtin_ia32_crc32qi(c, *p++);
     return c;
 }
 
-#elif !defined(VTAG_NO_SIMD) && defined(__ARM_FEATURE_CRC32)
-#include <arm_acle.h>
+#        elif !defined(VTAG_NO_SIMD) && defined(__ARM_FEATURE_CRC32)
+#            include <arm_acle.h>
 
 static int vt_crc_hard_runs(void) { return 1; }
 
-static uint32_t vt_crc_hard(uint32_t c, const uint8_t *p, size_t n)
-{
+static uint32_t vt_crc_hard(uint32_t c, const uint8_t *p, size_t n) {
     for (; n >= 8; n -= 8, p += 8) c = __crc32cd(c, vt_load_u64(p));
     for (; n > 0; n--) c = __crc32cb(c, *p++);
     return c;
 }
 
-#else
+#        else
 
 static int vt_crc_hard_runs(void) { return 0; }
 
-static uint32_t vt_crc_hard(uint32_t c, const uint8_t *p, size_t n)
-{
-    return vt_crc_soft(c, p, n);
-}
+static uint32_t vt_crc_hard(uint32_t c, const uint8_t *p, size_t n) { return vt_crc_soft(c, p, n); }
 
-#endif
+#        endif
 
 /* Continues crc, which is 0 at the start, over n bytes. */
-static uint32_t vt_crc32c(uint32_t crc, const void *p, size_t n)
-{
+static uint32_t vt_crc32c(uint32_t crc, const void *p, size_t n) {
     const uint8_t *b = (const uint8_t *)p;
-    return ~(vt_crc_hard_runs() ? vt_crc_hard(~crc, b, n)
-                                : vt_crc_soft(~crc, b, n));
+    return ~(vt_crc_hard_runs() ? vt_crc_hard(~crc, b, n) : vt_crc_soft(~crc, b, n));
 }
 
 /* ---- XXH64, seed 0 ------------------------------------------------------- */
 
-#define VT_XXH_P1 UINT64_C(0x9E3779B185EBCA87)
-#define VT_XXH_P2 UINT64_C(0xC2B2AE3D27D4EB4F)
-#define VT_XXH_P3 UINT64_C(0x165667B19E3779F9)
-#define VT_XXH_P4 UINT64_C(0x85EBCA77C2B2AE63)
-#define VT_XXH_P5 UINT64_C(0x27D4EB2F165667C5)
+#        define VT_XXH_P1 UINT64_C(0x9E3779B185EBCA87)
+#        define VT_XXH_P2 UINT64_C(0xC2B2AE3D27D4EB4F)
+#        define VT_XXH_P3 UINT64_C(0x165667B19E3779F9)
+#        define VT_XXH_P4 UINT64_C(0x85EBCA77C2B2AE63)
+#        define VT_XXH_P5 UINT64_C(0x27D4EB2F165667C5)
 
 typedef struct vt_xxh {
     uint64_t lane[4];
-    uint64_t bytes;      /* taken in so far                                   */
-    uint8_t  rest[32];   /* the last bytes % 32 of them, not yet in the lanes */
+    uint64_t bytes;   /* taken in so far                                   */
+    uint8_t rest[32]; /* the last bytes % 32 of them, not yet in the lanes */
 } vt_xxh;
 
 static uint64_t vt_rotl(uint64_t x, int n) { return x << n | x >> (64 - n); }
 
-static uint64_t vt_xxh_round(uint64_t lane, uint64_t word)
-{
+static uint64_t vt_xxh_round(uint64_t lane, uint64_t word) {
     return vt_rotl(lane + word * VT_XXH_P2, 31) * VT_XXH_P1;
 }
 
-static void vt_xxh_init(vt_xxh *h)
-{
+static void vt_xxh_init(vt_xxh *h) {
     memset(h, 0, sizeof *h);
     h->lane[0] = VT_XXH_P1 + VT_XXH_P2;
     h->lane[1] = VT_XXH_P2;
@@ -870,8 +840,7 @@ static void vt_xxh_init(vt_xxh *h)
 }
 
 /* Takes in whole stripes of 32 bytes. */
-static void vt_xxh_stripes(vt_xxh *h, const uint8_t *p, size_t n)
-{
+static void vt_xxh_stripes(vt_xxh *h, const uint8_t *p, size_t n) {
     uint64_t a = h->lane[0], b = h->lane[1], c = h->lane[2], d = h->lane[3];
     for (; n > 0; n--, p += 32) {
         a = vt_xxh_round(a, vt_load_u64(p));
@@ -885,8 +854,7 @@ static void vt_xxh_stripes(vt_xxh *h, const uint8_t *p, size_t n)
     h->lane[3] = d;
 }
 
-static void vt_xxh_update(vt_xxh *h, const void *data, size_t n)
-{
+static void vt_xxh_update(vt_xxh *h, const void *data, size_t n) {
     const uint8_t *p = (const uint8_t *)data;
     size_t held = (size_t)(h->bytes % 32);
     if (n == 0) return; /* data may be NULL */
@@ -904,11 +872,9 @@ static void vt_xxh_update(vt_xxh *h, const void *data, size_t n)
 }
 
 /* Mixes the last n < 32 bytes into x and spreads the bits. */
-static uint64_t vt_xxh_finish(uint64_t x, const uint8_t *p, size_t n)
-{
+static uint64_t vt_xxh_finish(uint64_t x, const uint8_t *p, size_t n) {
     for (; n >= 8; n -= 8, p += 8)
-        x = vt_rotl(x ^ vt_xxh_round(0, vt_load_u64(p)), 27) * VT_XXH_P1
-            + VT_XXH_P4;
+        x = vt_rotl(x ^ vt_xxh_round(0, vt_load_u64(p)), 27) * VT_XXH_P1 + VT_XXH_P4;
     for (; n >= 4; n -= 4, p += 4)
         x = vt_rotl(x ^ vt_load_u32(p) * VT_XXH_P1, 23) * VT_XXH_P2 + VT_XXH_P3;
     for (; n > 0; n--) x = vt_rotl(x ^ *p++ * VT_XXH_P5, 11) * VT_XXH_P1;
@@ -917,21 +883,18 @@ static uint64_t vt_xxh_finish(uint64_t x, const uint8_t *p, size_t n)
     return x ^ x >> 32;
 }
 
-static uint64_t vt_xxh_digest(const vt_xxh *h)
-{
+static uint64_t vt_xxh_digest(const vt_xxh *h) {
     uint64_t x = VT_XXH_P5;
     int i;
     if (h->bytes >= 32) {
-        x = vt_rotl(h->lane[0], 1) + vt_rotl(h->lane[1], 7)
-            + vt_rotl(h->lane[2], 12) + vt_rotl(h->lane[3], 18);
-        for (i = 0; i < 4; i++)
-            x = (x ^ vt_xxh_round(0, h->lane[i])) * VT_XXH_P1 + VT_XXH_P4;
+        x = vt_rotl(h->lane[0], 1) + vt_rotl(h->lane[1], 7) + vt_rotl(h->lane[2], 12) +
+            vt_rotl(h->lane[3], 18);
+        for (i = 0; i < 4; i++) x = (x ^ vt_xxh_round(0, h->lane[i])) * VT_XXH_P1 + VT_XXH_P4;
     }
     return vt_xxh_finish(x + h->bytes, h->rest, (size_t)(h->bytes % 32));
 }
 
-static uint64_t vt_xxh64(const void *p, size_t n)
-{
+static uint64_t vt_xxh64(const void *p, size_t n) {
     vt_xxh h;
     vt_xxh_init(&h);
     vt_xxh_update(&h, p, n);
@@ -942,9 +905,7 @@ static uint64_t vt_xxh64(const void *p, size_t n)
 
 /* Plain blocks, arrays that double, and shared blocks with a count of holders. */
 
-static void *vt_alloc(size_t n) {
-    return VTAG_MALLOC(n ? n : 1);
-}
+static void *vt_alloc(size_t n) { return VTAG_MALLOC(n ? n : 1); }
 
 static void *vt_zalloc(size_t n) {
     void *p = vt_alloc(n);
@@ -952,9 +913,7 @@ static void *vt_zalloc(size_t n) {
     return p;
 }
 
-static void vt_free(void *p) {
-    VTAG_FREE(p);
-}
+static void vt_free(void *p) { VTAG_FREE(p); }
 
 /* Makes room for need >= 1 elements of size bytes. NULL: no memory, p stays good. */
 static void *vt_grow(void *p, size_t *cap, size_t need, size_t size) {
@@ -981,16 +940,12 @@ typedef struct vt_buf { /* the block's bytes follow                          */
 } vt_buf;
 
 static vt_buf *vt_buf_new(size_t size) {
-    vt_buf *b = size > SIZE_MAX - sizeof *b
-                    ? NULL
-                    : (vt_buf *)vt_alloc(sizeof *b + size);
+    vt_buf *b = size > SIZE_MAX - sizeof *b ? NULL : (vt_buf *)vt_alloc(sizeof *b + size);
     if (b) b->refs = 1, b->zero = 0, b->size = size;
     return b;
 }
 
-static void *vt_buf_data(vt_buf *b) {
-    return b + 1;
-}
+static void *vt_buf_data(vt_buf *b) { return b + 1; }
 
 static vt_buf *vt_buf_hold(vt_buf *b) {
     if (b) vt_atomic_add(&b->refs, 1);
@@ -1088,6 +1043,7 @@ static void vt_out_align(vt_out *o, size_t to) {
 
    History: version 1 is the first. */
 
+/* clang-format off */
 #define VTF_VERSION      1u
 #define VTF_ORDER        0x01020304u
 #define VTF_FRONT        65536u   /* where extents begin                       */
@@ -1296,6 +1252,7 @@ typedef struct vtf_ckpt {     /* directory; then tags, segments, spaces, runs of
 } vtf_ckpt;
 #define VTF_CKPT_MAGIC 0x4B435456u /* "VTCK"                                   */
 
+/* clang-format on */
 VT_STATIC_ASSERT(sizeof(vtf_identity) == 64, vtf_identity_size);
 VT_STATIC_ASSERT(offsetof(vtf_identity, incompatible) == 48, vtf_identity_features);
 VT_STATIC_ASSERT(sizeof(vtf_head) == 80, vtf_head_size);
@@ -1324,9 +1281,7 @@ VT_STATIC_ASSERT(sizeof(vtf_delta) == 24, vtf_delta_size);
 VT_STATIC_ASSERT(sizeof(vtf_tail) == 32, vtf_tail_size);
 VT_STATIC_ASSERT(sizeof(vtf_ckpt) == 128, vtf_ckpt_size);
 
-static uint64_t vt_align(uint64_t n, uint64_t to) {
-    return (n + to - 1) / to * to;
-}
+static uint64_t vt_align(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
 /* Bytes of a segment before its column of vectors. */
 static uint64_t vtf_vectors_at(uint64_t cap) {
@@ -1362,47 +1317,44 @@ static uint64_t vtf_blob_bytes(const vtf_blob *b) {
    descriptor of the file does not drop them. A lock excludes the threads that
    share the file object as well: `held` says so, since the kernel cannot. */
 
-#if !defined(_WIN32)
+#        if !defined(_WIN32)
 
-#include <errno.h>
-#include <fcntl.h>
-#include <sched.h>
-#include <stdio.h>
-#include <sys/file.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <time.h>
-#include <unistd.h>
+#            include <errno.h>
+#            include <fcntl.h>
+#            include <sched.h>
+#            include <stdio.h>
+#            include <sys/file.h>
+#            include <sys/mman.h>
+#            include <sys/stat.h>
+#            include <sys/types.h>
+#            include <time.h>
+#            include <unistd.h>
 
-#if defined(__GLIBC__) && !defined(__USE_XOPEN2K8)
-#  error "vtag: include it before the system's headers, or add -D_GNU_SOURCE"
-#endif
+#            if defined(__GLIBC__) && !defined(__USE_XOPEN2K8)
+#                error "vtag: include it before the system's headers, or add -D_GNU_SOURCE"
+#            endif
 VT_STATIC_ASSERT(sizeof(off_t) == 8, compile_with_file_offset_bits_64);
 
-#define VT_OS_LOCKS 3u
-#define VT_OS_CHUNK ((size_t)1 << 30) /* of one read or write */
+#            define VT_OS_LOCKS 3u
+#            define VT_OS_CHUNK ((size_t)1 << 30) /* of one read or write */
 
 typedef struct vt_os_file {
-    int      fd;
+    int fd;
     uint32_t held[VT_OS_LOCKS]; /* atomic; 1: by a thread of ours */
 } vt_os_file;
 
-static vtag_err vt_os_err(int code, int writing)
-{
+static vtag_err vt_os_err(int code, int writing) {
     if (code == ENOSPC || code == EDQUOT || code == EFBIG) return VTAG_NOSPACE;
     if (code == ENOMEM) return VTAG_NOMEM;
     if (code == EISDIR) return VTAG_FORMAT;
-    if (writing && (code == EACCES || code == EROFS || code == EPERM))
-        return VTAG_READONLY;
+    if (writing && (code == EACCES || code == EROFS || code == EPERM)) return VTAG_READONLY;
     return VTAG_IO;
 }
 
 static uint64_t vt_os_pid(void) { return (uint64_t)getpid(); }
 
 /* 0 gives way to other threads. */
-static void vt_os_sleep_us(uint32_t us)
-{
+static void vt_os_sleep_us(uint32_t us) {
     struct timespec t;
     if (us == 0) {
         sched_yield();
@@ -1413,45 +1365,38 @@ static void vt_os_sleep_us(uint32_t us)
     nanosleep(&t, NULL);
 }
 
-static uint64_t vt_os_clock_ms(clockid_t clock)
-{
+static uint64_t vt_os_clock_ms(clockid_t clock) {
     struct timespec t;
     if (clock_gettime(clock, &t) != 0) return 0;
     return (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
 }
 
-static uint64_t vt_os_steady_ms(void)
-{
-    return vt_os_clock_ms(CLOCK_MONOTONIC);
-}
+static uint64_t vt_os_steady_ms(void) { return vt_os_clock_ms(CLOCK_MONOTONIC); }
 
-static uint64_t vt_os_now(void *ctx)
-{
+static uint64_t vt_os_now(void *ctx) {
     (void)ctx;
     return vt_os_clock_ms(CLOCK_REALTIME);
 }
 
 /* ---- What differs between systems ---------------------------------------- */
 
-#if defined(__linux__)
-#include <sys/random.h>
-#include <sys/vfs.h>
+#            if defined(__linux__)
+#                include <sys/random.h>
+#                include <sys/vfs.h>
 
-#ifndef F_OFD_SETLK /* hidden without _GNU_SOURCE */
-#  define F_OFD_GETLK 36
-#  define F_OFD_SETLK 37
-#endif
+#                ifndef F_OFD_SETLK /* hidden without _GNU_SOURCE */
+#                    define F_OFD_GETLK 36
+#                    define F_OFD_SETLK 37
+#                endif
 
 static int vt_os_flush(int fd) { return fdatasync(fd); }
 
 /* 0 or an error code, of which EOPNOTSUPP and EINVAL ask to write zeros. */
-static int vt_os_reserve(int fd, uint64_t from, uint64_t n)
-{
+static int vt_os_reserve(int fd, uint64_t from, uint64_t n) {
     return posix_fallocate(fd, (off_t)from, (off_t)n);
 }
 
-static int vt_os_is_remote(int fd)
-{
+static int vt_os_is_remote(int fd) {
     static const uint32_t magic[] = {
         0x6969u,     /* NFS  */ 0x517Bu,     /* SMB  */ 0xFF534D42u, /* CIFS */
         0xFE534D42u, /* SMB2 */ 0x01021997u, /* 9p   */ 0x5346414Fu, /* AFS  */
@@ -1468,42 +1413,35 @@ static int vt_os_is_remote(int fd)
 /* At most n random bytes; how many, or -1. */
 static ssize_t vt_os_entropy(void *p, size_t n) { return getrandom(p, n, 0); }
 
-#else
+#            else
 
-#ifdef F_FULLFSYNC
-static int vt_os_flush(int fd)
-{
-    return fcntl(fd, F_FULLFSYNC) != -1 ? 0 : fsync(fd);
-}
-#else
+#                ifdef F_FULLFSYNC
+static int vt_os_flush(int fd) { return fcntl(fd, F_FULLFSYNC) != -1 ? 0 : fsync(fd); }
+#                else
 static int vt_os_flush(int fd) { return fsync(fd); }
-#endif
+#                endif
 
-static int vt_os_reserve(int fd, uint64_t from, uint64_t n)
-{
+static int vt_os_reserve(int fd, uint64_t from, uint64_t n) {
     (void)fd, (void)from, (void)n;
     return EOPNOTSUPP;
 }
 
-static int vt_os_is_remote(int fd)
-{
+static int vt_os_is_remote(int fd) {
     (void)fd;
     return 0;
 }
 
-static ssize_t vt_os_entropy(void *p, size_t n)
-{
+static ssize_t vt_os_entropy(void *p, size_t n) {
     (void)p, (void)n;
     return -1;
 }
 
-#endif
+#            endif
 
 /* Tries once to take, or to give back, a lock: 0, or -1 and errno. */
-#ifdef F_OFD_SETLK
+#            ifdef F_OFD_SETLK
 
-static void vt_os_range(struct flock *l, int type, int which)
-{
+static void vt_os_range(struct flock *l, int type, int which) {
     memset(l, 0, sizeof *l);
     l->l_type = (short)type;
     l->l_whence = SEEK_SET;
@@ -1511,49 +1449,43 @@ static void vt_os_range(struct flock *l, int type, int which)
     l->l_len = 1;
 }
 
-static int vt_os_try(int fd, int which, int take)
-{
+static int vt_os_try(int fd, int which, int take) {
     struct flock l;
     vt_os_range(&l, take ? F_WRLCK : F_UNLCK, which);
     return fcntl(fd, F_OFD_SETLK, &l);
 }
 
 /* A probe that fails says yes: then a reader trusts less. */
-static int vt_os_probe(vt_os_file *f, int which)
-{
+static int vt_os_probe(vt_os_file *f, int which) {
     struct flock l;
     vt_os_range(&l, F_RDLCK, which);
     return fcntl(f->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
 }
 
-#else /* one lock on the whole file: the writer's */
+#            else /* one lock on the whole file: the writer's */
 
-static int vt_os_try(int fd, int which, int take)
-{
+static int vt_os_try(int fd, int which, int take) {
     if (which != VTAG_LOCK_WRITER) return 0;
     return flock(fd, take ? LOCK_EX | LOCK_NB : LOCK_UN);
 }
 
 /* Takes it for a moment; `held` keeps our own threads from converting it. */
-static int vt_os_probe(vt_os_file *f, int which)
-{
+static int vt_os_probe(vt_os_file *f, int which) {
     int taken;
-    if (which != VTAG_LOCK_WRITER || !vt_atomic_cas(&f->held[which], 0, 1))
-        return 0;
+    if (which != VTAG_LOCK_WRITER || !vt_atomic_cas(&f->held[which], 0, 1)) return 0;
     taken = flock(f->fd, LOCK_SH | LOCK_NB) != 0;
     if (!taken) flock(f->fd, LOCK_UN);
     vt_atomic_store(&f->held[which], 0);
     return taken;
 }
 
-#endif
+#            endif
 
 /* ---- Open and close ------------------------------------------------------ */
 
 /* Makes the name of a new file durable. A directory that cannot be opened, or
    of a file system that cannot sync one, is left to the system. */
-static vtag_err vt_os_sync_dir(const char *path)
-{
+static vtag_err vt_os_sync_dir(const char *path) {
     const char *slash = strrchr(path, '/');
     size_t n = slash ? (size_t)(slash - path) + 1 : 1;
     char *dir = (char *)VTAG_MALLOC(n + 1);
@@ -1571,8 +1503,7 @@ static vtag_err vt_os_sync_dir(const char *path)
 
 /* A descriptor above 2, so that a host that closed its standard streams does
    not print into the store; or -1. */
-static int vt_os_open_fd(const char *path, int flags)
-{
+static int vt_os_open_fd(const char *path, int flags) {
     int fd, high;
     do fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
     while (fd < 0 && errno == EINTR);
@@ -1583,16 +1514,14 @@ static int vt_os_open_fd(const char *path, int flags)
 }
 
 /* *made: this call created the file, so its directory is to be synced. */
-static int vt_os_open_or_create(const char *path, vtag_access access, int *made)
-{
+static int vt_os_open_or_create(const char *path, vtag_access access, int *made) {
     int fd = -1, tries;
     *made = 0;
     if (access == VTAG_READ) return vt_os_open_fd(path, O_RDONLY);
     for (tries = 0; tries < 8; tries++) {
         if (access != VTAG_NEW) {
             fd = vt_os_open_fd(path, O_RDWR);
-            if (fd >= 0 || errno != ENOENT || access == VTAG_EXISTING)
-                return fd;
+            if (fd >= 0 || errno != ENOENT || access == VTAG_EXISTING) return fd;
         }
         fd = vt_os_open_fd(path, O_RDWR | O_CREAT | O_EXCL);
         *made = fd >= 0;
@@ -1601,9 +1530,7 @@ static int vt_os_open_or_create(const char *path, vtag_access access, int *made)
     return fd;
 }
 
-static vtag_err vt_os_open(void *ctx, const char *path, vtag_access access,
-                           void **file)
-{
+static vtag_err vt_os_open(void *ctx, const char *path, vtag_access access, void **file) {
     vtag_err err = VTAG_OK;
     struct stat st;
     vt_os_file *f;
@@ -1627,34 +1554,29 @@ static vtag_err vt_os_open(void *ctx, const char *path, vtag_access access,
     return VTAG_OK;
 }
 
-static void vt_os_close(void *file)
-{
+static void vt_os_close(void *file) {
     close(((vt_os_file *)file)->fd);
     VTAG_FREE(file);
 }
 
 /* ---- Bytes --------------------------------------------------------------- */
 
-static vtag_err vt_os_size(void *file, uint64_t *bytes)
-{
+static vtag_err vt_os_size(void *file, uint64_t *bytes) {
     struct stat st;
     if (fstat(((vt_os_file *)file)->fd, &st) != 0) return VTAG_IO;
     *bytes = (uint64_t)st.st_size;
     return VTAG_OK;
 }
 
-static int vt_os_beyond(uint64_t at, uint64_t n)
-{
+static int vt_os_beyond(uint64_t at, uint64_t n) {
     return at > (uint64_t)INT64_MAX || n > (uint64_t)INT64_MAX - at;
 }
 
-static vtag_err vt_os_read(void *file, uint64_t at, void *p, size_t n)
-{
+static vtag_err vt_os_read(void *file, uint64_t at, void *p, size_t n) {
     uint8_t *to = (uint8_t *)p;
     if (vt_os_beyond(at, n)) return VTAG_IO;
     while (n > 0) {
-        ssize_t got = pread(((vt_os_file *)file)->fd, to,
-                            vt_min_size(n, VT_OS_CHUNK), (off_t)at);
+        ssize_t got = pread(((vt_os_file *)file)->fd, to, vt_min_size(n, VT_OS_CHUNK), (off_t)at);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) return vt_os_err(errno, 0);
         if (got == 0) return VTAG_IO; /* the file ends */
@@ -1665,13 +1587,12 @@ static vtag_err vt_os_read(void *file, uint64_t at, void *p, size_t n)
     return VTAG_OK;
 }
 
-static vtag_err vt_os_write(void *file, uint64_t at, const void *p, size_t n)
-{
+static vtag_err vt_os_write(void *file, uint64_t at, const void *p, size_t n) {
     const uint8_t *from = (const uint8_t *)p;
     if (vt_os_beyond(at, n)) return VTAG_NOSPACE;
     while (n > 0) {
-        ssize_t put = pwrite(((vt_os_file *)file)->fd, from,
-                             vt_min_size(n, VT_OS_CHUNK), (off_t)at);
+        ssize_t put =
+            pwrite(((vt_os_file *)file)->fd, from, vt_min_size(n, VT_OS_CHUNK), (off_t)at);
         if (put < 0 && errno == EINTR) continue;
         if (put < 0 && errno == EBADF) return VTAG_READONLY;
         if (put < 0) return vt_os_err(errno, 1);
@@ -1683,8 +1604,7 @@ static vtag_err vt_os_write(void *file, uint64_t at, const void *p, size_t n)
     return VTAG_OK;
 }
 
-static vtag_err vt_os_zeros(void *file, uint64_t at, uint64_t n)
-{
+static vtag_err vt_os_zeros(void *file, uint64_t at, uint64_t n) {
     uint8_t zero[8192];
     vtag_err err = VTAG_OK;
     memset(zero, 0, sizeof zero);
@@ -1698,8 +1618,7 @@ static vtag_err vt_os_zeros(void *file, uint64_t at, uint64_t n)
 }
 
 /* Never leaves holes: a write into one could find the disk full. */
-static vtag_err vt_os_allocate(void *file, uint64_t bytes)
-{
+static vtag_err vt_os_allocate(void *file, uint64_t bytes) {
     uint64_t size;
     int code;
     vtag_err err = vt_os_size(file, &size);
@@ -1713,29 +1632,24 @@ static vtag_err vt_os_allocate(void *file, uint64_t bytes)
     return code == 0 ? VTAG_OK : vt_os_err(code, 1);
 }
 
-static vtag_err vt_os_sync(void *file)
-{
+static vtag_err vt_os_sync(void *file) {
     int bad;
     do bad = vt_os_flush(((vt_os_file *)file)->fd);
     while (bad != 0 && errno == EINTR);
     return bad != 0 ? VTAG_IO : VTAG_OK;
 }
 
-static vtag_err vt_os_map(void *file, uint64_t at, uint64_t bytes,
-                          const uint8_t **base)
-{
+static vtag_err vt_os_map(void *file, uint64_t at, uint64_t bytes, const uint8_t **base) {
     void *p;
     if (bytes > SIZE_MAX) return VTAG_NOMEM;
     if (bytes == 0 || vt_os_beyond(at, bytes)) return VTAG_IO;
-    p = mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED,
-             ((vt_os_file *)file)->fd, (off_t)at);
+    p = mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED, ((vt_os_file *)file)->fd, (off_t)at);
     if (p == MAP_FAILED) return vt_os_err(errno, 0);
     *base = (const uint8_t *)p;
     return VTAG_OK;
 }
 
-static void vt_os_unmap(void *file, const uint8_t *base, uint64_t bytes)
-{
+static void vt_os_unmap(void *file, const uint8_t *base, uint64_t bytes) {
     (void)file;
     munmap((void *)(uintptr_t)base, (size_t)bytes);
 }
@@ -1743,26 +1657,24 @@ static void vt_os_unmap(void *file, const uint8_t *base, uint64_t bytes)
 /* ---- Locks --------------------------------------------------------------- */
 
 /* Tries once: OK, LOCKED, or another error. */
-static vtag_err vt_os_lock_once(vt_os_file *f, int which)
-{
+static vtag_err vt_os_lock_once(vt_os_file *f, int which) {
     int code;
     if (!vt_atomic_cas(&f->held[which], 0, 1)) return VTAG_LOCKED;
     if (vt_os_try(f->fd, which, 1) == 0) return VTAG_OK;
     code = errno;
     vt_atomic_store(&f->held[which], 0);
     if (code == EBADF) return VTAG_READONLY;
-    return code == EAGAIN || code == EACCES || code == EWOULDBLOCK
-        || code == EINTR ? VTAG_LOCKED : vt_os_err(code, 0);
+    return code == EAGAIN || code == EACCES || code == EWOULDBLOCK || code == EINTR
+               ? VTAG_LOCKED
+               : vt_os_err(code, 0);
 }
 
-static vtag_err vt_os_lock(void *file, int which, uint32_t wait_ms)
-{
+static vtag_err vt_os_lock(void *file, int which, uint32_t wait_ms) {
     vt_os_file *f = (vt_os_file *)file;
     uint64_t start = vt_os_steady_ms();
     uint32_t nap_us = 50;
     vtag_err err = vt_os_lock_once(f, which);
-    while (err == VTAG_LOCKED
-           && vt_os_clock_ms(CLOCK_MONOTONIC) - start < wait_ms) {
+    while (err == VTAG_LOCKED && vt_os_clock_ms(CLOCK_MONOTONIC) - start < wait_ms) {
         vt_os_sleep_us(nap_us);
         nap_us = (uint32_t)vt_min_u64(nap_us * 2, 1000);
         err = vt_os_lock_once(f, which);
@@ -1770,47 +1682,36 @@ static vtag_err vt_os_lock(void *file, int which, uint32_t wait_ms)
     return err;
 }
 
-static void vt_os_unlock(void *file, int which)
-{
+static void vt_os_unlock(void *file, int which) {
     vt_os_file *f = (vt_os_file *)file;
     vt_os_try(f->fd, which, 0);
     vt_atomic_store(&f->held[which], 0);
 }
 
-static int vt_os_locked(void *file, int which)
-{
-    return vt_os_probe((vt_os_file *)file, which);
-}
+static int vt_os_locked(void *file, int which) { return vt_os_probe((vt_os_file *)file, which); }
 
 /* ---- Names and the rest -------------------------------------------------- */
 
-static vtag_err vt_os_rename(void *ctx, const char *from, const char *to)
-{
+static vtag_err vt_os_rename(void *ctx, const char *from, const char *to) {
     (void)ctx;
     if (rename(from, to) != 0) return vt_os_err(errno, 1);
     return vt_os_sync_dir(to);
 }
 
-static vtag_err vt_os_remove(void *ctx, const char *path)
-{
+static vtag_err vt_os_remove(void *ctx, const char *path) {
     (void)ctx;
     return unlink(path) == 0 ? VTAG_OK : vt_os_err(errno, 1);
 }
 
-static int vt_os_same(void *file, const char *path)
-{
+static int vt_os_same(void *file, const char *path) {
     struct stat a, b;
-    return fstat(((vt_os_file *)file)->fd, &a) == 0 && stat(path, &b) == 0
-        && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    return fstat(((vt_os_file *)file)->fd, &a) == 0 && stat(path, &b) == 0 &&
+           a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-static int vt_os_remote(void *file)
-{
-    return vt_os_is_remote(((vt_os_file *)file)->fd);
-}
+static int vt_os_remote(void *file) { return vt_os_is_remote(((vt_os_file *)file)->fd); }
 
-static vtag_err vt_os_random(void *ctx, void *p, size_t n)
-{
+static vtag_err vt_os_random(void *ctx, void *p, size_t n) {
     vt_os_file f;
     vtag_err err = VTAG_OK;
     (void)ctx;
@@ -1827,29 +1728,27 @@ static vtag_err vt_os_random(void *ctx, void *p, size_t n)
     return err;
 }
 
-static const vtag_io vt_os_table = {
-    vt_os_open, vt_os_close, vt_os_size, vt_os_allocate, vt_os_read,
-    vt_os_write, vt_os_sync, vt_os_map, vt_os_unmap, vt_os_lock, vt_os_unlock,
-    vt_os_locked, vt_os_rename, vt_os_remove, vt_os_same, vt_os_remote,
-    vt_os_random, vt_os_now, NULL
-};
+static const vtag_io vt_os_table = {vt_os_open,   vt_os_close,  vt_os_size,   vt_os_allocate,
+                                    vt_os_read,   vt_os_write,  vt_os_sync,   vt_os_map,
+                                    vt_os_unmap,  vt_os_lock,   vt_os_unlock, vt_os_locked,
+                                    vt_os_rename, vt_os_remove, vt_os_same,   vt_os_remote,
+                                    vt_os_random, vt_os_now,    NULL};
 
 static const vtag_io *vt_os_io(void) { return &vt_os_table; }
 
-#else /* Windows comes with a later version; until then bring your own io */
+#        else /* Windows comes with a later version; until then bring your own io */
 
 static uint64_t vt_os_pid(void) { return 0; }
 static void vt_os_sleep_us(uint32_t us) { (void)us; }
 static uint64_t vt_os_steady_ms(void) { return 0; }
 static const vtag_io *vt_os_io(void) { return NULL; }
 
-#endif
+#        endif
 
 /* ---- A lock for a few instructions --------------------------------------- */
 
 /* Gives way early: with one processor the holder needs it. */
-static void vt_spin_lock(uint32_t *l)
-{
+static void vt_spin_lock(uint32_t *l) {
     uint32_t spins = 0;
     while (!vt_atomic_cas(l, 0, 1))
         if (++spins > 64) vt_os_sleep_us(spins > 256 ? 50 : 0);
@@ -1868,23 +1767,22 @@ static void vt_spin_unlock(uint32_t *l) { vt_atomic_store(l, 0); }
    meaning of the others. */
 
 /* Scores n rows, pad floats apart from x on, into out[n]; pad % 16 == 0. */
-typedef void vt_score_fn(const float *q, const float *x, size_t pad, size_t n,
-                         double *out);
+typedef void vt_score_fn(const float *q, const float *x, size_t pad, size_t n, double *out);
 
 typedef struct vt_kernels {
-    const char  *isa;
-    int        (*runs)(void);   /* on this processor */
+    const char *isa;
+    int (*runs)(void); /* on this processor */
     vt_score_fn *dot, *l2sq;
 } vt_kernels;
 
-#if defined(__GNUC__)
-#  define VT_PREFETCH(p) __builtin_prefetch((const void *)(p))
-#  define VT_TARGET(isa) __attribute__((target(isa)))
-#else
-#  define VT_PREFETCH(p) ((void)(p))
-#  define VT_TARGET(isa)
-#endif
-#define VT_AHEAD 4096u /* bytes; prefetching past the end is harmless */
+#        if defined(__GNUC__)
+#            define VT_PREFETCH(p) __builtin_prefetch((const void *)(p))
+#            define VT_TARGET(isa) __attribute__((target(isa)))
+#        else
+#            define VT_PREFETCH(p) ((void)(p))
+#            define VT_TARGET(isa)
+#        endif
+#        define VT_AHEAD 4096u /* bytes; prefetching past the end is harmless */
 
 /* clang-format off */
 #define VT_EACH_1(M, op, isa) M(0, op, isa)
@@ -1917,24 +1815,22 @@ typedef struct vt_kernels {
 
 /* ---- Scalar -------------------------------------------------------------- */
 
-typedef struct vt_acc_scalar { double s[16]; } vt_acc_scalar;
+typedef struct vt_acc_scalar {
+    double s[16];
+} vt_acc_scalar;
 
-static vt_acc_scalar vt_zero_scalar(void)
-{
+static vt_acc_scalar vt_zero_scalar(void) {
     vt_acc_scalar a;
     memset(&a, 0, sizeof a); /* all bits 0 is 0.0 */
     return a;
 }
 
-static void vt_dot_step_scalar(vt_acc_scalar *a, const float *q, const float *x)
-{
+static void vt_dot_step_scalar(vt_acc_scalar *a, const float *q, const float *x) {
     int j;
     for (j = 0; j < 16; j++) a->s[j] += (double)q[j] * (double)x[j];
 }
 
-static void vt_l2sq_step_scalar(vt_acc_scalar *a, const float *q,
-                                const float *x)
-{
+static void vt_l2sq_step_scalar(vt_acc_scalar *a, const float *q, const float *x) {
     int j;
     for (j = 0; j < 16; j++) {
         float d = q[j] - x[j];
@@ -1942,8 +1838,7 @@ static void vt_l2sq_step_scalar(vt_acc_scalar *a, const float *q,
     }
 }
 
-static double vt_fold_scalar(vt_acc_scalar *a)
-{
+static double vt_fold_scalar(vt_acc_scalar *a) {
     int h, j;
     for (h = 8; h > 0; h /= 2)
         for (j = 0; j < h; j++) a->s[j] += a->s[j + h];
@@ -1957,15 +1852,16 @@ static int vt_runs_always(void) { return 1; }
 
 /* ---- AVX-512: 4 rows of 2 accumulators ----------------------------------- */
 
-#if !defined(VTAG_NO_SIMD) && defined(__GNUC__) && defined(__x86_64__)
-#define VT_HAVE_X86 1
-#include <immintrin.h>
+#        if !defined(VTAG_NO_SIMD) && defined(__GNUC__) && defined(__x86_64__)
+#            define VT_HAVE_X86 1
+#            include <immintrin.h>
 
-typedef struct vt_acc_avx512 { __m512d lo, hi; } vt_acc_avx512;
+typedef struct vt_acc_avx512 {
+    __m512d lo, hi;
+} vt_acc_avx512;
 
 VT_TARGET("avx512f")
-static vt_acc_avx512 vt_zero_avx512(void)
-{
+static vt_acc_avx512 vt_zero_avx512(void) {
     vt_acc_avx512 a;
     a.lo = a.hi = _mm512_setzero_pd();
     return a;
@@ -1973,35 +1869,26 @@ static vt_acc_avx512 vt_zero_avx512(void)
 
 /* Unmasked, though written with a mask: gcc 12 warns of its header's others. */
 VT_TARGET("avx512f")
-static __m512d vt_wide_avx512(__m256 x)
-{
-    return _mm512_maskz_cvtps_pd(0xFF, x);
-}
+static __m512d vt_wide_avx512(__m256 x) { return _mm512_maskz_cvtps_pd(0xFF, x); }
 
 VT_TARGET("avx512f")
-static void vt_dot_step_avx512(vt_acc_avx512 *a, const float *q, const float *x)
-{
-    a->lo = _mm512_fmadd_pd(vt_wide_avx512(_mm256_loadu_ps(q)),
-                            vt_wide_avx512(_mm256_loadu_ps(x)), a->lo);
+static void vt_dot_step_avx512(vt_acc_avx512 *a, const float *q, const float *x) {
+    a->lo = _mm512_fmadd_pd(vt_wide_avx512(_mm256_loadu_ps(q)), vt_wide_avx512(_mm256_loadu_ps(x)),
+                            a->lo);
     a->hi = _mm512_fmadd_pd(vt_wide_avx512(_mm256_loadu_ps(q + 8)),
                             vt_wide_avx512(_mm256_loadu_ps(x + 8)), a->hi);
 }
 
 VT_TARGET("avx512f")
-static void vt_l2sq_step_avx512(vt_acc_avx512 *a, const float *q,
-                                const float *x)
-{
-    __m512d lo = vt_wide_avx512(
-        _mm256_sub_ps(_mm256_loadu_ps(q), _mm256_loadu_ps(x)));
-    __m512d hi = vt_wide_avx512(
-        _mm256_sub_ps(_mm256_loadu_ps(q + 8), _mm256_loadu_ps(x + 8)));
+static void vt_l2sq_step_avx512(vt_acc_avx512 *a, const float *q, const float *x) {
+    __m512d lo = vt_wide_avx512(_mm256_sub_ps(_mm256_loadu_ps(q), _mm256_loadu_ps(x)));
+    __m512d hi = vt_wide_avx512(_mm256_sub_ps(_mm256_loadu_ps(q + 8), _mm256_loadu_ps(x + 8)));
     a->lo = _mm512_fmadd_pd(lo, lo, a->lo);
     a->hi = _mm512_fmadd_pd(hi, hi, a->hi);
 }
 
 VT_TARGET("avx512f")
-static double vt_fold_avx512(const vt_acc_avx512 *a)
-{
+static double vt_fold_avx512(const vt_acc_avx512 *a) {
     double s[8];
     __m256d s4;
     __m128d s2;
@@ -2014,40 +1901,34 @@ static double vt_fold_avx512(const vt_acc_avx512 *a)
 VT_KERNEL(dot, avx512, 4, VT_TARGET("avx512f"))
 VT_KERNEL(l2sq, avx512, 4, VT_TARGET("avx512f"))
 
-static int vt_runs_avx512(void)
-{
-    return __builtin_cpu_supports("avx512f") != 0;
-}
+static int vt_runs_avx512(void) { return __builtin_cpu_supports("avx512f") != 0; }
 
 /* ---- AVX2: 2 rows of 4 accumulators -------------------------------------- */
 
-typedef struct vt_acc_avx2 { __m256d a, b, c, d; } vt_acc_avx2;
+typedef struct vt_acc_avx2 {
+    __m256d a, b, c, d;
+} vt_acc_avx2;
 
 VT_TARGET("avx2,fma")
-static vt_acc_avx2 vt_zero_avx2(void)
-{
+static vt_acc_avx2 vt_zero_avx2(void) {
     vt_acc_avx2 s;
     s.a = s.b = s.c = s.d = _mm256_setzero_pd();
     return s;
 }
 
 VT_TARGET("avx2,fma")
-static __m256d vt_dot_4_avx2(__m256d s, const float *q, const float *x)
-{
-    return _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(q)),
-                           _mm256_cvtps_pd(_mm_loadu_ps(x)), s);
+static __m256d vt_dot_4_avx2(__m256d s, const float *q, const float *x) {
+    return _mm256_fmadd_pd(_mm256_cvtps_pd(_mm_loadu_ps(q)), _mm256_cvtps_pd(_mm_loadu_ps(x)), s);
 }
 
 VT_TARGET("avx2,fma")
-static __m256d vt_l2sq_4_avx2(__m256d s, const float *q, const float *x)
-{
+static __m256d vt_l2sq_4_avx2(__m256d s, const float *q, const float *x) {
     __m256d d = _mm256_cvtps_pd(_mm_sub_ps(_mm_loadu_ps(q), _mm_loadu_ps(x)));
     return _mm256_fmadd_pd(d, d, s);
 }
 
 VT_TARGET("avx2,fma")
-static void vt_dot_step_avx2(vt_acc_avx2 *s, const float *q, const float *x)
-{
+static void vt_dot_step_avx2(vt_acc_avx2 *s, const float *q, const float *x) {
     s->a = vt_dot_4_avx2(s->a, q, x);
     s->b = vt_dot_4_avx2(s->b, q + 4, x + 4);
     s->c = vt_dot_4_avx2(s->c, q + 8, x + 8);
@@ -2055,8 +1936,7 @@ static void vt_dot_step_avx2(vt_acc_avx2 *s, const float *q, const float *x)
 }
 
 VT_TARGET("avx2,fma")
-static void vt_l2sq_step_avx2(vt_acc_avx2 *s, const float *q, const float *x)
-{
+static void vt_l2sq_step_avx2(vt_acc_avx2 *s, const float *q, const float *x) {
     s->a = vt_l2sq_4_avx2(s->a, q, x);
     s->b = vt_l2sq_4_avx2(s->b, q + 4, x + 4);
     s->c = vt_l2sq_4_avx2(s->c, q + 8, x + 8);
@@ -2064,58 +1944,50 @@ static void vt_l2sq_step_avx2(vt_acc_avx2 *s, const float *q, const float *x)
 }
 
 VT_TARGET("avx2,fma")
-static double vt_fold_avx2(const vt_acc_avx2 *s)
-{
-    __m256d s4 = _mm256_add_pd(_mm256_add_pd(s->a, s->c),
-                               _mm256_add_pd(s->b, s->d));
-    __m128d s2 = _mm_add_pd(_mm256_castpd256_pd128(s4),
-                            _mm256_extractf128_pd(s4, 1));
+static double vt_fold_avx2(const vt_acc_avx2 *s) {
+    __m256d s4 = _mm256_add_pd(_mm256_add_pd(s->a, s->c), _mm256_add_pd(s->b, s->d));
+    __m128d s2 = _mm_add_pd(_mm256_castpd256_pd128(s4), _mm256_extractf128_pd(s4, 1));
     return _mm_cvtsd_f64(_mm_add_sd(s2, _mm_unpackhi_pd(s2, s2)));
 }
 
 VT_KERNEL(dot, avx2, 2, VT_TARGET("avx2,fma"))
 VT_KERNEL(l2sq, avx2, 2, VT_TARGET("avx2,fma"))
 
-static int vt_runs_avx2(void)
-{
+static int vt_runs_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-#endif
+#        endif
 
 /* ---- NEON of 64-bit ARM: 2 rows of 8 accumulators ------------------------ */
 
-#if !defined(VTAG_NO_SIMD) && defined(__aarch64__) && defined(__ARM_NEON)
-#define VT_HAVE_NEON 1
-#include <arm_neon.h>
+#        if !defined(VTAG_NO_SIMD) && defined(__aarch64__) && defined(__ARM_NEON)
+#            define VT_HAVE_NEON 1
+#            include <arm_neon.h>
 
-typedef struct vt_acc_neon { float64x2_t a, b, c, d, e, f, g, h; } vt_acc_neon;
+typedef struct vt_acc_neon {
+    float64x2_t a, b, c, d, e, f, g, h;
+} vt_acc_neon;
 
-static vt_acc_neon vt_zero_neon(void)
-{
+static vt_acc_neon vt_zero_neon(void) {
     vt_acc_neon s;
     s.a = s.b = s.c = s.d = s.e = s.f = s.g = s.h = vdupq_n_f64(0);
     return s;
 }
 
-static void vt_dot_4_neon(float64x2_t *s, float64x2_t *t, float32x4_t q,
-                          float32x4_t x)
-{
-    *s = vfmaq_f64(*s, vcvt_f64_f32(vget_low_f32(q)),
-                   vcvt_f64_f32(vget_low_f32(x)));
+static void vt_dot_4_neon(float64x2_t *s, float64x2_t *t, float32x4_t q, float32x4_t x) {
+    *s = vfmaq_f64(*s, vcvt_f64_f32(vget_low_f32(q)), vcvt_f64_f32(vget_low_f32(x)));
     *t = vfmaq_f64(*t, vcvt_high_f64_f32(q), vcvt_high_f64_f32(x));
 }
 
-static void vt_dot_step_neon(vt_acc_neon *s, const float *q, const float *x)
-{
+static void vt_dot_step_neon(vt_acc_neon *s, const float *q, const float *x) {
     vt_dot_4_neon(&s->a, &s->b, vld1q_f32(q), vld1q_f32(x));
     vt_dot_4_neon(&s->c, &s->d, vld1q_f32(q + 4), vld1q_f32(x + 4));
     vt_dot_4_neon(&s->e, &s->f, vld1q_f32(q + 8), vld1q_f32(x + 8));
     vt_dot_4_neon(&s->g, &s->h, vld1q_f32(q + 12), vld1q_f32(x + 12));
 }
 
-static void vt_l2sq_step_neon(vt_acc_neon *s, const float *q, const float *x)
-{
+static void vt_l2sq_step_neon(vt_acc_neon *s, const float *q, const float *x) {
     float32x4_t i = vsubq_f32(vld1q_f32(q), vld1q_f32(x));
     float32x4_t j = vsubq_f32(vld1q_f32(q + 4), vld1q_f32(x + 4));
     float32x4_t k = vsubq_f32(vld1q_f32(q + 8), vld1q_f32(x + 8));
@@ -2126,8 +1998,7 @@ static void vt_l2sq_step_neon(vt_acc_neon *s, const float *q, const float *x)
     vt_dot_4_neon(&s->g, &s->h, l, l);
 }
 
-static double vt_fold_neon(const vt_acc_neon *s)
-{
+static double vt_fold_neon(const vt_acc_neon *s) {
     float64x2_t s01 = vaddq_f64(vaddq_f64(s->a, s->e), vaddq_f64(s->c, s->g));
     float64x2_t s23 = vaddq_f64(vaddq_f64(s->b, s->f), vaddq_f64(s->d, s->h));
     float64x2_t s2 = vaddq_f64(s01, s23);
@@ -2137,25 +2008,24 @@ static double vt_fold_neon(const vt_acc_neon *s)
 VT_KERNEL(dot, neon, 2, )
 VT_KERNEL(l2sq, neon, 2, )
 
-#endif
+#        endif
 
 /* ---- Choice -------------------------------------------------------------- */
 
-static const vt_kernels vt_kernel_table[] = { /* the best first */
-#ifdef VT_HAVE_X86
-    {"avx512", vt_runs_avx512, vt_dot_f32_avx512, vt_l2sq_f32_avx512},
-    {"avx2", vt_runs_avx2, vt_dot_f32_avx2, vt_l2sq_f32_avx2},
-#endif
-#ifdef VT_HAVE_NEON
-    {"neon", vt_runs_always, vt_dot_f32_neon, vt_l2sq_f32_neon},
-#endif
-    {"scalar", vt_runs_always, vt_dot_f32_scalar, vt_l2sq_f32_scalar}
-};
-#define VT_KERNEL_ROWS (sizeof vt_kernel_table / sizeof vt_kernel_table[0])
+static const vt_kernels vt_kernel_table[] =
+    {/* the best first */
+#        ifdef VT_HAVE_X86
+     {"avx512", vt_runs_avx512, vt_dot_f32_avx512, vt_l2sq_f32_avx512},
+     {"avx2", vt_runs_avx2, vt_dot_f32_avx2, vt_l2sq_f32_avx2},
+#        endif
+#        ifdef VT_HAVE_NEON
+     {"neon", vt_runs_always, vt_dot_f32_neon, vt_l2sq_f32_neon},
+#        endif
+     {"scalar", vt_runs_always, vt_dot_f32_scalar, vt_l2sq_f32_scalar}};
+#        define VT_KERNEL_ROWS (sizeof vt_kernel_table / sizeof vt_kernel_table[0])
 
 /* The best that runs, or the one named; NULL if that is not here. */
-static const vt_kernels *vt_kernels_pick(const char *isa)
-{
+static const vt_kernels *vt_kernels_pick(const char *isa) {
     size_t i;
     for (i = 0; i < VT_KERNEL_ROWS; i++) {
         const vt_kernels *k = &vt_kernel_table[i];
@@ -2166,16 +2036,14 @@ static const vt_kernels *vt_kernels_pick(const char *isa)
 
 /* ---- From sums to distances ---------------------------------------------- */
 
-static float vt_norm(const vt_kernels *k, const float *x, size_t pad)
-{
+static float vt_norm(const vt_kernels *k, const float *x, size_t pad) {
     double sum;
     k->dot(x, x, pad, 1, &sum);
     return (float)sqrt(sum);
 }
 
 /* Never -0 and, even of damaged rows, never NaN: the order of hits is total. */
-static float vt_dist(vtag_metric m, double sum, float nq, float nx)
-{
+static float vt_dist(vtag_metric m, double sum, float nq, float nx) {
     float dist;
     if (m == VTAG_COSINE) {
         double d = 1 - sum / ((double)nq * (double)nx);
@@ -2189,8 +2057,7 @@ static float vt_dist(vtag_metric m, double sum, float nq, float nx)
 
 /* 1 if none of x[n] is NaN or infinite: those carry into the top bit. (With an
    index for the pointer, gcc 12 for ARM drops stores before it when inlined.) */
-static int vt_finite(const float *x, size_t n)
-{
+static int vt_finite(const float *x, size_t n) {
     const float *end = x + n;
     uint32_t bad = 0, bits;
     for (; x != end; x++) {
@@ -2205,9 +2072,7 @@ static int vt_finite(const float *x, size_t n)
 /* How a vector lies in its segment: padded with zeros to whole 64 bytes, so that no
    kernel has a tail. VTAG_F32 is stored as given, bit for bit. */
 
-static uint32_t vt_pad(uint32_t dim) {
-    return (dim + 15u) & ~15u;
-}
+static uint32_t vt_pad(uint32_t dim) { return (dim + 15u) & ~15u; }
 
 static uint32_t vt_stride(uint32_t dim, uint32_t codec) {
     (void)codec;
@@ -2221,37 +2086,32 @@ static uint32_t vt_stride(uint32_t dim, uint32_t codec) {
 
 typedef struct vt_top {
     vtag_hit *hits; /* the caller's, room for k; [0] comes after all others */
-    size_t    k, n;
+    size_t k, n;
 } vt_top;
 
-static int vt_hit_before(const vtag_hit *a, const vtag_hit *b)
-{
+static int vt_hit_before(const vtag_hit *a, const vtag_hit *b) {
     if (a->dist < b->dist) return 1;
     if (a->dist > b->dist) return 0;
     return a->id != b->id ? a->id < b->id : a->part < b->part;
 }
 
-static void vt_top_init(vt_top *t, vtag_hit *hits, size_t k)
-{
+static void vt_top_init(vt_top *t, vtag_hit *hits, size_t k) {
     t->hits = hits;
     t->k = k;
     t->n = 0;
 }
 
 /* Could a row at this distance enter? Cheap; a tie may yet be refused by id. */
-static int vt_top_wants(const vt_top *t, float dist)
-{
+static int vt_top_wants(const vt_top *t, float dist) {
     return t->n < t->k || (t->k > 0 && dist <= t->hits[0].dist);
 }
 
 /* Puts h where the heap hits[n] has a hole at i, or below. */
-static void vt_top_sink(vtag_hit *hits, size_t n, size_t i, vtag_hit h)
-{
+static void vt_top_sink(vtag_hit *hits, size_t n, size_t i, vtag_hit h) {
     for (;;) {
         size_t child = 2 * i + 1;
         if (child >= n) break;
-        if (child + 1 < n && vt_hit_before(&hits[child], &hits[child + 1]))
-            child++;
+        if (child + 1 < n && vt_hit_before(&hits[child], &hits[child + 1])) child++;
         if (!vt_hit_before(&h, &hits[child])) break;
         hits[i] = hits[child];
         i = child;
@@ -2260,8 +2120,7 @@ static void vt_top_sink(vtag_hit *hits, size_t n, size_t i, vtag_hit h)
 }
 
 /* Takes h in if it belongs among the k first. */
-static void vt_top_push(vt_top *t, vtag_hit h)
-{
+static void vt_top_push(vt_top *t, vtag_hit h) {
     size_t i = t->n;
     if (t->k == 0) return;
     if (t->n == t->k) {
@@ -2277,8 +2136,7 @@ static void vt_top_push(vt_top *t, vtag_hit h)
 }
 
 /* Sorts the hits, ascending; nothing may be pushed after. */
-static void vt_top_finish(vt_top *t)
-{
+static void vt_top_finish(vt_top *t) {
     size_t n = t->n;
     while (n > 1) {
         vtag_hit last = t->hits[--n];
@@ -2289,9 +2147,7 @@ static void vt_top_finish(vt_top *t)
 
 /* How many of each are kept is found from the front; then the places are filled
    from the back, where nothing of into is overwritten before it has moved. */
-VTAG_API size_t vtag_merge(vtag_hit *into, size_t n, const vtag_hit *from,
-                           size_t m, size_t k)
-{
+VTAG_API size_t vtag_merge(vtag_hit *into, size_t n, const vtag_hit *from, size_t m, size_t k) {
     size_t i = 0, j = 0, kept;
     while (i + j < k && (i < n || j < m)) {
         if (j == m || (i < n && !vt_hit_before(&from[j], &into[i]))) i++;
@@ -2341,8 +2197,7 @@ typedef struct vt_file {
 } vt_file;
 
 /* Reports detail to the caller's log and returns err. */
-static vtag_err vt_say(const vt_env *env, vtag_err err, const char *msg,
-                       uint64_t at) {
+static vtag_err vt_say(const vt_env *env, vtag_err err, const char *msg, uint64_t at) {
     if (env->log) env->log(env->log_ctx, err, msg, at);
     return err;
 }
@@ -2361,10 +2216,8 @@ static vtag_err vt_file_size(vt_file *f, uint64_t *bytes) {
 }
 
 static void vt_file_unmap(vt_file *f, const vt_map *m) {
-    if (m->own)
-        vt_free(m->own);
-    else if (!f->image && m->base)
-        f->env.io->unmap(f->f, m->base, m->bytes);
+    if (m->own) vt_free(m->own);
+    else if (!f->image && m->base) f->env.io->unmap(f->f, m->base, m->bytes);
 }
 
 static vt_file *vt_file_hold(vt_file *f) {
@@ -2391,8 +2244,7 @@ static vtag_err vt_map_make(vt_file *f, uint64_t at, uint64_t bytes, vt_map *m) 
         m->base = f->image + at;
         return VTAG_OK;
     }
-    if (f->env.io->map && !f->env.no_map)
-        return f->env.io->map(f->f, at, bytes, &m->base);
+    if (f->env.io->map && !f->env.no_map) return f->env.io->map(f->f, at, bytes, &m->base);
     m->own = (uint8_t *)vt_alloc((size_t)bytes);
     if (!m->own) return VTAG_NOMEM;
     m->base = m->own;
@@ -2407,10 +2259,8 @@ static const vt_map *vt_map_find(const vt_file *f, uint64_t at, uint64_t n) {
     size_t lo = 0, hi = f->n;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
-        if (f->maps[mid].at <= at)
-            lo = mid + 1;
-        else
-            hi = mid;
+        if (f->maps[mid].at <= at) lo = mid + 1;
+        else hi = mid;
     }
     if (!lo) return NULL;
     lo--;
@@ -2520,8 +2370,7 @@ static const vtf_extent *vt_extent_at(vt_file *f, uint64_t at, uint32_t kind) {
 
 /* Appends an extent at head->end: its space is allocated, mapped and headed.
    e: kind, length and what its kind needs; out: completed. */
-static vtag_err vt_extent_new(vt_file *f, vtf_head *head, vtf_extent *e,
-                              uint64_t *at) {
+static vtag_err vt_extent_new(vt_file *f, vtf_head *head, vtf_extent *e, uint64_t *at) {
     uint64_t end = head->end + e->length;
     vtag_err err;
     if (end < head->end || end >> 62) return VTAG_FULL;
@@ -2556,8 +2405,8 @@ static vtag_err vt_file_zero(vt_file *f, uint64_t at, uint64_t n) {
 /* ---- Slots ------------------------------------------------------------------- */
 
 static int vt_slot_ok(const vtf_slot *s, uint32_t index, const vt_file *f) {
-    return !memcmp(s->magic, "vtagslot", 8) && s->index == index &&
-           s->crc == vtf_crc_slot(s) && !memcmp(s->uuid, f->uuid, 16) && s->seq;
+    return !memcmp(s->magic, "vtagslot", 8) && s->index == index && s->crc == vtf_crc_slot(s) &&
+           !memcmp(s->uuid, f->uuid, 16) && s->seq;
 }
 
 static vtag_err vt_slot_read(vt_file *f, uint32_t index, vtf_slot *s) {
@@ -2631,8 +2480,7 @@ static int vt_log_follow(vt_file *f, const vtf_record *r, vtf_logpos *pos) {
 
 /* The next commit's record, or NULL; pos moves past it. With salt, only a record of
    that salt counts. */
-static const vtf_record *vt_log_next(vt_file *f, vtf_logpos *pos,
-                                     const uint64_t *salt) {
+static const vtf_record *vt_log_next(vt_file *f, vtf_logpos *pos, const uint64_t *salt) {
     vtf_logpos p = *pos;
     for (;;) {
         const vtf_record *r = vt_log_peek(f, &p);
@@ -2651,9 +2499,7 @@ static const vtf_record *vt_log_next(vt_file *f, vtf_logpos *pos,
 }
 
 /* Bytes of the log extent past pos. */
-static uint64_t vt_log_room(const vtf_logpos *pos) {
-    return pos->length - (pos->at - pos->extent);
-}
+static uint64_t vt_log_room(const vtf_logpos *pos) { return pos->length - (pos->at - pos->extent); }
 
 /* Whether anything but zeros lies in the log extent past pos: a crash's remains. */
 static int vt_log_dirty(vt_file *f, const vtf_logpos *pos) {
@@ -2753,9 +2599,7 @@ static const vtf_blob *vt_blob_at(vt_file *f, uint64_t at, uint32_t kind) {
     return b;
 }
 
-static const char *vt_blob_name(const vtf_blob *b) {
-    return (const char *)(b + 1);
-}
+static const char *vt_blob_name(const vtf_blob *b) { return (const char *)(b + 1); }
 
 static const uint8_t *vt_blob_data(const vtf_blob *b) {
     return (const uint8_t *)b + vtf_blob_data(b);
@@ -2948,8 +2792,7 @@ static uint32_t vt_string_pack(vt_out *o, const char *s) {
 }
 
 /* Takes the next string out of [*p, end); 0: it is not there. */
-static int vt_string_unpack(const uint8_t **p, const uint8_t *end, uint32_t n,
-                            const char **s) {
+static int vt_string_unpack(const uint8_t **p, const uint8_t *end, uint32_t n, const char **s) {
     *s = NULL;
     if (!n) return 1;
     if ((size_t)(end - *p) < n || (*p)[n - 1]) return 0;
@@ -2967,9 +2810,7 @@ static void vt_policy_default(vtag_policy *p) {
     p->retain_ms = 28u * 86400000ull;
 }
 
-static int vt_ppm_ok(uint32_t ppm) {
-    return ppm <= 1000000u || ppm == VTAG_NONE;
-}
+static int vt_ppm_ok(uint32_t ppm) { return ppm <= 1000000u || ppm == VTAG_NONE; }
 
 /* Fills *out with what g states, and base where it states nothing; 0: out of range. */
 static int vt_gate_resolve(vtag_gate *out, const vtag_gate *g, const vtag_gate *base) {
@@ -2993,9 +2834,7 @@ static int vt_gate_resolve(vtag_gate *out, const vtag_gate *g, const vtag_gate *
            !(out->has_drop && out->max_drop != out->max_drop);
 }
 
-static uint64_t vt_limit(uint32_t x) {
-    return x == VTAG_NONE ? 0 : x;
-}
+static uint64_t vt_limit(uint32_t x) { return x == VTAG_NONE ? 0 : x; }
 
 /* Whether a gate asks less than the policy's in any term. */
 static int vt_gate_below(const vtag_gate *g, const vtag_gate *policy) {
@@ -3206,10 +3045,8 @@ static uint64_t vt_run_lower(const vt_run *r, uint64_t id) {
     uint64_t lo = 0, hi = r->n;
     while (lo < hi) {
         uint64_t mid = lo + (hi - lo) / 2;
-        if (r->e[mid].id < id)
-            lo = mid + 1;
-        else
-            hi = mid;
+        if (r->e[mid].id < id) lo = mid + 1;
+        else hi = mid;
     }
     return lo;
 }
@@ -3267,8 +3104,7 @@ static void vt_iter_sift(vt_iter *it, size_t i) {
 }
 
 /* Iterates over runs[n] from an id on; free with vt_iter_end, also on failure. */
-static vtag_err vt_iter_runs(vt_iter *it, const vt_run *runs, size_t n,
-                             uint64_t from) {
+static vtag_err vt_iter_runs(vt_iter *it, const vt_run *runs, size_t n, uint64_t from) {
     size_t i;
     memset(it, 0, sizeof *it);
     it->c = (vt_cursor *)vt_alloc(n * sizeof *it->c);
@@ -3410,8 +3246,9 @@ static vtag_err vt_index_apply(vt_index *x, vt_file *f, const vtf_section *sec,
     vtag_err err;
     if (!s) return VTAG_NOMEM;
     if (d->at) {
-        block = (const vtf_run *)(d->at % 8 || d->at < sizeof *block ? NULL
-                    : vt_at(f, d->at - sizeof *block, sizeof *block));
+        block = (const vtf_run *)(d->at % 8 || d->at < sizeof *block
+                                      ? NULL
+                                      : vt_at(f, d->at - sizeof *block, sizeof *block));
         if (!block || block->at != d->at)
             return vt_say(&f->env, VTAG_CORRUPT, "index run outside the file", d->at);
         err = vt_run_load(f, block, &r);
@@ -3443,7 +3280,7 @@ typedef struct vt_seg {
     vt_buf *own;          /* holds bits; NULL: they lie in the file            */
 } vt_seg;
 
-#define VT_KILLS 64u
+#        define VT_KILLS 64u
 
 typedef struct vt_rows {
     vt_seg *a;
@@ -3469,9 +3306,7 @@ static uint64_t vt_row_at(const vt_seg *s, uint32_t row) {
     return s->f.at + VTF_HEAD_ROOM + (uint64_t)row * sizeof(vtf_row);
 }
 
-static size_t vt_bits_bytes(uint32_t cap) {
-    return (size_t)(((uint64_t)cap + 63) / 64 * 8);
-}
+static size_t vt_bits_bytes(uint32_t cap) { return (size_t)(((uint64_t)cap + 63) / 64 * 8); }
 
 static int vt_row_dead(const vt_seg *s, uint32_t row) {
     return s->bits && (s->bits[row / 64] >> (row % 64) & 1);
@@ -3501,14 +3336,11 @@ static vtag_err vt_rows_copy(vt_rows *to, const vt_rows *from) {
 static uint64_t *vt_bits_own(vt_seg *s) {
     size_t n = vt_bits_bytes(s->f.cap);
     vt_buf *b;
-    if (s->own && vt_atomic_load(&s->own->refs) == 1)
-        return (uint64_t *)vt_buf_data(s->own);
+    if (s->own && vt_atomic_load(&s->own->refs) == 1) return (uint64_t *)vt_buf_data(s->own);
     b = vt_buf_new(n);
     if (!b) return NULL;
-    if (s->bits)
-        memcpy(vt_buf_data(b), s->bits, n);
-    else
-        memset(vt_buf_data(b), 0, n);
+    if (s->bits) memcpy(vt_buf_data(b), s->bits, n);
+    else memset(vt_buf_data(b), 0, n);
     vt_buf_drop(s->own);
     s->own = b;
     s->bits = (const uint64_t *)vt_buf_data(b);
@@ -3529,8 +3361,7 @@ static vtag_err vt_rows_kill(vt_seg *s, uint32_t row, uint32_t n) {
 }
 
 /* Resolves an entry of a ROWS space; 0: it points nowhere sensible. */
-static int vt_group_of(const vt_rows *r, vtag_tag tag, const vtf_entry *e,
-                       vt_group *g) {
+static int vt_group_of(const vt_rows *r, vtag_tag tag, const vtf_entry *e, vt_group *g) {
     uint64_t seg = e->at >> 32;
     if (seg >= r->n) return 0;
     g->seg = &r->a[seg];
@@ -3542,8 +3373,7 @@ static int vt_group_of(const vt_rows *r, vtag_tag tag, const vtf_entry *e,
 }
 
 /* Checks a segment's descriptor against the file, and completes s. */
-static vtag_err vt_seg_load(vt_file *f, const vt_tags *tags, const vtf_seg *d,
-                            vt_seg *s) {
+static vtag_err vt_seg_load(vt_file *f, const vt_tags *tags, const vtf_seg *d, vt_seg *s) {
     const vt_tag *t = vt_tags_get(tags, d->tag);
     uint64_t need;
     memset(s, 0, sizeof *s);
@@ -3565,8 +3395,7 @@ static vtag_err vt_seg_load(vt_file *f, const vt_tags *tags, const vtf_seg *d,
 }
 
 /* Adds a segment, or brings the one of its number up to date. */
-static vtag_err vt_rows_apply(vt_rows *r, vt_file *f, const vt_tags *tags,
-                              const vtf_seg *d) {
+static vtag_err vt_rows_apply(vt_rows *r, vt_file *f, const vt_tags *tags, const vtf_seg *d) {
     vt_seg s, *a;
     vtag_err err = vt_seg_load(f, tags, d, &s);
     if (err) return err;
@@ -3613,8 +3442,8 @@ typedef struct vt_state {
     uint32_t refs, zero;
     vt_file *file;
     vtf_head head;
-    vtf_logpos pos;  /* where the next record goes                             */
-    uint64_t salt;   /* of the next record                                     */
+    vtf_logpos pos; /* where the next record goes                             */
+    uint64_t salt;  /* of the next record                                     */
     vtf_ckpt_ref ckpt;
     vtf_logpos ckpt_pos;
     uint64_t bytes, log, records; /* since the checkpoint: bytes in all, of the log */
@@ -3630,21 +3459,21 @@ struct vtag_db {
     uint32_t gate; /* guards slot, file and refreshing                         */
     uint32_t busy; /* a batch is open in this handle                           */
     uint32_t closed;
-    int writing;   /* a batch is open, and the state is up to date; under gate */
-    int mine;      /* the newest commit was made here                          */
-    int ahead;     /* the state was rolled past the newest slot, in memory     */
+    int writing; /* a batch is open, and the state is up to date; under gate */
+    int mine;    /* the newest commit was made here                          */
+    int ahead;   /* the state was rolled past the newest slot, in memory     */
     vtag_err poison;
     uint64_t pid;
     vt_env env;
     vtag_durability durability;
     uint32_t lazy_ms;
-    char *path;    /* NULL: from memory                                        */
+    char *path; /* NULL: from memory                                        */
     const vt_kernels *kernels;
     vt_file *file;
     vt_state *state;
-    vtf_slot slot; /* the newest seen or written                               */
+    vtf_slot slot;   /* the newest seen or written                               */
     uint64_t synced; /* time of the last sync                                  */
-    int unsynced;  /* LAZY or NO: commits that no slot names yet               */
+    int unsynced;    /* LAZY or NO: commits that no slot names yet               */
 };
 
 struct vtag_snap {
@@ -3709,7 +3538,8 @@ static const vtf_entry *vt_state_group(const vt_state *s, vtag_tag tag, uint64_t
     return vt_space_get(vt_index_find(&s->index, VTF_S_ROWS, tag), id);
 }
 
-#define VT_UNKNOWN UINT64_MAX /* head.commit of a checkpoint whose log has not been walked */
+#        define VT_UNKNOWN \
+            UINT64_MAX /* head.commit of a checkpoint whose log has not been walked */
 
 /* ---- Folding the log ------------------------------------------------------------- */
 
@@ -3750,10 +3580,8 @@ static vtag_err vt_apply_section(vt_state *s, const vtf_section *sec) {
         for (i = 0; i < n / sizeof(vtf_seg) && !err; i++)
             err = vt_rows_apply(&s->rows, s->file, &s->tags, (const vtf_seg *)p + i);
         return err;
-    case VTF_KILLS:
-        return vt_kills_apply(&s->rows, (const vtf_kill *)p, n / sizeof(vtf_kill));
-    case VTF_TAILS:
-        return vt_apply_tails(s, (const vtf_tail *)p, n / sizeof(vtf_tail));
+    case VTF_KILLS: return vt_kills_apply(&s->rows, (const vtf_kill *)p, n / sizeof(vtf_kill));
+    case VTF_TAILS: return vt_apply_tails(s, (const vtf_tail *)p, n / sizeof(vtf_tail));
     case VTF_DELTA:
         if (n < sizeof(vtf_delta)) return VTAG_CORRUPT;
         vt_apply_gave(s, sec->arg, (const vtf_delta *)p);
@@ -3851,7 +3679,8 @@ static vtag_err vt_ckpt_load(vt_state *s) {
     for (i = 0; i < c->segs && !err; i++)
         err = segs[i].number == i ? vt_rows_apply(&s->rows, s->file, &s->tags, segs + i)
                                   : VTAG_CORRUPT;
-    if (!err) err = vt_ckpt_spaces(s, spaces, c->spaces, (const vtf_run *)(spaces + c->spaces), c->runs);
+    if (!err)
+        err = vt_ckpt_spaces(s, spaces, c->spaces, (const vtf_run *)(spaces + c->spaces), c->runs);
     return err ? vt_say(&s->file->env, err, "cannot load the checkpoint", s->ckpt.at) : err;
 }
 
@@ -3862,7 +3691,8 @@ static vtag_err vt_state_load(vt_file *f, const vtf_slot *slot, vt_state **out) 
     uint64_t size;
     if (!s) return VTAG_NOMEM;
     err = vt_file_size(f, &size);
-    if (!err && (slot->head.end > size || slot->head.end % VTF_ALIGN || slot->head.end <= VTF_FRONT))
+    if (!err &&
+        (slot->head.end > size || slot->head.end % VTF_ALIGN || slot->head.end <= VTF_FRONT))
         err = vt_say(&f->env, VTAG_CORRUPT, "the file is shorter than its superblock says", size);
     if (!err) err = vt_file_cover_to(f, slot->head.end);
     s->pos = slot->ckpt_log;
@@ -3877,10 +3707,8 @@ static vtag_err vt_state_load(vt_file *f, const vtf_slot *slot, vt_state **out) 
     if (!err && s->ckpt.at) err = vt_ckpt_load(s);
     s->head.commit = VT_UNKNOWN;
     if (!err) err = vt_state_walk(s, slot);
-    if (err)
-        vt_state_drop(s);
-    else
-        *out = s;
+    if (err) vt_state_drop(s);
+    else *out = s;
     return err;
 }
 
@@ -3994,8 +3822,7 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
     vt_state *s = NULL;
     vtag_err err = VTAG_CORRUPT;
     uint64_t size;
-    int near_ = db->state->ckpt.at == slot->ckpt_at &&
-                db->state->head.commit <= slot->head.commit;
+    int near_ = db->state->ckpt.at == slot->ckpt_at && db->state->head.commit <= slot->head.commit;
     if (!near_ && vt_in_memory(db)) return vt_db_reopen(db);
     if (near_) {
         s = vt_state_clone(db->state);
@@ -4071,10 +3898,8 @@ static vtag_err vt_db_settle(vtag_db *db, vt_state *s) {
 static vtag_err vt_db_recover(vtag_db *db) {
     vt_state *from = NULL, *s = NULL;
     vtag_err err = VTAG_OK;
-    if (db->ahead)
-        err = vt_state_load(db->file, &db->slot, &from);
-    else
-        from = vt_state_hold(db->state);
+    if (db->ahead) err = vt_state_load(db->file, &db->slot, &from);
+    else from = vt_state_hold(db->state);
     if (!err) err = vt_db_roll(db, from, 1, &s);
     if (!err && !s) s = vt_state_clone(from);
     vt_state_drop(from);
@@ -4250,7 +4075,8 @@ static void vt_db_drop(vtag_db *db) {
 static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, vtag_db **out) {
     vtag_db *db;
     if (!vt_little_endian()) {
-        if (o->log) o->log(o->log_ctx, VTAG_FORMAT, "vtag files are little-endian; this machine is not", 0);
+        if (o->log)
+            o->log(o->log_ctx, VTAG_FORMAT, "vtag files are little-endian; this machine is not", 0);
         return VTAG_FORMAT;
     }
     db = (vtag_db *)vt_zalloc(sizeof *db);
@@ -4291,10 +4117,10 @@ static vtag_err vt_db_open(vtag_db *db, const char *path, const vtag_open_opts *
     err = vt_file_open(&db->env, path, o->access, &f);
     if (err) return err;
     if (!db->env.read_only && !o->force_network && db->env.io->remote && db->env.io->remote(f->f))
-        err = vt_say(&db->env, VTAG_READONLY, "on a network file system; open it read-only or force it", 0);
+        err = vt_say(&db->env, VTAG_READONLY,
+                     "on a network file system; open it read-only or force it", 0);
     if (!err && (o->access == VTAG_CREATE || o->access == VTAG_NEW)) err = vt_file_blank(f, &blank);
-    if (!err && blank)
-        err = vt_db_create(db, f, o->pad_sectors ? VTF_FLAG_PAD : 0);
+    if (!err && blank) err = vt_db_create(db, f, o->pad_sectors ? VTF_FLAG_PAD : 0);
     if (!err) err = vt_db_load(db, f);
     vt_file_drop(f);
     return err;
@@ -4314,10 +4140,8 @@ VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_d
     err = vt_db_new(opts, io, &db);
     if (err) return err;
     err = vt_db_open(db, path, opts);
-    if (err)
-        vt_db_drop(db);
-    else
-        *out = db;
+    if (err) vt_db_drop(db);
+    else *out = db;
     return err;
 }
 
@@ -4366,35 +4190,29 @@ VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_op
     err = vt_file_image(&db->env, image, size, &f);
     if (!err) err = vt_db_load(db, f);
     vt_file_drop(f);
-    if (err)
-        vt_db_drop(db);
-    else
-        *out = db;
+    if (err) vt_db_drop(db);
+    else *out = db;
     return err;
 }
 
 VTAG_API const char *vtag_strerror(vtag_err err) {
     static const char *const text[] = {
-#define VTAG_X(name, text) text,
+#        define VTAG_X(name, text) text,
         VTAG_ERRORS(VTAG_X)
-#undef VTAG_X
+#        undef VTAG_X
     };
     return (unsigned)err < VTAG_ERR_COUNT ? text[err] : "unknown error";
 }
 
-#ifndef VTAG_KEY_HASH /* tests make two keys meet                            */
-#define VTAG_KEY_HASH(key, n) vt_xxh64(key, n)
-#endif
+#        ifndef VTAG_KEY_HASH /* tests make two keys meet                            */
+#            define VTAG_KEY_HASH(key, n) vt_xxh64(key, n)
+#        endif
 
-VTAG_API uint64_t vtag_id(const char *key) {
-    return VTAG_KEY_HASH(key, strlen(key));
-}
+VTAG_API uint64_t vtag_id(const char *key) { return VTAG_KEY_HASH(key, strlen(key)); }
 
 /* ---- Snapshots ------------------------------------------------------------------------------- */
 
-static int vt_forked(const vtag_db *db) {
-    return db->pid != vt_os_pid();
-}
+static int vt_forked(const vtag_db *db) { return db->pid != vt_os_pid(); }
 
 VTAG_API vtag_err vtag_snapshot(vtag_db *db, vtag_snap **out) {
     vtag_snap *s;
@@ -4430,12 +4248,12 @@ VTAG_API void vtag_release(vtag_snap *s) {
    the state's runs, and go to INDEX when they grow. Commit then puts everything
    into one record; see chapter 5. */
 
-#define VT_STREAM   262144u           /* bytes gathered before a write         */
-#define VT_SPILL    32768u            /* keys of a table that go to INDEX      */
-#define VT_INLINE   1024u             /* keys that still go into the record    */
-#define VT_SEGMENT  (32u << 20)       /* bytes of the largest segments         */
-#define VT_EXTENT   (1u << 20)        /* bytes of the largest shared extents   */
-#define VT_LOG      262144u           /* bytes of a further log extent         */
+#        define VT_STREAM  262144u     /* bytes gathered before a write         */
+#        define VT_SPILL   32768u      /* keys of a table that go to INDEX      */
+#        define VT_INLINE  1024u       /* keys that still go into the record    */
+#        define VT_SEGMENT (32u << 20) /* bytes of the largest segments         */
+#        define VT_EXTENT  (1u << 20)  /* bytes of the largest shared extents   */
+#        define VT_LOG     262144u     /* bytes of a further log extent         */
 
 typedef struct vt_stream { /* bytes on their way to [start, ...) of the file   */
     uint64_t start, at;    /* at: where buf goes                               */
@@ -4459,7 +4277,7 @@ typedef struct vt_tab { /* changed keys of a space, by hash                    *
     size_t n, cap, slots;
     int64_t live; /* change of the number of live keys                         */
     uint32_t gave;
-    size_t runs;  /* of the space, its newest, that this batch made            */
+    size_t runs; /* of the space, its newest, that this batch made            */
 } vt_tab;
 
 struct vtag_batch {
@@ -4479,8 +4297,8 @@ struct vtag_batch {
     size_t nkills, ckills;
     vtf_range *ranges;
     size_t nranges, cranges;
-    vt_out blobs;           /* events that go into the record                  */
-    vtf_entry *events;      /* of them; at is relative to blobs                */
+    vt_out blobs;      /* events that go into the record                  */
+    vtf_entry *events; /* of them; at is relative to blobs                */
     size_t nevents, cevents;
     vt_out scratch;
     uint64_t commit_as; /* restore: the number that the commit takes; 0: next  */
@@ -4578,8 +4396,7 @@ static vtag_err vt_tail_space(vtag_batch *b, vtf_tail *t, vt_stream *s, uint64_t
 }
 
 /* Puts n bytes, a multiple of 8, behind one another in extents of a kind. */
-static vtag_err vt_tail_put(vtag_batch *b, uint32_t kind, const void *p, size_t n,
-                            uint64_t *at) {
+static vtag_err vt_tail_put(vtag_batch *b, uint32_t kind, const void *p, size_t n, uint64_t *at) {
     vtf_tail *t = vt_state_tail(b->s, kind);
     vt_stream *s = &b->tail[t - b->s->tails];
     vtag_err err = vt_tail_space(b, t, s, n);
@@ -4591,8 +4408,8 @@ static vtag_err vt_tail_put(vtag_batch *b, uint32_t kind, const void *p, size_t 
 }
 
 /* Writes a blob to ITEMS. */
-static vtag_err vt_batch_blob(vtag_batch *b, vtf_blob *blob, const void *name,
-                              const void *data, uint64_t *at) {
+static vtag_err vt_batch_blob(vtag_batch *b, vtf_blob *blob, const void *name, const void *data,
+                              uint64_t *at) {
     b->scratch.n = 0;
     vt_blob_put(&b->scratch, blob, name, data);
     if (b->scratch.err) return VTAG_NOMEM;
@@ -4612,8 +4429,8 @@ static vtf_blob vt_blob_of(uint32_t kind, uint64_t id, size_t name, size_t data)
 /* ---- Runs in INDEX -------------------------------------------------------------------- */
 
 /* Writes what an iterator gives, at most max entries, as a run. */
-static vtag_err vt_run_write(vtag_batch *b, const vt_space *sp, vt_iter *it,
-                             uint64_t max, vt_run *run) {
+static vtag_err vt_run_write(vtag_batch *b, const vt_space *sp, vt_iter *it, uint64_t max,
+                             vt_run *run) {
     vtf_tail *t = vt_state_tail(b->s, VTF_INDEX);
     vt_stream *s = &b->tail[1];
     vtf_run d;
@@ -4746,7 +4563,8 @@ static vtag_err vt_tab_fold(vtag_batch *b, vt_tab *t, int spill) {
     } else {
         run.own = vt_buf_new(t->n * sizeof *t->e);
         err = run.own ? VTAG_OK : VTAG_NOMEM;
-        if (!err) run.e = (const vtf_entry *)memcpy(vt_buf_data(run.own), t->e, t->n * sizeof *t->e);
+        if (!err)
+            run.e = (const vtf_entry *)memcpy(vt_buf_data(run.own), t->e, t->n * sizeof *t->e);
     }
     if (!err) err = vt_space_push(s, &run);
     if (err) {
@@ -4778,10 +4596,8 @@ static vtag_err vt_batch_set(vtag_batch *b, uint32_t kind, uint32_t tag, const v
     if (!t || !s) return VTAG_NOMEM;
     had = vt_batch_get(b, kind, tag, e->id) != NULL;
     old = vt_tab_get(t, e->id);
-    if (old)
-        *old = *e;
-    else
-        err = vt_tab_add(t, e);
+    if (old) *old = *e;
+    else err = vt_tab_add(t, e);
     if (err) return err;
     t->live += has - had;
     s->live += (uint64_t)(int64_t)(has - had);
@@ -4985,8 +4801,8 @@ static vtag_err vt_group_put(vtag_batch *b, vtag_tag tag, uint64_t id, uint64_t 
 }
 
 /* Whether the stored group equals the vectors of its tag among v[n], bit for bit. */
-static int vt_group_equal(vtag_batch *b, vtag_tag tag, const vt_group *g,
-                          const vtag_vec *v, size_t n) {
+static int vt_group_equal(vtag_batch *b, vtag_tag tag, const vt_group *g, const vtag_vec *v,
+                          size_t n) {
     vt_segw *w = vt_batch_segw(b, tag);
     uint32_t part = 0;
     size_t i;
@@ -5536,10 +5352,8 @@ static void vt_batch_end(vtag_batch *b) {
 
 VTAG_API void vtag_abort(vtag_batch *b) {
     if (!b) return;
-    if (vt_forked(b->db))
-        vt_batch_free(b);
-    else
-        vt_batch_end(b);
+    if (vt_forked(b->db)) vt_batch_free(b);
+    else vt_batch_end(b);
 }
 
 VTAG_API vtag_err vtag_commit(vtag_batch *b) {
@@ -5557,10 +5371,8 @@ VTAG_API vtag_err vtag_flush(vtag_db *db) {
     if (db->env.read_only) return VTAG_READONLY;
     err = vt_db_lock(db, 10000);
     if (err) return err;
-    if (db->unsynced)
-        err = vt_commit_sync(db, db->state, 1);
-    else
-        err = vt_file_sync(db->file);
+    if (db->unsynced) err = vt_commit_sync(db, db->state, 1);
+    else err = vt_file_sync(db->file);
     vt_db_poison(db, err);
     vt_db_unlock(db);
     return err;
@@ -5657,8 +5469,7 @@ static const vtf_blob *vt_item_blob(vtag_batch *b, const vtf_entry *e, vtag_err 
     if (!e || !e->at) return NULL;
     *err = vt_fail(b, vt_stream_flush(b, &b->tail[0]));
     blob = *err ? NULL : vt_blob_at(b->s->file, e->at, VTF_S_ITEMS);
-    if (!blob && !*err)
-        *err = vt_fail(b, vt_say(&b->db->env, VTAG_CORRUPT, "item damaged", e->at));
+    if (!blob && !*err) *err = vt_fail(b, vt_say(&b->db->env, VTAG_CORRUPT, "item damaged", e->at));
     return blob;
 }
 
@@ -5691,8 +5502,8 @@ static int vt_put_keeps(vtag_batch *b, const vtag_item *item, const vtf_entry *o
 }
 
 /* Stores key and payload if they differ from the stored; *at: where they lie. */
-static vtag_err vt_put_blob(vtag_batch *b, const vtag_item *item, uint64_t id,
-                            const vtf_entry *old, const vtf_blob *blob, uint64_t *at) {
+static vtag_err vt_put_blob(vtag_batch *b, const vtag_item *item, uint64_t id, const vtf_entry *old,
+                            const vtf_blob *blob, uint64_t *at) {
     const char *key = item->key ? item->key : blob && blob->name ? vt_blob_name(blob) : "";
     vtf_blob w = vt_blob_of(VTF_S_ITEMS, id, strlen(key), item->data ? item->size : 0);
     char copy[256];
@@ -5707,8 +5518,8 @@ static vtag_err vt_put_blob(vtag_batch *b, const vtag_item *item, uint64_t id,
 }
 
 /* Writes the groups of every tag in v[n] that are not as they should be already. */
-static vtag_err vt_put_groups(vtag_batch *b, uint64_t id, uint64_t rev, int kept,
-                              const vtag_vec *v, size_t n) {
+static vtag_err vt_put_groups(vtag_batch *b, uint64_t id, uint64_t rev, int kept, const vtag_vec *v,
+                              size_t n) {
     vtag_err err = VTAG_OK;
     size_t i;
     for (i = 0; i < n && !err; i++) {
@@ -5751,8 +5562,9 @@ VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, si
     b->thrifty = 0;
     kept = vt_put_keeps(b, item, old, blob, v, n);
     if (b->err) return b->err;
-    e = kept ? *old : vt_entry_of(id, b->restore ? item->rev : b->s->head.revision + 1, 0,
-                                  b->restore ? item->time : b->now);
+    e = kept ? *old
+             : vt_entry_of(id, b->restore ? item->rev : b->s->head.revision + 1, 0,
+                           b->restore ? item->time : b->now);
     if (!kept) {
         err = vt_put_blob(b, item, id, old, blob, &e.at);
         if (!err) err = vt_batch_set(b, VTF_S_ITEMS, 0, &e);
@@ -6068,7 +5880,7 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
    by the score rule of chapter 7, so that ids, order and bits are those of a brute
    force. Filters are asked only of rows that would enter the answer. */
 
-#define VT_ROWS_AT_ONCE 32u /* rows scored at once                                    */
+#        define VT_ROWS_AT_ONCE 32u /* rows scored at once                                    */
 
 typedef struct vt_scan {
     const vt_state *s;
@@ -6295,7 +6107,8 @@ static vtag_err vt_ledger_begin(vt_ledger *l, const vt_state *s, vtag_tag tag, v
     err = vt_iter_begin(&l->items, vt_index_find(&s->index, VTF_S_ITEMS, 0), from);
     e2 = vt_iter_begin(&l->base, base ? vt_index_find(&s->index, VTF_S_ROWS, base) : NULL, from);
     e3 = vt_iter_begin(&l->rows, tag ? vt_index_find(&s->index, VTF_S_ROWS, tag) : NULL, from);
-    e4 = vt_iter_begin(&l->waivers, tag ? vt_index_find(&s->index, VTF_S_WAIVERS, tag) : NULL, from);
+    e4 =
+        vt_iter_begin(&l->waivers, tag ? vt_index_find(&s->index, VTF_S_WAIVERS, tag) : NULL, from);
     if (err || e2 || e3 || e4) return VTAG_NOMEM;
     l->a = vt_iter_next(&l->base);
     l->b = vt_iter_next(&l->rows);
@@ -6350,7 +6163,8 @@ static vtag_err vt_cover_count(const vt_state *s, vtag_tag tag, vtag_tag base, v
     return err;
 }
 
-VTAG_API vtag_err vtag_coverage(const vtag_snap *s, vtag_tag tag, vtag_tag base, vtag_cover *cover) {
+VTAG_API vtag_err vtag_coverage(const vtag_snap *s, vtag_tag tag, vtag_tag base,
+                                vtag_cover *cover) {
     const vt_tag *t;
     vtag_err err;
     if (!s || !cover || vt_forked(s->db)) return VTAG_ARG;
@@ -6409,11 +6223,13 @@ static vtag_err vt_items_by_id(const vt_state *s, vtag_tag tag, uint32_t states,
 }
 
 /* Keeps out[cap] the items that come first by revision; a heap, worst on top. */
-static void vt_items_keep(vtag_item *out, size_t *n, size_t cap, const vtag_item *item, int newest) {
+static void vt_items_keep(vtag_item *out, size_t *n, size_t cap, const vtag_item *item,
+                          int newest) {
     size_t i = *n, child;
     if (i < cap) {
         (*n)++;
-        while (i && (newest ? out[(i - 1) / 2].rev > item->rev : out[(i - 1) / 2].rev < item->rev)) {
+        while (i &&
+               (newest ? out[(i - 1) / 2].rev > item->rev : out[(i - 1) / 2].rev < item->rev)) {
             out[i] = out[(i - 1) / 2];
             i = (i - 1) / 2;
         }
@@ -6422,8 +6238,8 @@ static void vt_items_keep(vtag_item *out, size_t *n, size_t cap, const vtag_item
     }
     if (newest ? item->rev < out[0].rev : item->rev > out[0].rev) return;
     for (i = 0; (child = 2 * i + 1) < cap; i = child) {
-        if (child + 1 < cap && (newest ? out[child + 1].rev < out[child].rev
-                                       : out[child + 1].rev > out[child].rev))
+        if (child + 1 < cap &&
+            (newest ? out[child + 1].rev < out[child].rev : out[child + 1].rev > out[child].rev))
             child++;
         if (newest ? out[child].rev >= item->rev : out[child].rev <= item->rev) break;
         out[i] = out[child];
@@ -6506,8 +6322,8 @@ VTAG_API vtag_err vtag_get(const vtag_snap *s, uint64_t id, vtag_item *item) {
     return e ? vt_item_fill(s->state, e, item) : VTAG_NOTFOUND;
 }
 
-VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uint32_t part, float *x,
-                              uint32_t dim, vtag_row *row) {
+VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uint32_t part,
+                              float *x, uint32_t dim, vtag_row *row) {
     const vtf_entry *e;
     const vtf_row *r;
     const vt_tag *t;
@@ -6552,8 +6368,7 @@ static vtag_err vt_score_newest(const vt_state *s, vtag_tag tag, const char *nam
         b = vt_blob_at(s->file, e->at, VTF_S_EVENTS);
         if (!b || !vt_event_unpack(&event, b))
             err = vt_say(&s->file->env, VTAG_CORRUPT, "event damaged", e->at);
-        else if (event.name && !strcmp(event.name, name))
-            *out = event, *found = 1;
+        else if (event.name && !strcmp(event.name, name)) *out = event, *found = 1;
     }
     vt_iter_end(&it);
     return err;
@@ -6642,9 +6457,7 @@ static vtag_err vt_judge(const vt_state *s, vtag_tag tag, const vtag_gate *gate,
     return err;
 }
 
-static uint64_t vt_db_now(const vtag_db *db) {
-    return db->env.io->now(db->env.io->ctx);
-}
+static uint64_t vt_db_now(const vtag_db *db) { return db->env.io->now(db->env.io->ctx); }
 
 VTAG_API vtag_err vtag_judge(const vtag_snap *s, vtag_tag tag, const vtag_gate *gate,
                              vtag_verdict *verdict) {
@@ -6670,8 +6483,9 @@ static void vt_activate(vtag_batch *b, vt_tag *t) {
 
 static void vt_leave(vtag_batch *b, vt_tag *t, vtag_role role) {
     t->f.role = (uint32_t)role;
-    t->f.kept_from = b->s->head.clock + vt_min_u64(b->now > b->s->head.time ? b->now - b->s->head.time : 0,
-                                                   7u * 86400000ull);
+    t->f.kept_from =
+        b->s->head.clock +
+        vt_min_u64(b->now > b->s->head.time ? b->now - b->s->head.time : 0, 7u * 86400000ull);
     t->f.forced_from = 0;
     t->changed = 1;
 }
@@ -6783,9 +6597,8 @@ static vtag_err vt_lost_count(const vt_state *s, vtag_tag tag, vtag_cover *c) {
         int any = 0, fresh = 0;
         for (i = 0; i < s->tags.n && item && !fresh; i++) {
             const vtf_tag *f = &s->tags.a[i].f;
-            const vtf_entry *o = f->tag == tag || f->role == VTAG_GONE
-                                     ? NULL
-                                     : vt_state_group(s, f->tag, e->id);
+            const vtf_entry *o =
+                f->tag == tag || f->role == VTAG_GONE ? NULL : vt_state_group(s, f->tag, e->id);
             any |= o != NULL;
             fresh |= o && o->rev == item->rev;
         }
@@ -6933,7 +6746,8 @@ VTAG_API vtag_err vtag_tag_info(const vtag_snap *s, vtag_tag tag, vtag_info *inf
     return VTAG_OK;
 }
 
-VTAG_API vtag_err vtag_tags(const vtag_snap *s, uint64_t *cursor, vtag_info *out, size_t cap, size_t *n) {
+VTAG_API vtag_err vtag_tags(const vtag_snap *s, uint64_t *cursor, vtag_info *out, size_t cap,
+                            size_t *n) {
     size_t got = 0;
     if (!s || !cursor || !n || (cap && !out) || vt_forked(s->db)) return VTAG_ARG;
     while (got < cap && *cursor < s->state->tags.n)
@@ -6961,7 +6775,8 @@ VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event) {
             e.kind != VTAG_K_HELD)
             return VTAG_ARG;
         if (e.text && strlen(e.text) > 1024) return VTAG_ARG;
-        if ((e.tag || e.kind == VTAG_K_SCORE) && !vt_tags_get(&b->s->tags, e.tag)) return VTAG_NOTAG;
+        if ((e.tag || e.kind == VTAG_K_SCORE) && !vt_tags_get(&b->s->tags, e.tag))
+            return VTAG_NOTAG;
         if (e.base && !vt_tags_get(&b->s->tags, e.base)) return VTAG_NOTAG;
         if (e.kind == VTAG_K_SCORE && (!e.name || !*e.name || e.value != e.value)) return VTAG_ARG;
         err = vt_batch_settle(b);
@@ -7069,7 +6884,8 @@ VTAG_API vtag_err vtag_stats(const vtag_snap *s, vtag_stat *stat) {
         const vt_tag *t = vt_tags_get(&st->tags, g->f.tag);
         uint64_t live = t->f.role == VTAG_GONE ? 0 : g->f.rows - g->f.dead;
         stat->rows += live;
-        stat->live_bytes -= g->f.length - vt_min_u64(g->f.length, live * (g->stride + sizeof(vtf_row)));
+        stat->live_bytes -=
+            g->f.length - vt_min_u64(g->f.length, live * (g->stride + sizeof(vtf_row)));
     }
     return VTAG_OK;
 }
@@ -7162,7 +6978,8 @@ static int vt_check_runs(vt_check *c) {
                 if (k && r->e[k].id <= r->e[k - 1].id) vt_bad(c, "index run out of order", r->at);
                 crc = vt_crc32c(crc, &r->e[k], sizeof r->e[k]);
             }
-            if (r->n && (r->e[0].id != r->min || r->e[r->n - 1].id != r->max || (r->at && crc != r->crc)))
+            if (r->n &&
+                (r->e[0].id != r->min || r->e[r->n - 1].id != r->max || (r->at && crc != r->crc)))
                 vt_bad(c, "index run damaged", r->at);
             if (!vt_checked(c, r->n * sizeof *r->e)) return 0;
         }
@@ -7176,12 +6993,14 @@ static void vt_check_run_heads(vt_check *c) {
     for (i = 0; i < x->n; i++)
         for (j = 0; j < x->a[i].n; j++) {
             const vt_run *r = &x->a[i].runs[j];
-            const vtf_run *h = r->at < sizeof *h
-                                   ? NULL
-                                   : (const vtf_run *)vt_at(c->s->file, r->at - sizeof *h, sizeof *h);
+            const vtf_run *h =
+                r->at < sizeof *h
+                    ? NULL
+                    : (const vtf_run *)vt_at(c->s->file, r->at - sizeof *h, sizeof *h);
             if (!r->at) continue;
             if (!h || h->space != x->a[i].kind || h->tag != x->a[i].tag || h->n != r->n ||
-                h->at != r->at || h->min != r->min || h->max != r->max || h->crc != r->crc || h->zero)
+                h->at != r->at || h->min != r->min || h->max != r->max || h->crc != r->crc ||
+                h->zero)
                 vt_bad(c, "index run header damaged", r->at - sizeof *h);
         }
 }
@@ -7234,15 +7053,15 @@ static void vt_check_groups(vt_check *c, const vt_tag *t) {
         keys++;
         if (!vt_group_of(&c->s->rows, t->f.tag, e, &g) || !vt_group_sound(e, &g))
             vt_bad(c, "index and rows differ", e->at);
-        else
-            named += g.parts;
+        else named += g.parts;
         if (!item || e->rev > item->rev) vt_bad(c, "a row without its item", e->at);
     }
     vt_iter_end(&it);
     for (i = 0; i < c->s->rows.n; i++)
         if (c->s->rows.a[i].f.tag == t->f.tag)
             live += c->s->rows.a[i].f.rows - c->s->rows.a[i].f.dead;
-    if (named != live || keys != (space ? space->live : 0)) vt_bad(c, "live rows are not all indexed", 0);
+    if (named != live || keys != (space ? space->live : 0))
+        vt_bad(c, "live rows are not all indexed", 0);
 }
 
 /* The blobs that a space's entries refer to. */
@@ -7256,8 +7075,7 @@ static int vt_check_blobs(vt_check *c, const vt_space *s) {
         keys++;
         if ((e->at || s->kind != VTF_S_ITEMS) && (!b || b->id != e->id))
             vt_bad(c, "key, payload or text damaged", e->at);
-        else
-            vt_checked(c, b ? vtf_blob_bytes(b) : 0);
+        else vt_checked(c, b ? vtf_blob_bytes(b) : 0);
     }
     vt_iter_end(&it);
     if (keys != s->live && !c->cancelled) vt_bad(c, "count of keys is wrong", 0);
@@ -7374,7 +7192,8 @@ static vtag_err vt_copy_group(vt_copy *c, vt_segw *w, vtf_entry *e) {
     for (i = 0; i < g.parts && !err; i++) {
         vtf_row r = *vt_row(g.seg, g.row + i);
         if (!vt_row_sound(g.seg, g.row + i))
-            return vt_say(&c->from->file->env, VTAG_CORRUPT, "row damaged", vt_row_at(g.seg, g.row + i));
+            return vt_say(&c->from->file->env, VTAG_CORRUPT, "row damaged",
+                          vt_row_at(g.seg, g.row + i));
         err = vt_row_put(c->to, w, &r, vt_vector(g.seg, g.row + i));
         if (!err) err = vt_copy_step(c);
     }
@@ -7445,10 +7264,8 @@ static vtag_err vt_copy_open(vtag_db *like, const char *path, vtag_db **out) {
     if (!err) err = vt_file_create(f, &base, like->file->flags);
     if (!err) err = vt_db_load(db, f);
     vt_file_drop(f);
-    if (err)
-        vt_db_drop(db);
-    else
-        *out = db;
+    if (err) vt_db_drop(db);
+    else *out = db;
     return err;
 }
 
@@ -7484,7 +7301,8 @@ static char *vt_path_with(const char *path, const char *suffix) {
     return p;
 }
 
-VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress *progress, void *ctx) {
+VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress *progress,
+                            void *ctx) {
     const vtag_io *io;
     vtag_db *to = NULL;
     vt_copy c;
@@ -7566,5 +7384,5 @@ VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) 
     return err;
 }
 
-#endif /* VTAG_IMPLEMENTATION_DONE */
-#endif /* VTAG_IMPLEMENTATION */
+#    endif /* VTAG_IMPLEMENTATION_DONE */
+#endif     /* VTAG_IMPLEMENTATION */
