@@ -73,31 +73,31 @@
 
    LICENCE: MIT or public domain, at your choice; see the end of the file. */
 #ifdef VTAG_IMPLEMENTATION /* before any header: POSIX under -std=c99, 64-bit off_t */
-#    ifndef _GNU_SOURCE
-#        define _GNU_SOURCE 1
-#    endif
-#    ifndef _FILE_OFFSET_BITS
-#        define _FILE_OFFSET_BITS 64
-#    endif
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE 1
+#endif
+#ifndef _FILE_OFFSET_BITS
+#define _FILE_OFFSET_BITS 64
+#endif
 #endif
 #ifndef VTAG_H
-#    define VTAG_H
-#    include <stddef.h>
-#    include <stdint.h>
+#define VTAG_H
+#include <stddef.h>
+#include <stdint.h>
 
-#    ifndef VTAG_API
-#        if defined(VTAG_STATIC) && defined(__GNUC__)
-#            define VTAG_API static __attribute__((unused))
-#        elif defined(VTAG_STATIC)
-#            define VTAG_API static
-#        else
-#            define VTAG_API extern
-#        endif
-#    endif
+#ifndef VTAG_API
+#if defined(VTAG_STATIC) && defined(__GNUC__)
+#define VTAG_API static __attribute__((unused))
+#elif defined(VTAG_STATIC)
+#define VTAG_API static
+#else
+#define VTAG_API extern
+#endif
+#endif
 
-#    ifdef __cplusplus
+#ifdef __cplusplus
 extern "C" {
-#    endif
+#endif
 
 /* ==== 1  API ==================================================== >>api */
 
@@ -336,9 +336,10 @@ typedef struct vtag_report {
 
 /* ---- Environment: every field optional -------------------------------------- */
 
-/* What the library asks of the system. Replace it to test, to encrypt, or to run
-   where there are no files. A file object is used by several threads at once.
-   Locks are advisory, owned by the file object and dropped with it. */
+/* What the library asks of the system. Replace it whole to test, to encrypt, or to
+   run where there are no files; only map, locked and remote may be NULL. A file object
+   is used by several threads at once. Locks are advisory, owned by the file object and
+   dropped with it. */
 typedef struct vtag_io {
     vtag_err (*open)    (void *ctx, const char *path, vtag_access access, void **file);
     void     (*close)   (void *file);
@@ -607,14 +608,14 @@ VTAG_API vtag_err vtag_verify(const vtag_snap *s, vtag_report *report, vtag_prog
 VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress *progress,
                             void *ctx);
 
-#    ifdef __cplusplus
+#ifdef __cplusplus
 }
-#    endif
+#endif
 #endif /* VTAG_H */
 
 #ifdef VTAG_IMPLEMENTATION
-#    ifndef VTAG_IMPLEMENTATION_DONE
-#        define VTAG_IMPLEMENTATION_DONE
+#ifndef VTAG_IMPLEMENTATION_DONE
+#define VTAG_IMPLEMENTATION_DONE
 
 /* ==== 2  Compiler ============================================== >>compiler */
 
@@ -622,32 +623,31 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
    below this chapter asks which compiler it is, but checksums and kernels for
    their instructions. Atomics are functions on plain uint32_t, in C and C++. */
 
-#        include <assert.h>
-#        include <math.h>
-#        include <stdlib.h>
-#        include <string.h>
+#include <assert.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
 
-#        ifdef __FAST_MATH__
-#            error "vtag: distances are defined to the bit; compile without -ffast-math"
-#        endif
-#        if defined(__i386__) && !defined(__SSE2_MATH__)
-#            error "vtag: x87 arithmetic rounds otherwise; add -msse2 -mfpmath=sse"
-#        endif
-#        if defined(VTAG_MALLOC) != defined(VTAG_REALLOC) || \
-            defined(VTAG_MALLOC) != defined(VTAG_FREE)
-#            error "vtag: define all of VTAG_MALLOC, VTAG_REALLOC, VTAG_FREE, or none"
-#        endif
-#        ifndef VTAG_MALLOC
-#            define VTAG_MALLOC(n)     malloc(n)
-#            define VTAG_REALLOC(p, n) realloc((p), (n))
-#            define VTAG_FREE(p)       free(p)
-#        endif
-#        ifndef VTAG_ASSERT
-#            define VTAG_ASSERT(x) assert(x)
-#        endif
+#ifdef __FAST_MATH__
+#error "vtag: distances are defined to the bit; compile without -ffast-math"
+#endif
+#if defined(__i386__) && !defined(__SSE2_MATH__)
+#error "vtag: x87 arithmetic rounds otherwise; add -msse2 -mfpmath=sse"
+#endif
+#if defined(VTAG_MALLOC) != defined(VTAG_REALLOC) || defined(VTAG_MALLOC) != defined(VTAG_FREE)
+#error "vtag: define all of VTAG_MALLOC, VTAG_REALLOC, VTAG_FREE, or none"
+#endif
+#ifndef VTAG_MALLOC
+#define VTAG_MALLOC(n)     malloc(n)
+#define VTAG_REALLOC(p, n) realloc((p), (n))
+#define VTAG_FREE(p)       free(p)
+#endif
+#ifndef VTAG_ASSERT
+#define VTAG_ASSERT(x) assert(x)
+#endif
 
 /* A declaration, legal in a file and in a block; repeats do no harm. */
-#        define VT_STATIC_ASSERT(cond, name) extern char vt_static_assert_##name[(cond) ? 1 : -1]
+#define VT_STATIC_ASSERT(cond, name) extern char vt_static_assert_##name[(cond) ? 1 : -1]
 
 VT_STATIC_ASSERT(sizeof(float) == 4 && sizeof(double) == 8, ieee_sizes);
 VT_STATIC_ASSERT(sizeof(int) >= 4 && sizeof(size_t) >= 4, not_16_bit);
@@ -663,7 +663,7 @@ static int vt_little_endian(void) {
     return first == 1;
 }
 
-#        if defined(__GNUC__)
+#if defined(__GNUC__)
 
 /* The new value; acquires and releases. */
 static uint32_t vt_atomic_add(uint32_t *p, uint32_t d) {
@@ -679,8 +679,8 @@ static int vt_atomic_cas(uint32_t *p, uint32_t want, uint32_t set) {
     return __atomic_compare_exchange_n(p, &want, set, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE);
 }
 
-#        elif defined(_MSC_VER)
-#            include <intrin.h>
+#elif defined(_MSC_VER)
+#include <intrin.h>
 
 static uint32_t vt_atomic_add(uint32_t *p, uint32_t d) {
     return (uint32_t)_InterlockedExchangeAdd((volatile long *)p, (long)d) + d;
@@ -698,9 +698,9 @@ static int vt_atomic_cas(uint32_t *p, uint32_t want, uint32_t set) {
     return (uint32_t)_InterlockedCompareExchange((volatile long *)p, (long)set, (long)want) == want;
 }
 
-#        else
-#            error "vtag: this compiler's atomic operations are not known"
-#        endif
+#else
+#error "vtag: this compiler's atomic operations are not known"
+#endif
 /* ==== 3  Bytes ==================================================== >>bytes */
 
 /* Checksums: CRC-32C [CRC] over records, XXH64 [XXH] over the data of a commit
@@ -724,24 +724,22 @@ static uint64_t vt_load_u64(const uint8_t *p) {
 
 /* Entry [k][i]: what byte i does to the sum k bytes later. It is linear in the
    bits of i, so eight constants make a row. */
-#        define VT_CRC_BIT(i, n, v) ((i) >> (n)&1 ? (v) : 0u)
-#        define VT_CRC_1(i, a, b, c, d, e, f, g, h)                            \
-            (VT_CRC_BIT(i, 0, a) ^ VT_CRC_BIT(i, 1, b) ^ VT_CRC_BIT(i, 2, c) ^ \
-             VT_CRC_BIT(i, 3, d) ^ VT_CRC_BIT(i, 4, e) ^ VT_CRC_BIT(i, 5, f) ^ \
-             VT_CRC_BIT(i, 6, g) ^ VT_CRC_BIT(i, 7, h))
-#        define VT_CRC_4(i, a, b, c, d, e, f, g, h)                                       \
-            VT_CRC_1(i, a, b, c, d, e, f, g, h), VT_CRC_1(i + 1, a, b, c, d, e, f, g, h), \
-                VT_CRC_1(i + 2, a, b, c, d, e, f, g, h), VT_CRC_1(i + 3, a, b, c, d, e, f, g, h)
-#        define VT_CRC_16(i, a, b, c, d, e, f, g, h)                                      \
-            VT_CRC_4(i, a, b, c, d, e, f, g, h), VT_CRC_4(i + 4, a, b, c, d, e, f, g, h), \
-                VT_CRC_4(i + 8, a, b, c, d, e, f, g, h), VT_CRC_4(i + 12, a, b, c, d, e, f, g, h)
-#        define VT_CRC_64(i, a, b, c, d, e, f, g, h)                                         \
-            VT_CRC_16(i, a, b, c, d, e, f, g, h), VT_CRC_16(i + 16, a, b, c, d, e, f, g, h), \
-                VT_CRC_16(i + 32, a, b, c, d, e, f, g, h),                                   \
-                VT_CRC_16(i + 48, a, b, c, d, e, f, g, h)
-#        define VT_CRC_ROW(a, b, c, d, e, f, g, h)                                       \
-            VT_CRC_64(0, a, b, c, d, e, f, g, h), VT_CRC_64(64, a, b, c, d, e, f, g, h), \
-                VT_CRC_64(128, a, b, c, d, e, f, g, h), VT_CRC_64(192, a, b, c, d, e, f, g, h)
+#define VT_CRC_BIT(i, n, v) ((i) >> (n)&1 ? (v) : 0u)
+#define VT_CRC_1(i, a, b, c, d, e, f, g, h)                                                  \
+    (VT_CRC_BIT(i, 0, a) ^ VT_CRC_BIT(i, 1, b) ^ VT_CRC_BIT(i, 2, c) ^ VT_CRC_BIT(i, 3, d) ^ \
+     VT_CRC_BIT(i, 4, e) ^ VT_CRC_BIT(i, 5, f) ^ VT_CRC_BIT(i, 6, g) ^ VT_CRC_BIT(i, 7, h))
+#define VT_CRC_4(i, a, b, c, d, e, f, g, h)                                       \
+    VT_CRC_1(i, a, b, c, d, e, f, g, h), VT_CRC_1(i + 1, a, b, c, d, e, f, g, h), \
+        VT_CRC_1(i + 2, a, b, c, d, e, f, g, h), VT_CRC_1(i + 3, a, b, c, d, e, f, g, h)
+#define VT_CRC_16(i, a, b, c, d, e, f, g, h)                                      \
+    VT_CRC_4(i, a, b, c, d, e, f, g, h), VT_CRC_4(i + 4, a, b, c, d, e, f, g, h), \
+        VT_CRC_4(i + 8, a, b, c, d, e, f, g, h), VT_CRC_4(i + 12, a, b, c, d, e, f, g, h)
+#define VT_CRC_64(i, a, b, c, d, e, f, g, h)                                         \
+    VT_CRC_16(i, a, b, c, d, e, f, g, h), VT_CRC_16(i + 16, a, b, c, d, e, f, g, h), \
+        VT_CRC_16(i + 32, a, b, c, d, e, f, g, h), VT_CRC_16(i + 48, a, b, c, d, e, f, g, h)
+#define VT_CRC_ROW(a, b, c, d, e, f, g, h)                                       \
+    VT_CRC_64(0, a, b, c, d, e, f, g, h), VT_CRC_64(64, a, b, c, d, e, f, g, h), \
+        VT_CRC_64(128, a, b, c, d, e, f, g, h), VT_CRC_64(192, a, b, c, d, e, f, g, h)
 
 static const uint32_t vt_crc_table[8][256] = {
     {VT_CRC_ROW(0xF26B8303u, 0xE13B70F7u, 0xC79A971Fu, 0x8AD958CFu, 0x105EC76Fu, 0x20BD8EDEu,
@@ -774,7 +772,7 @@ static uint32_t vt_crc_soft(uint32_t c, const uint8_t *p, size_t n) {
     return c;
 }
 
-#        if !defined(VTAG_NO_SIMD) && defined(__GNUC__) && defined(__x86_64__)
+#if !defined(VTAG_NO_SIMD) && defined(__GNUC__) && defined(__x86_64__)
 
 static int vt_crc_hard_runs(void) { return __builtin_cpu_supports("sse4.2") != 0; }
 
@@ -787,8 +785,8 @@ __attribute__((target("sse4.2"))) static uint32_t vt_crc_hard(uint32_t c, const 
     return c;
 }
 
-#        elif !defined(VTAG_NO_SIMD) && defined(__ARM_FEATURE_CRC32)
-#            include <arm_acle.h>
+#elif !defined(VTAG_NO_SIMD) && defined(__ARM_FEATURE_CRC32)
+#include <arm_acle.h>
 
 static int vt_crc_hard_runs(void) { return 1; }
 
@@ -798,13 +796,13 @@ static uint32_t vt_crc_hard(uint32_t c, const uint8_t *p, size_t n) {
     return c;
 }
 
-#        else
+#else
 
 static int vt_crc_hard_runs(void) { return 0; }
 
 static uint32_t vt_crc_hard(uint32_t c, const uint8_t *p, size_t n) { return vt_crc_soft(c, p, n); }
 
-#        endif
+#endif
 
 /* Continues crc, which is 0 at the start, over n bytes. */
 static uint32_t vt_crc32c(uint32_t crc, const void *p, size_t n) {
@@ -814,11 +812,11 @@ static uint32_t vt_crc32c(uint32_t crc, const void *p, size_t n) {
 
 /* ---- XXH64, seed 0 ------------------------------------------------------- */
 
-#        define VT_XXH_P1 UINT64_C(0x9E3779B185EBCA87)
-#        define VT_XXH_P2 UINT64_C(0xC2B2AE3D27D4EB4F)
-#        define VT_XXH_P3 UINT64_C(0x165667B19E3779F9)
-#        define VT_XXH_P4 UINT64_C(0x85EBCA77C2B2AE63)
-#        define VT_XXH_P5 UINT64_C(0x27D4EB2F165667C5)
+#define VT_XXH_P1 UINT64_C(0x9E3779B185EBCA87)
+#define VT_XXH_P2 UINT64_C(0xC2B2AE3D27D4EB4F)
+#define VT_XXH_P3 UINT64_C(0x165667B19E3779F9)
+#define VT_XXH_P4 UINT64_C(0x85EBCA77C2B2AE63)
+#define VT_XXH_P5 UINT64_C(0x27D4EB2F165667C5)
 
 typedef struct vt_xxh {
     uint64_t lane[4];
@@ -1028,18 +1026,20 @@ static void vt_out_align(vt_out *o, size_t to) {
    give the same state. A slot is written only after the sync of the state it
    names, so it never names bytes that a crash could still lose.
 
-   Recovery, under the writer's lock, when anything but zeros lies past the newest
-   slot's log position: roll forward what counts, write those bytes again
-   (identical), zero the rest of the log extent, sync, draw a new salt, write one
-   slot, sync, write the other, sync. The new salt makes what was dropped unable to
+   Recovery, under the writer's lock, when a slot is torn or anything but zeros lies
+   past the newest slot's log position: roll forward what counts, write those bytes
+   again (identical; see [FSYNC] for why, and below for where not), zero the rest of
+   the log extent, sync, draw a new salt, write one slot, sync, write the other, sync. The new salt makes what was dropped unable to
    count ever after; both slots are written so that losing either loses nothing.
 
-   Assumptions about media: a sync makes earlier writes durable; an unsynced write
-   may be lost, cut at any byte, or reordered with others; bytes next to a torn
-   write stay as they were (else create with pad_sectors, which starts every commit
-   on sectors of its own). Not covered: a file truncated by someone else while it is
-   mapped (the system raises SIGBUS), and network file systems, whose locks and
-   mappings lie (writing there is refused unless forced).
+   Assumptions about media: a sync makes earlier writes durable; an unsynced write may
+   be lost, cut at any byte, or reordered with others; bytes next to a torn write stay
+   as they were (else create with pad_sectors, which starts every commit on sectors of
+   its own; recovery then writes nothing again, since a power cut in the middle could
+   garble it, and trusts the system to retry what a failed sync left). Not covered: a
+   file truncated by someone else while it is mapped (the system raises SIGBUS), and
+   network file systems, whose locks and mappings lie (writing there is refused unless
+   forced).
 
    History: version 1 is the first. */
 
@@ -1317,26 +1317,26 @@ static uint64_t vtf_blob_bytes(const vtf_blob *b) {
    descriptor of the file does not drop them. A lock excludes the threads that
    share the file object as well: `held` says so, since the kernel cannot. */
 
-#        if !defined(_WIN32)
+#if !defined(_WIN32)
 
-#            include <errno.h>
-#            include <fcntl.h>
-#            include <sched.h>
-#            include <stdio.h>
-#            include <sys/file.h>
-#            include <sys/mman.h>
-#            include <sys/stat.h>
-#            include <sys/types.h>
-#            include <time.h>
-#            include <unistd.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <time.h>
+#include <unistd.h>
 
-#            if defined(__GLIBC__) && !defined(__USE_XOPEN2K8)
-#                error "vtag: include it before the system's headers, or add -D_GNU_SOURCE"
-#            endif
+#if defined(__GLIBC__) && !defined(__USE_XOPEN2K8)
+#error "vtag: include it before the system's headers, or add -D_GNU_SOURCE"
+#endif
 VT_STATIC_ASSERT(sizeof(off_t) == 8, compile_with_file_offset_bits_64);
 
-#            define VT_OS_LOCKS 3u
-#            define VT_OS_CHUNK ((size_t)1 << 30) /* of one read or write */
+#define VT_OS_LOCKS 3u
+#define VT_OS_CHUNK ((size_t)1 << 30) /* of one read or write */
 
 typedef struct vt_os_file {
     int fd;
@@ -1380,14 +1380,14 @@ static uint64_t vt_os_now(void *ctx) {
 
 /* ---- What differs between systems ---------------------------------------- */
 
-#            if defined(__linux__)
-#                include <sys/random.h>
-#                include <sys/vfs.h>
+#if defined(__linux__)
+#include <sys/random.h>
+#include <sys/vfs.h>
 
-#                ifndef F_OFD_SETLK /* hidden without _GNU_SOURCE */
-#                    define F_OFD_GETLK 36
-#                    define F_OFD_SETLK 37
-#                endif
+#ifndef F_OFD_SETLK /* hidden without _GNU_SOURCE */
+#define F_OFD_GETLK 36
+#define F_OFD_SETLK 37
+#endif
 
 static int vt_os_flush(int fd) { return fdatasync(fd); }
 
@@ -1413,13 +1413,13 @@ static int vt_os_is_remote(int fd) {
 /* At most n random bytes; how many, or -1. */
 static ssize_t vt_os_entropy(void *p, size_t n) { return getrandom(p, n, 0); }
 
-#            else
+#else
 
-#                ifdef F_FULLFSYNC
+#ifdef F_FULLFSYNC
 static int vt_os_flush(int fd) { return fcntl(fd, F_FULLFSYNC) != -1 ? 0 : fsync(fd); }
-#                else
+#else
 static int vt_os_flush(int fd) { return fsync(fd); }
-#                endif
+#endif
 
 static int vt_os_reserve(int fd, uint64_t from, uint64_t n) {
     (void)fd, (void)from, (void)n;
@@ -1436,10 +1436,10 @@ static ssize_t vt_os_entropy(void *p, size_t n) {
     return -1;
 }
 
-#            endif
+#endif
 
 /* Tries once to take, or to give back, a lock: 0, or -1 and errno. */
-#            ifdef F_OFD_SETLK
+#ifdef F_OFD_SETLK
 
 static void vt_os_range(struct flock *l, int type, int which) {
     memset(l, 0, sizeof *l);
@@ -1462,7 +1462,7 @@ static int vt_os_probe(vt_os_file *f, int which) {
     return fcntl(f->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
 }
 
-#            else /* one lock on the whole file: the writer's */
+#else /* one lock on the whole file: the writer's */
 
 static int vt_os_try(int fd, int which, int take) {
     if (which != VTAG_LOCK_WRITER) return 0;
@@ -1479,7 +1479,7 @@ static int vt_os_probe(vt_os_file *f, int which) {
     return taken;
 }
 
-#            endif
+#endif
 
 /* ---- Open and close ------------------------------------------------------ */
 
@@ -1736,14 +1736,14 @@ static const vtag_io vt_os_table = {vt_os_open,   vt_os_close,  vt_os_size,   vt
 
 static const vtag_io *vt_os_io(void) { return &vt_os_table; }
 
-#        else /* Windows comes with a later version; until then bring your own io */
+#else /* Windows comes with a later version; until then bring your own io */
 
 static uint64_t vt_os_pid(void) { return 0; }
 static void vt_os_sleep_us(uint32_t us) { (void)us; }
 static uint64_t vt_os_steady_ms(void) { return 0; }
 static const vtag_io *vt_os_io(void) { return NULL; }
 
-#        endif
+#endif
 
 /* ---- A lock for a few instructions --------------------------------------- */
 
@@ -1775,14 +1775,14 @@ typedef struct vt_kernels {
     vt_score_fn *dot, *l2sq;
 } vt_kernels;
 
-#        if defined(__GNUC__)
-#            define VT_PREFETCH(p) __builtin_prefetch((const void *)(p))
-#            define VT_TARGET(isa) __attribute__((target(isa)))
-#        else
-#            define VT_PREFETCH(p) ((void)(p))
-#            define VT_TARGET(isa)
-#        endif
-#        define VT_AHEAD 4096u /* bytes; prefetching past the end is harmless */
+#if defined(__GNUC__)
+#define VT_PREFETCH(p) __builtin_prefetch((const void *)(p))
+#define VT_TARGET(isa) __attribute__((target(isa)))
+#else
+#define VT_PREFETCH(p) ((void)(p))
+#define VT_TARGET(isa)
+#endif
+#define VT_AHEAD 4096u /* bytes; prefetching past the end is harmless */
 
 /* clang-format off */
 #define VT_EACH_1(M, op, isa) M(0, op, isa)
@@ -1852,9 +1852,9 @@ static int vt_runs_always(void) { return 1; }
 
 /* ---- AVX-512: 4 rows of 2 accumulators ----------------------------------- */
 
-#        if !defined(VTAG_NO_SIMD) && defined(__GNUC__) && defined(__x86_64__)
-#            define VT_HAVE_X86 1
-#            include <immintrin.h>
+#if !defined(VTAG_NO_SIMD) && defined(__GNUC__) && defined(__x86_64__)
+#define VT_HAVE_X86 1
+#include <immintrin.h>
 
 typedef struct vt_acc_avx512 {
     __m512d lo, hi;
@@ -1957,13 +1957,13 @@ static int vt_runs_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
-#        endif
+#endif
 
 /* ---- NEON of 64-bit ARM: 2 rows of 8 accumulators ------------------------ */
 
-#        if !defined(VTAG_NO_SIMD) && defined(__aarch64__) && defined(__ARM_NEON)
-#            define VT_HAVE_NEON 1
-#            include <arm_neon.h>
+#if !defined(VTAG_NO_SIMD) && defined(__aarch64__) && defined(__ARM_NEON)
+#define VT_HAVE_NEON 1
+#include <arm_neon.h>
 
 typedef struct vt_acc_neon {
     float64x2_t a, b, c, d, e, f, g, h;
@@ -2008,21 +2008,21 @@ static double vt_fold_neon(const vt_acc_neon *s) {
 VT_KERNEL(dot, neon, 2, )
 VT_KERNEL(l2sq, neon, 2, )
 
-#        endif
+#endif
 
 /* ---- Choice -------------------------------------------------------------- */
 
 static const vt_kernels vt_kernel_table[] =
     {/* the best first */
-#        ifdef VT_HAVE_X86
+#ifdef VT_HAVE_X86
      {"avx512", vt_runs_avx512, vt_dot_f32_avx512, vt_l2sq_f32_avx512},
      {"avx2", vt_runs_avx2, vt_dot_f32_avx2, vt_l2sq_f32_avx2},
-#        endif
-#        ifdef VT_HAVE_NEON
+#endif
+#ifdef VT_HAVE_NEON
      {"neon", vt_runs_always, vt_dot_f32_neon, vt_l2sq_f32_neon},
-#        endif
+#endif
      {"scalar", vt_runs_always, vt_dot_f32_scalar, vt_l2sq_f32_scalar}};
-#        define VT_KERNEL_ROWS (sizeof vt_kernel_table / sizeof vt_kernel_table[0])
+#define VT_KERNEL_ROWS (sizeof vt_kernel_table / sizeof vt_kernel_table[0])
 
 /* The best that runs, or the one named; NULL if that is not here. */
 static const vt_kernels *vt_kernels_pick(const char *isa) {
@@ -3280,7 +3280,7 @@ typedef struct vt_seg {
     vt_buf *own;          /* holds bits; NULL: they lie in the file            */
 } vt_seg;
 
-#        define VT_KILLS 64u
+#define VT_KILLS 64u
 
 typedef struct vt_rows {
     vt_seg *a;
@@ -3538,8 +3538,7 @@ static const vtf_entry *vt_state_group(const vt_state *s, vtag_tag tag, uint64_t
     return vt_space_get(vt_index_find(&s->index, VTF_S_ROWS, tag), id);
 }
 
-#        define VT_UNKNOWN \
-            UINT64_MAX /* head.commit of a checkpoint whose log has not been walked */
+#define VT_UNKNOWN UINT64_MAX /* head.commit of a checkpoint whose log has not been walked */
 
 /* ---- Folding the log ------------------------------------------------------------- */
 
@@ -4197,16 +4196,16 @@ VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_op
 
 VTAG_API const char *vtag_strerror(vtag_err err) {
     static const char *const text[] = {
-#        define VTAG_X(name, text) text,
+#define VTAG_X(name, text) text,
         VTAG_ERRORS(VTAG_X)
-#        undef VTAG_X
+#undef VTAG_X
     };
     return (unsigned)err < VTAG_ERR_COUNT ? text[err] : "unknown error";
 }
 
-#        ifndef VTAG_KEY_HASH /* tests make two keys meet                            */
-#            define VTAG_KEY_HASH(key, n) vt_xxh64(key, n)
-#        endif
+#ifndef VTAG_KEY_HASH /* tests make two keys meet                            */
+#define VTAG_KEY_HASH(key, n) vt_xxh64(key, n)
+#endif
 
 VTAG_API uint64_t vtag_id(const char *key) { return VTAG_KEY_HASH(key, strlen(key)); }
 
@@ -4248,12 +4247,12 @@ VTAG_API void vtag_release(vtag_snap *s) {
    the state's runs, and go to INDEX when they grow. Commit then puts everything
    into one record; see chapter 5. */
 
-#        define VT_STREAM  262144u     /* bytes gathered before a write         */
-#        define VT_SPILL   32768u      /* keys of a table that go to INDEX      */
-#        define VT_INLINE  1024u       /* keys that still go into the record    */
-#        define VT_SEGMENT (32u << 20) /* bytes of the largest segments         */
-#        define VT_EXTENT  (1u << 20)  /* bytes of the largest shared extents   */
-#        define VT_LOG     262144u     /* bytes of a further log extent         */
+#define VT_STREAM  262144u     /* bytes gathered before a write         */
+#define VT_SPILL   32768u      /* keys of a table that go to INDEX      */
+#define VT_INLINE  1024u       /* keys that still go into the record    */
+#define VT_SEGMENT (32u << 20) /* bytes of the largest segments         */
+#define VT_EXTENT  (1u << 20)  /* bytes of the largest shared extents   */
+#define VT_LOG     262144u     /* bytes of a further log extent         */
 
 typedef struct vt_stream { /* bytes on their way to [start, ...) of the file   */
     uint64_t start, at;    /* at: where buf goes                               */
@@ -5880,7 +5879,7 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
    by the score rule of chapter 7, so that ids, order and bits are those of a brute
    force. Filters are asked only of rows that would enter the answer. */
 
-#        define VT_ROWS_AT_ONCE 32u /* rows scored at once                                    */
+#define VT_ROWS_AT_ONCE 32u /* rows scored at once                                    */
 
 typedef struct vt_scan {
     const vt_state *s;
@@ -7384,5 +7383,5 @@ VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) 
     return err;
 }
 
-#    endif /* VTAG_IMPLEMENTATION_DONE */
-#endif     /* VTAG_IMPLEMENTATION */
+#endif /* VTAG_IMPLEMENTATION_DONE */
+#endif /* VTAG_IMPLEMENTATION */
