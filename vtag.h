@@ -3453,6 +3453,12 @@ typedef struct vt_state {
     vtf_tail tails[3]; /* ITEMS, INDEX, META                                   */
 } vt_state;
 
+typedef struct vt_memo { /* a coverage that was counted on a committed state */
+    uint64_t commit;
+    vtag_tag tag, base; /* 0: none                                             */
+    vtag_cover cover;
+} vt_memo;
+
 struct vtag_db {
     uint32_t refs; /* the handle's own, and one for each snapshot              */
     uint32_t spin; /* guards state                                             */
@@ -3472,6 +3478,7 @@ struct vtag_db {
     vt_file *file;
     vt_state *state;
     vtf_slot slot;   /* the newest seen or written                               */
+    vt_memo memo;    /* of a coverage; under spin                              */
     uint64_t synced; /* time of the last sync                                  */
     int unsynced;    /* LAZY or NO: commits that no slot names yet               */
 };
@@ -6162,15 +6169,66 @@ static vtag_err vt_cover_count(const vt_state *s, vtag_tag tag, vtag_tag base, v
     return err;
 }
 
+/* A state to be judged: a snapshot's, or a batch's. */
+typedef struct vt_view {
+    vtag_db *db;
+    const vt_state *s;
+    uint64_t now;
+    int committed; /* the state is what its commit number says                 */
+} vt_view;
+
+static vt_view vt_view_snap(const vtag_snap *s) {
+    vt_view v;
+    v.db = s->db;
+    v.s = s->state;
+    v.now = s->db->env.io->now(s->db->env.io->ctx);
+    v.committed = 1;
+    return v;
+}
+
+static vt_view vt_view_batch(const vtag_batch *b) {
+    vt_view v;
+    v.db = b->db;
+    v.s = b->s;
+    v.now = b->now;
+    v.committed = !b->changed;
+    return v;
+}
+
+/* Counts, or remembers: who judges before taking the lock does not walk under it. */
+static vtag_err vt_cover(const vt_view *v, vtag_tag tag, vtag_tag base, vtag_cover *c) {
+    vt_memo memo;
+    vtag_err err;
+    vt_spin_lock(&v->db->spin);
+    memo = v->db->memo;
+    vt_spin_unlock(&v->db->spin);
+    if (v->committed && memo.tag == tag && memo.base == base && memo.commit == v->s->head.commit) {
+        *c = memo.cover;
+        return VTAG_OK;
+    }
+    err = vt_cover_count(v->s, tag, base, c);
+    if (err || !v->committed) return err;
+    memo.commit = v->s->head.commit;
+    memo.tag = tag;
+    memo.base = base;
+    memo.cover = *c;
+    vt_spin_lock(&v->db->spin);
+    v->db->memo = memo;
+    vt_spin_unlock(&v->db->spin);
+    return VTAG_OK;
+}
+
 VTAG_API vtag_err vtag_coverage(const vtag_snap *s, vtag_tag tag, vtag_tag base,
                                 vtag_cover *cover) {
     const vt_tag *t;
+    vt_view view;
     vtag_err err;
     if (!s || !cover || vt_forked(s->db)) return VTAG_ARG;
+    view = vt_view_snap(s);
     if (!base) base = s->state->head.active;
     err = vt_tag_asked(s->state, tag, &t);
     if (!err) err = vt_tag_asked(s->state, base, &t);
-    return err ? err : vt_cover_count(s->state, tag, base, cover);
+    return err ? err : vt_cover(&view, tag, base, cover);
 }
 
 /* ---- Looking at items ------------------------------------------------------------------ */
@@ -6410,12 +6468,12 @@ static int vt_tag_had_rows(const vt_state *s, const vt_tag *t) {
 }
 
 /* Judges tag against base by the thresholds in v->used. */
-static vtag_err vt_judge_terms(const vt_state *s, vtag_tag tag, vtag_tag base, uint64_t now,
-                               vtag_verdict *v) {
+static vtag_err vt_judge_terms(const vt_view *w, vtag_tag tag, vtag_tag base, vtag_verdict *v) {
+    const vt_state *s = w->s;
     const vt_space *items = vt_index_find(&s->index, VTF_S_ITEMS, 0);
     vtag_cover *c = &v->cover;
     uint64_t age;
-    vtag_err err = vt_cover_count(s, tag, base, c);
+    vtag_err err = vt_cover(w, tag, base, c);
     if (err) return err;
     v->failed = 0;
     v->score = v->base_score = 0;
@@ -6423,7 +6481,7 @@ static vtag_err vt_judge_terms(const vt_state *s, vtag_tag tag, vtag_tag base, u
         v->failed |= VTAG_TERM_COVERAGE;
     if (c->waived > 1 && c->waived * 1000000 > vt_limit(v->used.max_waived_ppm) * c->base)
         v->failed |= VTAG_TERM_WAIVED;
-    age = now > c->oldest ? now - c->oldest : 0;
+    age = w->now > c->oldest ? w->now - c->oldest : 0;
     if (c->stale + c->missing + c->outside && v->used.max_age_ms != UINT64_MAX &&
         age >= v->used.max_age_ms)
         v->failed |= VTAG_TERM_FRESHNESS;
@@ -6433,8 +6491,9 @@ static vtag_err vt_judge_terms(const vt_state *s, vtag_tag tag, vtag_tag base, u
 }
 
 /* Evaluates the gate of a cutover. *forced: it passes, but the policy would not. */
-static vtag_err vt_judge(const vt_state *s, vtag_tag tag, const vtag_gate *gate, uint64_t now,
-                         vtag_verdict *v, int *forced) {
+static vtag_err vt_judge(const vt_view *w, vtag_tag tag, const vtag_gate *gate, vtag_verdict *v,
+                         int *forced) {
+    const vt_state *s = w->s;
     const vt_tag *t, *active = vt_tags_get(&s->tags, s->head.active);
     vtag_policy policy;
     vtag_verdict strict;
@@ -6445,24 +6504,39 @@ static vtag_err vt_judge(const vt_state *s, vtag_tag tag, const vtag_gate *gate,
     *forced = 0;
     if (!vt_gate_resolve(&v->used, gate, &policy.gate)) return VTAG_ARG;
     if (vt_gate_below(&v->used, &policy.gate) && !v->used.reason) return VTAG_ARG;
-    err = vt_judge_terms(s, tag, s->head.active, now, v);
+    err = vt_judge_terms(w, tag, s->head.active, v);
     if (!err && (!active || (active->f.tag != tag && !vt_tag_had_rows(s, active))))
         v->pass = 1, v->failed = 0; /* there is nothing to lose                */
     if (err || !v->pass || !vt_gate_below(&v->used, &policy.gate)) return err;
     memset(&strict, 0, sizeof strict);
     strict.used = policy.gate;
-    err = vt_judge_terms(s, tag, s->head.active, now, &strict);
+    err = vt_judge_terms(w, tag, s->head.active, &strict);
     *forced = !strict.pass && active && vt_tag_had_rows(s, active);
     return err;
+}
+
+/* Whether a forced cutover to the tag is still below policy. */
+static int vt_tag_forced(const vt_view *w, const vt_tag *t) {
+    vtag_tag base = t->f.forced_from == UINT32_MAX ? w->s->head.standby : t->f.forced_from;
+    const vt_tag *from = vt_tags_get(&w->s->tags, base);
+    vtag_policy p;
+    vtag_verdict v;
+    if (!t->f.forced_from) return 0;
+    if (!from || from->f.role == VTAG_GONE || vt_state_policy(w->s, &p)) return 1;
+    memset(&v, 0, sizeof v);
+    v.used = p.gate;
+    return vt_judge_terms(w, t->f.tag, base, &v) || !v.pass;
 }
 
 static uint64_t vt_db_now(const vtag_db *db) { return db->env.io->now(db->env.io->ctx); }
 
 VTAG_API vtag_err vtag_judge(const vtag_snap *s, vtag_tag tag, const vtag_gate *gate,
                              vtag_verdict *verdict) {
+    vt_view view;
     int forced;
     if (!s || !verdict || vt_forked(s->db)) return VTAG_ARG;
-    return vt_judge(s->state, tag, gate, vt_db_now(s->db), verdict, &forced);
+    view = vt_view_snap(s);
+    return vt_judge(&view, tag, gate, verdict, &forced);
 }
 
 VTAG_API vtag_err vtag_policy_get(const vtag_snap *s, vtag_policy *policy) {
@@ -6516,12 +6590,14 @@ VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gat
     vtag_verdict v;
     vtag_event e;
     vt_tag *t, *left;
+    vt_view view;
     int forced;
     vtag_err err;
     if (!b || vt_forked(b->db)) return VTAG_ARG;
     if (b->err) return b->err;
     err = vt_batch_settle(b);
-    if (!err) err = vt_judge(b->s, tag, gate, b->now, &v, &forced);
+    view = vt_view_batch(b);
+    if (!err) err = vt_judge(&view, tag, gate, &v, &forced);
     if (err == VTAG_NOMEM || err == VTAG_CORRUPT) vt_fail(b, err);
     if (err) return err;
     if (verdict) *verdict = v;
@@ -6557,6 +6633,7 @@ VTAG_API vtag_err vtag_rollback(vtag_batch *b, vtag_tag to, vtag_cover *hidden) 
     vt_tag *t, *left;
     const vt_tag *asked;
     vtf_head *h;
+    vt_view view;
     vtag_err err;
     if (!b || vt_forked(b->db)) return VTAG_ARG;
     if (b->err) return b->err;
@@ -6572,7 +6649,8 @@ VTAG_API vtag_err vtag_rollback(vtag_batch *b, vtag_tag to, vtag_cover *hidden) 
     if (t->f.role != VTAG_OLDER || !left) return VTAG_ARG;
     err = vt_batch_settle(b);
     e = vt_event_of(b, VTAG_K_ROLLBACK, to, left->f.tag);
-    if (!err) err = vt_fail(b, vt_cover_count(b->s, left->f.tag, to, &e.cover));
+    view = vt_view_batch(b);
+    if (!err) err = vt_fail(b, vt_cover(&view, left->f.tag, to, &e.cover));
     if (err) return err;
     vt_leave(b, left, VTAG_CANDIDATE);
     vt_activate(b, t);
@@ -6659,7 +6737,8 @@ static vtag_err vt_retire_check(const vtag_batch *b, const vt_tag *t, const char
 VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, vtag_cover *lost) {
     const vt_tag *asked;
     vtag_event e;
-    vt_tag *t;
+    vt_tag *t, *active;
+    vt_view view;
     int early;
     vtag_err err;
     if (!b || vt_forked(b->db) || (reason && (!*reason || strlen(reason) > 1024))) return VTAG_ARG;
@@ -6678,6 +6757,12 @@ VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, v
     e.flags = early ? VTAG_FORCED : 0;
     e.text = reason;
     e.name = t->name;
+    active = vt_tags_get(&b->s->tags, b->s->head.active);
+    view = vt_view_batch(b);
+    if (active && active->f.forced_from && !vt_tag_forced(&view, active)) {
+        active->f.forced_from = 0; /* the last time that it can be told          */
+        active->changed = 1;
+    }
     t->f.role = VTAG_GONE;
     t->changed = 1;
     if (b->s->head.standby == tag) b->s->head.standby = vt_newest_older(b->s);
@@ -6687,21 +6772,10 @@ VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, v
 
 /* ---- Looking at tags ------------------------------------------------------------------------------- */
 
-/* Whether a forced cutover to the tag is still below policy. */
-static int vt_tag_forced(const vt_state *s, const vt_tag *t, uint64_t now) {
-    vtag_tag base = t->f.forced_from == UINT32_MAX ? s->head.standby : t->f.forced_from;
-    vtag_policy p;
-    vtag_verdict v;
-    if (!t->f.forced_from) return 0;
-    if (!vt_tags_get(&s->tags, base) || vt_state_policy(s, &p)) return 1;
-    memset(&v, 0, sizeof v);
-    v.used = p.gate;
-    return vt_judge_terms(s, t->f.tag, base, now, &v) || !v.pass;
-}
-
 static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info) {
     const vt_state *s = snap->state;
     const vt_space *space = vt_index_find(&s->index, VTF_S_ROWS, t->f.tag);
+    vt_view view = vt_view_snap(snap);
     size_t i;
     memset(info, 0, sizeof *info);
     info->tag = t->f.tag;
@@ -6717,8 +6791,8 @@ static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info
     info->activated = t->f.activated;
     info->writes_with = t->f.with;
     info->writes_without = s->head.puts - t->f.puts_from - t->f.with;
-    info->kept_ms = vt_kept(s, t, vt_db_now(snap->db));
-    info->forced = vt_tag_forced(s, t, vt_db_now(snap->db));
+    info->kept_ms = vt_kept(s, t, view.now);
+    info->forced = vt_tag_forced(&view, t);
     for (i = 0; i < s->rows.n; i++) {
         if (s->rows.a[i].f.tag != t->f.tag) continue;
         info->bytes += s->rows.a[i].f.length;

@@ -78,13 +78,14 @@ static void walk(vtag_db *db)
         vtag_hit hits[8];
         vtag_cover c;
         uint64_t at = 0;
+        int pages = 0;
         float *q = calloc(t.spec.dim, sizeof *q);
         vtag_search_opts o = {0};
         q[0] = 1;
         o.preview = 1;
         (void)vtag_search(s, vec(t.tag, t.spec.dim, q), &o, 8, hits, &m);
         (void)vtag_coverage(s, t.tag, 0, &c);
-        while (!vtag_items(s, t.tag, VTAG_ALL, &at, it, 8, &m) && m)
+        while (!vtag_items(s, t.tag, VTAG_ALL, &at, it, 8, &m) && m && CHECK(pages++ < 10000))
             (void)vtag_vector(s, it[0].id, t.tag, 0, q, t.spec.dim, NULL);
         free(q);
     }
