@@ -1028,15 +1028,17 @@ static void vt_out_align(vt_out *o, size_t to) {
 
    Recovery, under the writer's lock, when a slot is torn or anything but zeros lies
    past the newest slot's log position: roll forward what counts, write those bytes
-   again (identical; see [FSYNC] for why, and below for where not), zero the rest of
-   the log extent, sync, draw a new salt, write one slot, sync, write the other, sync. The new salt makes what was dropped unable to
-   count ever after; both slots are written so that losing either loses nothing.
+   again (identical: a failed sync may have left the cache ahead of the disk [FSYNC]),
+   zero the rest of the log extent, sync, draw a new salt, write one slot, sync, write
+   the other, sync. The new salt makes what was dropped unable to count ever after;
+   both slots are written so that losing either loses nothing.
 
    Assumptions about media: a sync makes earlier writes durable; an unsynced write may
    be lost, cut at any byte, or reordered with others; bytes next to a torn write stay
    as they were (else create with pad_sectors, which starts every commit on sectors of
-   its own; recovery then writes nothing again, since a power cut in the middle could
-   garble it, and trusts the system to retry what a failed sync left). Not covered: a
+   its own; there a recovery could garble what it writes again, so it first puts a copy
+   of it past the end of the file, as ranges and then their bytes, syncs, and names the
+   copy in a slot; whoever opens the file while it is named takes the bytes from it). Not covered: a
    file truncated by someone else while it is mapped (the system raises SIGBUS), and
    network file systems, whose locks and mappings lie (writing there is refused unless
    forced).
@@ -1104,7 +1106,8 @@ typedef struct vtf_slot {     /* superblock                                    *
     uint64_t   ckpt_at, ckpt_len; /* newest checkpoint directory; 0: none      */
     uint32_t   ckpt_crc, zero;
     vtf_logpos ckpt_log;      /* where the log goes on after it                */
-    uint8_t    rest[292];     /* zero                                          */
+    uint64_t   redo_at, redo_n, redo_xxh; /* of a recovery under way, see above; 0: none */
+    uint8_t    rest[268];     /* zero                                          */
     uint32_t   crc;           /* CRC-32C of the bytes before, seeded with index */
 } vtf_slot;
 #define VTF_SUPERSEDED 1u     /* a compacted file has taken this one's place   */
@@ -1262,6 +1265,7 @@ VT_STATIC_ASSERT(sizeof(vtf_slot) == 512, vtf_slot_size);
 VT_STATIC_ASSERT(offsetof(vtf_slot, head) == 48, vtf_slot_head);
 VT_STATIC_ASSERT(offsetof(vtf_slot, log) == 128, vtf_slot_log);
 VT_STATIC_ASSERT(offsetof(vtf_slot, ckpt_log) == 184, vtf_slot_ckpt);
+VT_STATIC_ASSERT(offsetof(vtf_slot, redo_at) == 216, vtf_slot_redo);
 VT_STATIC_ASSERT(offsetof(vtf_slot, crc) == 508, vtf_slot_crc);
 VT_STATIC_ASSERT(sizeof(vtf_extent) == 64, vtf_extent_size);
 VT_STATIC_ASSERT(offsetof(vtf_extent, tag) == 40, vtf_extent_tag);
@@ -2194,6 +2198,7 @@ typedef struct vt_file {
     size_t n, cap;
     uint8_t uuid[16];
     uint32_t flags;
+    int mended; /* memory says more than the file                              */
 } vt_file;
 
 /* Reports detail to the caller's log and returns err. */
@@ -2298,6 +2303,28 @@ static vtag_err vt_file_cover(vt_file *f, uint64_t at, uint64_t n) {
     return maps ? VTAG_OK : VTAG_NOMEM;
 }
 
+/* The first n bytes in memory of our own, to be mended there. */
+static vtag_err vt_file_private(vt_file *f, uint64_t n) {
+    vt_map m;
+    vtag_err err;
+    memset(&m, 0, sizeof m);
+    m.bytes = n;
+    if (n > SIZE_MAX || !n) return VTAG_NOMEM;
+    m.own = (uint8_t *)vt_alloc((size_t)n);
+    if (!m.own) return VTAG_NOMEM;
+    m.base = m.own;
+    err = vt_file_read(f, 0, m.own, (size_t)n);
+    while (f->n) vt_file_unmap(f, &f->maps[--f->n]);
+    if (!f->maps) f->maps = (vt_map *)vt_grow(NULL, &f->cap, 1, sizeof m);
+    if (err || !f->maps) {
+        vt_free(m.own);
+        return err ? err : VTAG_NOMEM;
+    }
+    f->maps[f->n++] = m;
+    f->env.no_map = f->mended = 1;
+    return VTAG_OK;
+}
+
 static uint64_t vt_file_mapped(const vt_file *f) {
     return f->n ? f->maps[f->n - 1].at + f->maps[f->n - 1].bytes : 0;
 }
@@ -2340,7 +2367,7 @@ static vtag_err vt_file_write(vt_file *f, uint64_t at, const void *p, size_t n) 
 static vtag_err vt_file_fetch(vt_file *f, uint64_t at, uint64_t n) {
     const vt_map *m;
     uint8_t *to;
-    if (f->image) return VTAG_OK;
+    if (f->image || f->mended) return VTAG_OK;
     vt_spin_lock(&f->spin);
     m = vt_map_find(f, at, n);
     to = m && m->own ? m->own + (at - m->at) : NULL;
@@ -2568,20 +2595,83 @@ static int vt_record_intact(vt_file *f, const vtf_record *r) {
     return at == r->size;
 }
 
-/* Writes the record's ranges and itself again, as they are. */
-static vtag_err vt_record_rewrite(vt_file *f, const vtf_record *r, uint64_t r_at) {
+/* ---- Redo ------------------------------------------------------------------- */
+
+/* Lists what a record wrote: its ranges, and itself at r_at. */
+static void vt_redo_list(vt_out *list, const vtf_record *r, uint64_t r_at) {
     uint32_t at = sizeof *r;
     const vtf_section *s;
+    vtf_range self;
+    while (r->type == VTF_R_COMMIT && (s = vt_section_next(r, &at)) != NULL)
+        if (s->kind == VTF_RANGES) vt_out_put(list, s + 1, s->size - sizeof *s);
+    self.at = r_at;
+    self.length = r->size;
+    self.xxh = vt_xxh64(r, r->size);
+    vt_out_put(list, &self, sizeof self);
+}
+
+/* Writes the list and the bytes that it names to `to`, past the end of the file. */
+static vtag_err vt_redo_write(vt_file *f, const vt_out *list, uint64_t to) {
+    const vtf_range *g = (const vtf_range *)(const void *)list->p;
+    size_t i, n = list->n / sizeof *g;
+    uint64_t end = to + list->n;
+    vtag_err err;
+    for (i = 0; i < n; i++) end += g[i].length;
+    err = f->env.io->allocate(f->f, vt_align(end, VTF_ALIGN));
+    if (!err) err = vt_file_write(f, to, list->p, list->n);
+    for (i = 0, to += list->n; i < n && !err; to += g[i++].length)
+        err = vt_file_write(f, to, vt_at(f, g[i].at, g[i].length), (size_t)g[i].length);
+    return err;
+}
+
+/* Writes what the list names again, as it is. */
+static vtag_err vt_redo_rewrite(vt_file *f, const vt_out *list) {
+    const vtf_range *g = (const vtf_range *)(const void *)list->p;
+    size_t i, n = list->n / sizeof *g;
     vtag_err err = VTAG_OK;
-    while (!err && (s = vt_section_next(r, &at)) != NULL) {
-        const vtf_range *g = (const vtf_range *)(s + 1);
-        size_t i, n = (s->size - sizeof *s) / sizeof *g;
-        for (i = 0; !err && s->kind == VTF_RANGES && i < n; i++) {
-            const uint8_t *p = vt_at(f, g[i].at, g[i].length);
-            err = vt_file_write(f, g[i].at, p, (size_t)g[i].length);
-        }
+    for (i = 0; i < n && !err; i++)
+        err = vt_file_write(f, g[i].at, vt_at(f, g[i].at, g[i].length), (size_t)g[i].length);
+    return err;
+}
+
+/* Moves n bytes within the file (a reader: into its own memory), or only hashes them. */
+static vtag_err vt_redo_move(vt_file *f, uint64_t from, uint64_t to, uint64_t n, vt_xxh *hash) {
+    uint8_t part[4096];
+    vtag_err err = VTAG_OK;
+    while (n && !err) {
+        size_t k = (size_t)vt_min_u64(n, sizeof part);
+        err = vt_file_read(f, from, part, k);
+        if (!err && hash) vt_xxh_update(hash, part, k);
+        if (!err && !hash && f->env.read_only) vt_file_mirror(f, to, part, k);
+        if (!err && !hash && !f->env.read_only) err = vt_file_write(f, to, part, k);
+        from += k, to += k, n -= k;
     }
-    return err ? err : vt_file_write(f, r_at, r, r->size);
+    return err;
+}
+
+/* Puts the bytes of the copy that a slot names where they belong. */
+static vtag_err vt_redo_apply(vt_file *f, const vtf_slot *s) {
+    uint64_t size, from, i, n = s->redo_n;
+    vtf_range *g;
+    vtag_err err = vt_file_size(f, &size);
+    if (err) return err;
+    if (n > size / sizeof *g || s->redo_at > size || n * sizeof *g > size - s->redo_at)
+        return vt_say(&f->env, VTAG_CORRUPT, "malformed redo list", s->redo_at);
+    g = (vtf_range *)vt_alloc((size_t)n * sizeof *g);
+    if (!g) return VTAG_NOMEM;
+    err = vt_file_read(f, s->redo_at, g, (size_t)n * sizeof *g);
+    if (!err && vt_xxh64(g, (size_t)n * sizeof *g) != s->redo_xxh) err = VTAG_CORRUPT;
+    from = s->redo_at + n * sizeof *g;
+    for (i = 0; i < n && !err; from += g[i++].length) {
+        vt_xxh hash;
+        vt_xxh_init(&hash);
+        err = vt_redo_move(f, from, 0, g[i].length, &hash);
+        if (!err && vt_xxh_digest(&hash) != g[i].xxh) err = VTAG_CORRUPT;
+        if (!err && (g[i].at < VTF_FRONT || g[i].at > s->redo_at)) err = VTAG_CORRUPT;
+        if (!err) err = vt_redo_move(f, from, g[i].at, g[i].length, NULL);
+    }
+    vt_free(g);
+    return err ? vt_say(&f->env, err, "cannot finish a recovery", s->redo_at) : err;
 }
 
 /* ---- Blobs --------------------------------------------------------------------- */
@@ -3849,8 +3939,8 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
 }
 
 /* Rolls forward, in a private copy, what lies past the newest slot and counts.
-   rewrite: also write those bytes again. *out: NULL if there is nothing. */
-static vtag_err vt_db_roll(vtag_db *db, const vt_state *from, int rewrite, vt_state **out) {
+   redo: gets the list of what that wrote, or NULL. *out: NULL if there is nothing. */
+static vtag_err vt_db_roll(vtag_db *db, const vt_state *from, vt_out *redo, vt_state **out) {
     vt_state *s = vt_state_clone(from);
     uint64_t size, records = 0;
     vtag_err err = s ? vt_file_size(db->file, &size) : VTAG_NOMEM;
@@ -3860,9 +3950,11 @@ static vtag_err vt_db_roll(vtag_db *db, const vt_state *from, int rewrite, vt_st
         const vtf_record *r = vt_log_next(db->file, &pos, &s->salt);
         if (!r || r->head.commit <= s->head.commit) break;
         if (r->head.end > size || !vt_record_intact(db->file, r)) break;
+        if (redo && pos.extent != s->pos.extent) /* the LINK */
+            vt_redo_list(redo, (const vtf_record *)vt_at(db->file, s->pos.at, sizeof *r),
+                         s->pos.at);
+        if (redo) vt_redo_list(redo, r, pos.at - r->size);
         err = vt_state_apply(s, r, &pos);
-        if (!err && rewrite && !(db->file->flags & VTF_FLAG_PAD))
-            err = vt_record_rewrite(db->file, r, pos.at - r->size);
         records++;
     }
     if (!err && records) {
@@ -3899,20 +3991,44 @@ static vtag_err vt_db_settle(vtag_db *db, vt_state *s) {
     return err;
 }
 
+/* Makes sure that what was rolled forward is on the disk; see chapter 5. */
+static vtag_err vt_db_rewrite(vtag_db *db, const vt_out *list, uint64_t end) {
+    vtag_err err = list->err;
+    if (!err && list->n && db->file->flags & VTF_FLAG_PAD) {
+        db->slot.redo_at = end;
+        db->slot.redo_n = list->n / sizeof(vtf_range);
+        db->slot.redo_xxh = vt_xxh64(list->p, list->n);
+        err = vt_redo_write(db->file, list, end);
+        if (!err) err = vt_file_sync(db->file);
+        if (!err) err = vt_slot_write(db->file, &db->slot);
+        if (!err) err = vt_file_sync(db->file);
+    }
+    if (!err) err = vt_redo_rewrite(db->file, list);
+    if (!err) err = vt_file_sync(db->file);
+    db->slot.redo_at = db->slot.redo_n = db->slot.redo_xxh = 0;
+    return err;
+}
+
 /* A writer's recovery; see chapter 5. It starts from what the newest slot names, even
    where this handle has looked further already. */
 static vtag_err vt_db_recover(vtag_db *db) {
     vt_state *from = NULL, *s = NULL;
+    vt_out list;
     vtag_err err = VTAG_OK;
+    memset(&list, 0, sizeof list);
     if (db->ahead) err = vt_state_load(db->file, &db->slot, &from);
     else from = vt_state_hold(db->state);
-    if (!err) err = vt_db_roll(db, from, 1, &s);
+    if (!err) err = vt_db_roll(db, from, &list, &s);
     if (!err && !s) s = vt_state_clone(from);
     vt_state_drop(from);
-    if (err || !s) return err ? err : VTAG_NOMEM;
-    err = vt_db_settle(db, s);
+    if (!err && !s) err = VTAG_NOMEM;
+    if (!err) {
+        err = vt_db_rewrite(db, &list, s->head.end);
+        if (!err) err = vt_db_settle(db, s);
+        if (err) db->poison = err;
+    }
+    vt_free(list.p);
     if (err) {
-        db->poison = err;
         vt_state_drop(s);
         return err;
     }
@@ -3944,7 +4060,7 @@ static vtag_err vt_db_peek(vtag_db *db) {
         return VTAG_OK;
     if (!vt_log_peek(db->file, &pos)) return VTAG_OK;
     err = db->env.read_only ? VTAG_OK : vt_file_sync(db->file);
-    if (!err) err = vt_db_roll(db, db->state, 0, &s);
+    if (!err) err = vt_db_roll(db, db->state, NULL, &s);
     if (err || !s) return err;
     if (!db->file->image && io->locked && io->locked(db->file->f, VTAG_LOCK_WRITER))
         vt_state_drop(s);
@@ -4106,8 +4222,32 @@ static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, vtag_db **
     return VTAG_OK;
 }
 
+/* A recovery that was cut off, of a file with padded commits: its copy comes first. A
+   reader mends its own memory. */
+static vtag_err vt_db_redo(vtag_db *db, vt_file *f) {
+    const vtag_io *io = db->env.io;
+    vtf_slot slot;
+    int torn, locked = 0;
+    uint64_t size;
+    vtag_err err = vt_slot_newest(f, &slot, &torn);
+    if (err || !slot.redo_n) return err;
+    if (f->env.read_only) {
+        err = vt_file_size(f, &size);
+        if (!err) err = vt_file_private(f, size / VTF_ALIGN * VTF_ALIGN);
+        return err ? err : vt_redo_apply(f, &slot);
+    }
+    err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
+    locked = !err;
+    if (!err) err = vt_slot_newest(f, &slot, &torn);
+    if (!err && slot.redo_n) err = vt_redo_apply(f, &slot);
+    if (!err) err = vt_file_sync(f);
+    if (locked) io->unlock(f->f, VTAG_LOCK_WRITER);
+    return err;
+}
+
 static vtag_err vt_db_load(vtag_db *db, vt_file *f) {
     vtag_err err = vt_identify(f);
+    if (!err) err = vt_db_redo(db, f);
     if (!err) err = vt_db_take(db, f);
     if (!err && vt_db_tail(db, 0)) err = vt_db_peek(db);
     return err;
