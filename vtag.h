@@ -2679,6 +2679,7 @@ static vtag_err vt_redo_apply(vt_file *f, const vtf_slot *s) {
 /* A blob at an offset that came from the file; NULL unless whole and of kind. */
 static const vtf_blob *vt_blob_at(vt_file *f, uint64_t at, uint32_t kind) {
     const vtf_blob *b;
+    const uint8_t *data;
     uint64_t n;
     if (at % 8) return NULL;
     b = (const vtf_blob *)vt_at(f, at, sizeof *b);
@@ -2686,7 +2687,8 @@ static const vtf_blob *vt_blob_at(vt_file *f, uint64_t at, uint32_t kind) {
     n = vtf_blob_bytes(b);
     if (!vt_at(f, at, n) || n > SIZE_MAX) return NULL;
     if (b->crc != vt_crc32c(0, &b->kind, (size_t)n - 4)) return NULL;
-    return b;
+    data = (const uint8_t *)b + vtf_blob_data(b);
+    return data[b->data] || ((const uint8_t *)(b + 1))[b->name] ? NULL : b;
 }
 
 static const char *vt_blob_name(const vtf_blob *b) { return (const char *)(b + 1); }
@@ -2772,6 +2774,9 @@ static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f) {
     const vtf_blob *b;
     vt_tag tag;
     if (old) {
+        if (f->dim != old->f.dim || f->metric != old->f.metric || f->codec != old->f.codec ||
+            f->names != old->f.names || f->role > VTAG_GONE)
+            return vt_say(&file->env, VTAG_CORRUPT, "a tag changed its meaning", f->names);
         old->f = *f;
         return VTAG_OK;
     }
@@ -3225,7 +3230,7 @@ static const vtf_entry *vt_iter_next(vt_iter *it) {
         const vtf_entry *e = it->c[0].e++;
         if (it->c[0].e == it->c[0].end) it->c[0] = it->c[--it->n];
         vt_iter_sift(it, 0);
-        if (it->started && e->id <= it->last) continue;
+        if ((it->started && e->id <= it->last) || e->id == UINT64_MAX) continue;
         it->started = 1;
         it->last = e->id;
         if (it->dead || e->at != VTF_DEAD) return e;
@@ -3643,7 +3648,8 @@ static vtag_err vt_apply_tails(vt_state *s, const vtf_tail *t, size_t n) {
     for (; n; n--, t++) {
         if (t->kind != VTF_ITEMS && t->kind != VTF_INDEX && t->kind != VTF_META)
             return VTAG_CORRUPT;
-        if (t->used > t->length || t->used % 8 || (t->at && !vt_at(s->file, t->at, t->length)))
+        if (t->used > t->length || t->used % 8 || t->at % VTF_ALIGN ||
+            (t->at && (t->at < VTF_FRONT || !vt_at(s->file, t->at, t->length))))
             return VTAG_CORRUPT;
         *vt_state_tail(s, t->kind) = *t;
     }
@@ -4981,13 +4987,16 @@ static int vt_checkpoint_due(const vtag_batch *b) {
 /* Writes the bitmap of a segment, and looks at it there from now on. */
 static vtag_err vt_bits_store(vtag_batch *b, vt_seg *s) {
     size_t n = vt_bits_bytes(s->f.cap);
+    const uint64_t *bits;
     uint64_t at = 0;
     vtag_err err = vt_tail_put(b, VTF_META, s->bits, n, &at);
     if (!err) err = vt_stream_flush(b, &b->tail[2]);
     if (err) return err;
+    bits = (const uint64_t *)vt_at(b->s->file, at, n);
+    if (!bits) return VTAG_CORRUPT;
     s->f.bits_at = at;
     s->f.bits_crc = vt_crc32c(0, s->bits, n);
-    s->bits = (const uint64_t *)vt_at(b->s->file, at, n);
+    s->bits = bits;
     vt_buf_drop(s->own);
     s->own = NULL;
     s->changed = 0;

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds and runs the tests, two at a time, and sums them up.
 #   sh test/run.sh PATH/OF/vtag [NAME...]     all, or test_NAME.c, test_NAME.sh, matrix
-# A C test is built with the sanitizers where $CC has them. Each test ends with the line
+# A C test is built with the sanitizers where $CC has them, unless its first line is
+# `// build: plain`. Each test ends with the line
 # "N passed, N failed"; so does this.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -13,8 +14,10 @@ job_build() { # builds test/$1.c unless it is up to date
     if [ -x "$bin" ] && [ -z "$(find vtag.h test/*.h "test/$1.c" "$out/flags" -newer "$bin")" ]; then
         return 0
     fi
-    # shellcheck disable=SC2046
-    $CC -std=c99 $(cat "$out/flags") -D_GNU_SOURCE -I. -o "$bin" "test/$1.c" -lm -lpthread
+    flags=$(cat "$out/flags")
+    [ "$(head -n 1 "test/$1.c")" != '// build: plain' ] || flags='-O2 -g'
+    # shellcheck disable=SC2086
+    $CC -std=c99 $flags -D_GNU_SOURCE -I. -o "$bin" "test/$1.c" -lm -lpthread
 }
 
 job_run() {
