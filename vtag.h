@@ -334,7 +334,7 @@ typedef struct vtag_report {
     uint64_t first_bad;          /* file offset of the first of them           */
 } vtag_report;
 
-/* ---- Environment: every field optional -------------------------------------- */
+/* ---- Environment ------------------------------------------------------------- */
 
 /* What the library asks of the system. Replace it whole to test, to encrypt, or to
    run where there are no files; only map, locked and remote may be NULL. A file object
@@ -2497,6 +2497,7 @@ static const vtf_record *vt_log_peek(vt_file *f, const vtf_logpos *pos) {
 static int vt_log_follow(vt_file *f, const vtf_record *r, vtf_logpos *pos) {
     const vtf_link *link = (const vtf_link *)r;
     if (r->size < sizeof *link || link->extent <= pos->extent) return 0;
+    if (vt_file_fetch(f, link->extent, link->length)) return 0;
     if (!vt_extent_at(f, link->extent, VTF_LOG)) return 0;
     if (link->length != vt_extent_at(f, link->extent, VTF_LOG)->length) return 0;
     pos->extent = link->extent;
@@ -7188,43 +7189,31 @@ static void vt_check_log(vt_check *c) {
     }
 }
 
+/* The header in front of an INDEX run says what the directory says. */
+static int vt_run_headed(const vt_check *c, const vt_space *s, const vt_run *r) {
+    const vtf_run *h = (const vtf_run *)vt_at(c->s->file, r->at - sizeof *h, sizeof *h);
+    return h && h->space == s->kind && h->tag == s->tag && h->n == r->n && h->at == r->at &&
+           h->min == r->min && h->max == r->max && h->crc == r->crc && !h->zero;
+}
+
+static int vt_check_run(vt_check *c, const vt_space *s, const vt_run *r) {
+    uint32_t crc = vt_crc32c(0, r->e, (size_t)r->n * sizeof *r->e);
+    uint64_t k;
+    for (k = 1; k < r->n; k++)
+        if (r->e[k].id <= r->e[k - 1].id) vt_bad(c, "index run out of order", r->at);
+    if (r->n && (r->e[0].id != r->min || r->e[r->n - 1].id != r->max))
+        vt_bad(c, "index run damaged", r->at);
+    if (r->at && (crc != r->crc || !vt_run_headed(c, s, r))) vt_bad(c, "index run damaged", r->at);
+    return vt_checked(c, r->n * sizeof *r->e);
+}
+
 static int vt_check_runs(vt_check *c) {
     const vt_index *x = &c->s->index;
     size_t i, j;
-    uint64_t k;
     for (i = 0; i < x->n; i++)
-        for (j = 0; j < x->a[i].n; j++) {
-            const vt_run *r = &x->a[i].runs[j];
-            uint32_t crc = 0;
-            for (k = 0; k < r->n; k++) {
-                if (k && r->e[k].id <= r->e[k - 1].id) vt_bad(c, "index run out of order", r->at);
-                crc = vt_crc32c(crc, &r->e[k], sizeof r->e[k]);
-            }
-            if (r->n &&
-                (r->e[0].id != r->min || r->e[r->n - 1].id != r->max || (r->at && crc != r->crc)))
-                vt_bad(c, "index run damaged", r->at);
-            if (!vt_checked(c, r->n * sizeof *r->e)) return 0;
-        }
+        for (j = 0; j < x->a[i].n; j++)
+            if (!vt_check_run(c, &x->a[i], &x->a[i].runs[j])) return 0;
     return 1;
-}
-
-/* The header in front of an INDEX run must say what the directory says. */
-static void vt_check_run_heads(vt_check *c) {
-    const vt_index *x = &c->s->index;
-    size_t i, j;
-    for (i = 0; i < x->n; i++)
-        for (j = 0; j < x->a[i].n; j++) {
-            const vt_run *r = &x->a[i].runs[j];
-            const vtf_run *h =
-                r->at < sizeof *h
-                    ? NULL
-                    : (const vtf_run *)vt_at(c->s->file, r->at - sizeof *h, sizeof *h);
-            if (!r->at) continue;
-            if (!h || h->space != x->a[i].kind || h->tag != x->a[i].tag || h->n != r->n ||
-                h->at != r->at || h->min != r->min || h->max != r->max || h->crc != r->crc ||
-                h->zero)
-                vt_bad(c, "index run header damaged", r->at - sizeof *h);
-        }
 }
 
 static int vt_check_segments(vt_check *c) {
@@ -7321,7 +7310,6 @@ VTAG_API vtag_err vtag_verify(const vtag_snap *snap, vtag_report *report, vtag_p
     vt_check_front(&c);
     vt_check_extents(&c);
     vt_check_log(&c);
-    vt_check_run_heads(&c);
     go = vt_check_runs(&c) && vt_check_segments(&c);
     for (i = 0; go && i < c.s->tags.n; i++) {
         const vt_tag *t = &c.s->tags.a[i];
