@@ -1158,6 +1158,7 @@ typedef struct vtf_seg {      /* a segment                                     *
     uint64_t bits_at;         /* bitmap of dead rows, (cap + 63) / 64 words; 0: see the log */
     uint32_t bits_crc;
     uint32_t number;          /* position in the table of segments             */
+    uint64_t sketch;          /* its SKETCH extent; 0: none, which is always legal */
 } vtf_seg;
 
 typedef struct vtf_tag {
@@ -1273,7 +1274,7 @@ VT_STATIC_ASSERT(sizeof(vtf_row) == 40, vtf_row_size);
 VT_STATIC_ASSERT(offsetof(vtf_row, norm) == 32, vtf_row_norm);
 VT_STATIC_ASSERT(sizeof(vtf_entry) == 32, vtf_entry_size);
 VT_STATIC_ASSERT(sizeof(vtf_run) == 48, vtf_run_size);
-VT_STATIC_ASSERT(sizeof(vtf_seg) == 48, vtf_seg_size);
+VT_STATIC_ASSERT(sizeof(vtf_seg) == 56, vtf_seg_size);
 VT_STATIC_ASSERT(sizeof(vtf_tag) == 96, vtf_tag_size);
 VT_STATIC_ASSERT(sizeof(vtf_blob) == 32, vtf_blob_size);
 VT_STATIC_ASSERT(sizeof(vtf_gate) == 40, vtf_gate_size);

@@ -1,0 +1,135 @@
+/* The file of format version 1, byte for byte: what this library writes from fixed
+   operations, clock and random source equals test/golden-1.vtag [L13, I9], and it reads
+   that file [I13]. A change of the format gets a new version and a new golden file;
+   GOLDEN=write writes it. */
+#define VTAG_IMPLEMENTATION
+#include "../vtag.h"
+#include "test.h"
+#include "util.h"
+
+static const char *golden_path(char *path, size_t size)
+{
+    const char *slash = strrchr(__FILE__, '/');
+    snprintf(path, size, "%.*sgolden-1.vtag", slash ? (int)(slash - __FILE__) + 1 : 0, __FILE__);
+    return path;
+}
+
+static void fill_golden(env *e)
+{
+    vtag_tag a = declare(e->db, "words@1", 2, VTAG_COSINE), b = declare(e->db, "words@2/chunk-64", 2, VTAG_L2SQ);
+    vtag_tag c = declare(e->db, "pixels@1", 3, VTAG_DOT);
+    vtag_policy policy = {0};
+    vtag_event score = {0};
+    vtag_batch *batch;
+    uint64_t i;
+    for (i = 0; i < 16; i++) put2(e->db, i, i % 3 ? "text" : "", a, 1.0f + (float)i, 0.5f);
+    for (i = 0; i < 16; i++) {
+        vtag_vec parts[2];
+        e->r.clock += 1000;
+        parts[0] = v2(b, (float)i, 1);
+        parts[1] = v2(b, 1, (float)i);
+        parts[1].off = 2;
+        parts[1].len = 2;
+        if (i % 8) OK(fill(e->db, i, i + 1, parts, 1 + i % 2));
+        if (i == 10) OK(vtag_seal(e->db, NULL, NULL));
+    }
+    OK(waive(e->db, 0, 0, b, "an empty text"));
+    OK(del(e->db, 8));
+    put2(e->db, 12, "changed", a, 7, 7);
+    MUST(vtag_begin(e->db, NULL, &batch));
+    OK(vtag_meta_set(batch, "probe", "\0\1\2", 3));
+    OK(vtag_commit(batch));
+    policy.gate.max_age_ms = UINT64_MAX;
+    policy.gate.min_ppm = 800000;
+    policy.gate.max_waived_ppm = 50000;
+    policy.hold = NULL;
+    OK(set_policy(e->db, &policy, "a small file"));
+    score.kind = VTAG_K_SCORE;
+    score.tag = b;
+    score.name = "ndcg@10";
+    score.value = 0.5;
+    score.queries = 100;
+    score.cover = cover_of(e->db, b, a);
+    OK(note(e->db, &score));
+    OK(cutover(e->db, b, NULL, NULL));
+    OK(rollback(e->db, 0, NULL));
+    OK(retire(e->db, c, NULL, NULL));
+}
+
+static uint8_t *golden_made(size_t *n, void **raw, uint64_t *hash)
+{
+    env e;
+    uint8_t *p;
+    env_up(&e);
+    fill_golden(&e);
+    vtag_close(e.db);
+    e.db = env_open(&e, "t.vtag", VTAG_READ);
+    *hash = hash_of(e.db);
+    p = ram_image(&e.r, "t.vtag", n, raw);
+    env_down(&e);
+    return p;
+}
+
+static uint8_t *golden_read(size_t *n)
+{
+    char path[1000];
+    FILE *f = fopen(golden_path(path, sizeof path), "rb");
+    uint8_t *p = (uint8_t *)malloc(1 << 20);
+    *n = f && p ? fread(p, 1, 1 << 20, f) : 0;
+    if (f) fclose(f);
+    return p;
+}
+
+static void this_library_writes_the_golden_file(void)
+{
+    void *raw;
+    size_t n, m, i;
+    uint64_t hash;
+    uint8_t *p = golden_made(&n, &raw, &hash), *q = golden_read(&m);
+    for (i = 0; i < n && i < m && p[i] == q[i];) i++;
+    if (!CHECK(n == m && i == n)) fprintf(stderr, "  they differ at %lu\n", (unsigned long)i);
+    free(raw);
+    free(q);
+}
+
+static void this_library_reads_the_golden_file(void)
+{
+    void *raw;
+    size_t n, m;
+    uint64_t hash;
+    uint8_t *p = golden_made(&n, &raw, &hash), *q = golden_read(&m);
+    vtag_report report;
+    vtag_snap *s;
+    vtag_db *db;
+    (void)p;
+    MUST(vtag_open_memory(q, m, NULL, &db));
+    CHECK_EQ(hash_of(db), hash);
+    s = look(db);
+    OK(vtag_verify(s, &report, NULL, NULL));
+    vtag_release(s);
+    vtag_close(db);
+    free(raw);
+    free(q);
+}
+
+static void write_golden(void)
+{
+    char path[1000];
+    void *raw;
+    size_t n;
+    uint64_t hash;
+    uint8_t *p = golden_made(&n, &raw, &hash);
+    FILE *f = fopen(golden_path(path, sizeof path), "wb");
+    CHECK(f && fwrite(p, 1, n, f) == n && fclose(f) == 0);
+    free(raw);
+}
+
+int main(int argc, char **argv)
+{
+    const char *make = getenv("GOLDEN");
+    t_begin(argc, argv);
+    if (make && !strcmp(make, "write")) RUN(write_golden);
+    RUN(this_library_writes_the_golden_file);
+    RUN(this_library_reads_the_golden_file);
+    return t_end();
+}
