@@ -4810,7 +4810,7 @@ static uint64_t vt_segment_rows(const vtag_batch *b, const vt_segw *w, uint64_t 
     } else {
         for (i = 0; i < b->s->rows.n; i++)
             if (b->s->rows.a[i].f.tag == w->tag) bytes += b->s->rows.a[i].f.length;
-        rows = vt_max_u64(bytes, VTF_ALIGN) / row;
+        rows = (vt_max_u64(bytes, VTF_ALIGN) - 2 * VTF_HEAD_ROOM) / row;
     }
     rows = vt_min_u64(rows, vt_min_u64(most, 65536));
     return vt_max_u64(vt_max_u64(rows, need), 1);
