@@ -2199,7 +2199,8 @@ typedef struct vt_file {
     size_t n, cap;
     uint8_t uuid[16];
     uint32_t flags;
-    int mended; /* memory says more than the file                              */
+    int mended;     /* memory says more than the file                          */
+    uint64_t known; /* up to here extents are committed, each in one mapping   */
 } vt_file;
 
 /* Reports detail to the caller's log and returns err. */
@@ -2326,27 +2327,25 @@ static vtag_err vt_file_private(vt_file *f, uint64_t n) {
     return VTAG_OK;
 }
 
-static uint64_t vt_file_mapped(const vt_file *f) {
-    return f->n ? f->maps[f->n - 1].at + f->maps[f->n - 1].bytes : 0;
-}
-
-/* Maps what has come since, up to end. */
-static vtag_err vt_file_cover_to(vt_file *f, uint64_t end) {
-    uint64_t mapped = vt_file_mapped(f);
-    return mapped < end ? vt_file_cover(f, mapped, end - mapped) : VTAG_OK;
-}
-
 /* Forgets mappings of space past end, which no committed state can refer to. */
 static void vt_file_trim(vt_file *f, uint64_t end) {
     vt_map gone;
-    for (;;) {
-        gone.at = 0;
+    int more = 1;
+    while (more) {
         vt_spin_lock(&f->spin);
-        if (f->n && f->maps[f->n - 1].at >= end) gone = f->maps[--f->n];
+        more = f->n && f->maps[f->n - 1].at >= end;
+        if (more) gone = f->maps[--f->n];
         vt_spin_unlock(&f->spin);
-        if (!gone.at) return;
-        vt_file_unmap(f, &gone);
+        if (more) vt_file_unmap(f, &gone);
     }
+}
+
+/* Sees to mappings up to end. Past the known end, extents may have come and gone since
+   that space was mapped, so that one of now could straddle two mappings of then. */
+static vtag_err vt_file_cover_to(vt_file *f, uint64_t end) {
+    if (end <= f->known || vt_at(f, f->known, end - f->known)) return VTAG_OK;
+    vt_file_trim(f, f->known);
+    return vt_file_cover(f, f->known, end - f->known);
 }
 
 static void vt_file_mirror(vt_file *f, uint64_t at, const void *p, size_t n) {
@@ -3837,6 +3836,7 @@ static vt_state *vt_db_state(vtag_db *db) {
 /* Takes over the caller's hold on s. */
 static void vt_db_publish(vtag_db *db, vt_state *s) {
     vt_state *old;
+    s->file->known = s->head.end;
     vt_spin_lock(&db->spin);
     old = db->state;
     db->state = s;
@@ -3902,6 +3902,7 @@ static vtag_err vt_db_take(vtag_db *db, vt_file *f) {
     vt_file_drop(db->file);
     db->file = vt_file_hold(f);
     db->slot = slot;
+    db->slot.flags &= ~VTF_SUPERSEDED; /* of a copy that was put back          */
     db->mine = db->ahead = 0;
     vt_db_publish(db, s);
     return VTAG_OK;
@@ -3927,6 +3928,10 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
     vtag_err err = VTAG_CORRUPT;
     uint64_t size;
     int near_ = db->state->ckpt.at == slot->ckpt_at && db->state->head.commit <= slot->head.commit;
+    if (slot->head.commit < db->state->head.commit && slot->salt == db->state->salt) {
+        db->slot = *slot; /* it was written while we looked past the one before */
+        return VTAG_OK;
+    }
     if (!near_ && vt_in_memory(db)) return vt_db_reopen(db);
     if (near_) {
         s = vt_state_clone(db->state);
@@ -4079,17 +4084,28 @@ static vtag_err vt_db_peek(vtag_db *db) {
     return VTAG_OK;
 }
 
-/* Brings the handle up to date with the file. Under gate; a writer holds the lock. */
+/* Whether another file took this one's place; else *best is its newest slot. */
+static vtag_err vt_db_moved(vtag_db *db, vtf_slot *best, int *torn, int *moved) {
+    vtag_err err;
+    *moved = !db->env.io->same(db->file->f, db->path);
+    if (*moved) return VTAG_OK;
+    err = vt_slot_newest(db->file, best, torn);
+    *moved = !err && best->seq > db->slot.seq && best->flags & VTF_SUPERSEDED;
+    return err;
+}
+
+/* Brings the handle up to date with the file. Under gate; a writer holds the lock, and
+   has seen to it that the file is the one at the path. */
 static vtag_err vt_db_refresh(vtag_db *db, int writer) {
     vtf_slot best;
-    int torn;
+    int torn, moved;
     vtag_err err;
     if (!db->path) return VTAG_OK;
-    if (!writer && !db->env.io->same(db->file->f, db->path)) {
+    err = vt_db_moved(db, &best, &torn, &moved);
+    if (!err && moved) {
         err = vt_db_reopen(db);
-        if (err) return err == VTAG_IO ? VTAG_OK : err; /* deleted: what we have stays good */
+        return err == VTAG_IO ? VTAG_OK : err; /* deleted: what we have stays good */
     }
-    err = vt_slot_newest(db->file, &best, &torn);
     if (!err && best.seq > db->slot.seq) err = vt_db_follow(db, &best);
     if (err) return err;
     if (writer) return torn || db->ahead || vt_db_tail(db, 1) ? vt_db_recover(db) : VTAG_OK;
@@ -7542,8 +7558,9 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
 }
 
 /* Tells whoever has the old file open that another one took its place. */
-static void vt_supersede(vt_file *f, vtf_slot slot) {
+static void vt_supersede(vt_file *f, const vt_state *s, vtf_slot slot) {
     int i;
+    vt_slot_fill(&slot, s);
     slot.flags |= VTF_SUPERSEDED;
     for (i = 0; i < 2; i++) vt_slot_write(f, &slot);
 }
@@ -7556,7 +7573,7 @@ static vtag_err vt_compact_swap(vtag_db *db, vtag_db *to, const char *part) {
     vtag_err err = io->lock(f->f, VTAG_LOCK_WRITER, 0);
     if (!err) err = io->rename(io->ctx, part, db->path);
     if (!err) {
-        vt_supersede(old, slot);
+        vt_supersede(old, db->state, slot);
         vt_spin_lock(&db->gate);
         err = vt_db_take(db, f);
         vt_spin_unlock(&db->gate);
