@@ -7,6 +7,8 @@
 
 #include "json.h"
 
+static unsigned long long ull(uint64_t n) { return n; }
+
 /* ---- Objects of --json ------------------------------------------------------- */
 
 void out_start(out *o, FILE *f)
@@ -202,54 +204,72 @@ const char *cmd_terms(char *buf, size_t size, uint32_t failed)
     return buf;
 }
 
-static const char *verdict_word(const vtag_verdict *v, uint32_t term)
-{
-    return v->failed & term ? "HOLD" : "ok";
-}
-
 static const char *verdict_ppm(char buf[CLI_TEXT], uint32_t ppm)
 {
     snprintf(buf, CLI_TEXT, "%.4g %%", cmd_limit(ppm) / 1e4);
     return buf;
 }
 
-static void verdict_score(cli_table *t, const vtag_verdict *v)
+static void term_score(cmd_term *t, const vtag_verdict *v)
 {
     const vtag_gate *g = &v->used;
-    char now[80], least[80] = "", drop[80] = "";
-    if (!g->score) return;
-    snprintf(now, sizeof now, "%s %.6g", g->score, v->score);
+    char least[80] = "", drop[80] = "";
+    snprintf(t->value, sizeof t->value, "%.60s %.6g", g->score, v->score);
     if (g->has_min) snprintf(least, sizeof least, ">= %.6g, ", g->min_score);
     if (g->has_drop) {
         snprintf(drop, sizeof drop, "drop <= %.6g from %.6g, ", g->max_drop, v->base_score);
     }
-    cli_row(t, "  score\t%s\t%s%s>= %u queries\t%s", now, least, drop,
-            cmd_limit(g->min_queries), verdict_word(v, VTAG_TERM_SCORE));
+    snprintf(t->want, sizeof t->want, "%s%s>= %u queries", least, drop,
+             cmd_limit(g->min_queries));
+}
+
+static uint64_t verdict_budget(const vtag_verdict *v)
+{
+    uint64_t base = v->cover.base, ppm = cmd_limit(v->used.max_waived_ppm);
+    uint64_t budget = base / 1000000 * ppm + base % 1000000 * ppm / 1000000;
+    return budget ? budget : 1;
+}
+
+size_t cmd_verdict_terms(cmd_term t[4], const vtag_verdict *v, uint64_t now)
+{
+    static const char *const names[] = {"coverage", "waived", "freshness", "score"};
+    const vtag_cover *c = &v->cover;
+    const vtag_gate *g = &v->used;
+    char a[CLI_TEXT], b[CLI_TEXT];
+    size_t i, n = g->score ? 4 : 3;
+    memset(t, 0, 4 * sizeof *t);
+    for (i = 0; i < n; i++) {
+        t[i].name = names[i];
+        t[i].ok = !(v->failed >> i & 1);
+    }
+    cli_percent(t[0].value, c->fresh + c->waived, c->base);
+    snprintf(t[0].want, sizeof t->want, "> %s, or all", verdict_ppm(b, g->min_ppm));
+    snprintf(t[0].detail, sizeof t->detail, "%llu fresh + %llu waived of %llu", ull(c->fresh),
+             ull(c->waived), ull(c->base));
+    snprintf(t[1].value, sizeof t->value, "%llu", ull(c->waived));
+    snprintf(t[1].want, sizeof t->want, "<= %llu", ull(verdict_budget(v)));
+    snprintf(t[1].detail, sizeof t->detail, "%s of the active tag's items, at least 1",
+             verdict_ppm(b, g->max_waived_ppm));
+    snprintf(t[2].value, sizeof t->value, "%s",
+             c->oldest ? cli_span(a, now > c->oldest ? now - c->oldest : 0) : "-");
+    snprintf(t[2].want, sizeof t->want, "< %s", cli_span(b, g->max_age_ms));
+    snprintf(t[2].detail, sizeof t->detail, "%llu pending, %llu of them outside",
+             ull(c->stale + c->missing + c->outside), ull(c->outside));
+    if (g->score) term_score(&t[3], v);
+    return n;
 }
 
 void cmd_verdict_print(const cli_store *st, vtag_tag tag, const vtag_verdict *v)
 {
-    const vtag_cover *c = &v->cover;
-    const vtag_gate *g = &v->used;
-    char a[CLI_TEXT], b[CLI_TEXT];
+    cmd_term terms[4];
     cli_table t = {0};
-    uint64_t now = cli_clock(), budget = c->base / 1000000 * cmd_limit(g->max_waived_ppm) +
-                   c->base % 1000000 * cmd_limit(g->max_waived_ppm) / 1000000;
-    if (!budget) budget = 1;
+    size_t i, n = cmd_verdict_terms(terms, v, cli_clock());
     printf("%s  %s\n", v->pass ? "GO  " : "HOLD", cli_tag_name(st, tag));
-    cli_row(&t, "  coverage\t%s\t> %s, or all\t%s\t%llu fresh + %llu waived of %llu",
-            cli_percent(a, c->fresh + c->waived, c->base), verdict_ppm(b, g->min_ppm),
-            verdict_word(v, VTAG_TERM_COVERAGE), (unsigned long long)c->fresh,
-            (unsigned long long)c->waived, (unsigned long long)c->base);
-    cli_row(&t, "  waived\t%llu\t<= %llu\t%s\t%s of the active tag's items, at least 1",
-            (unsigned long long)c->waived, (unsigned long long)budget,
-            verdict_word(v, VTAG_TERM_WAIVED), verdict_ppm(b, g->max_waived_ppm));
-    cli_row(&t, "  freshness\t%s\t< %s\t%s\t%llu pending, %llu of them outside",
-            c->oldest ? cli_span(a, now > c->oldest ? now - c->oldest : 0) : "-",
-            cli_span(b, g->max_age_ms), verdict_word(v, VTAG_TERM_FRESHNESS),
-            (unsigned long long)(c->stale + c->missing + c->outside),
-            (unsigned long long)c->outside);
-    verdict_score(&t, v);
+    for (i = 0; i < n; i++) {
+        const cmd_term *m = &terms[i];
+        cli_row(&t, m->detail[0] ? "  %s\t%s\t%s\t%s\t%s" : "  %s\t%s\t%s\t%s", m->name, m->value,
+                m->want, m->ok ? "ok" : "HOLD", m->detail);
+    }
     cli_table_print(&t, "lrlll");
 }
 
@@ -312,43 +332,68 @@ int cmd_events(const cli_store *st, vtag_event **events, size_t *n)
     return 0;
 }
 
-static void event_what(char *buf, size_t size, const vtag_event *e)
+/* "coverage 99.61 % against > 99.5 %" */
+static void event_cover(char *buf, size_t size, const vtag_event *e)
 {
-    char a[CLI_TEXT], terms[80];
+    char a[CLI_TEXT], b[CLI_TEXT];
     const vtag_cover *c = &e->cover;
+    int judged = e->kind == VTAG_K_HELD || e->kind == VTAG_K_CUTOVER;
+    if (!c->base && !judged) {
+        buf[0] = '\0';
+        return;
+    }
+    snprintf(buf, size, "coverage %s%s%s", cli_percent(a, c->fresh + c->waived, c->base),
+             e->used.min_ppm ? " against > " : "",
+             e->used.min_ppm ? verdict_ppm(b, e->used.min_ppm) : "");
+}
+
+static void event_score(char *buf, size_t size, const vtag_event *e)
+{
+    char cover[120];
+    event_cover(cover, sizeof cover, e);
+    snprintf(buf, size, "%s %.6g, %llu queries%s%s%s", e->name ? e->name : "", e->value,
+             ull(e->queries), cover[0] ? ", " : "", cover,
+             e->flags & VTAG_PROVISIONAL ? ", provisional" : "");
+}
+
+static void event_policy(char *buf, size_t size, const vtag_gate *g)
+{
+    char a[CLI_TEXT], b[CLI_TEXT], c[CLI_TEXT];
+    snprintf(buf, size, "coverage > %s, waived <= %s, pending < %s%s%.100s",
+             verdict_ppm(a, g->min_ppm), verdict_ppm(b, g->max_waived_ppm),
+             cli_span(c, g->max_age_ms), g->score ? ", score " : "", g->score ? g->score : "");
+}
+
+void cmd_event_what(char *buf, size_t size, const vtag_event *e)
+{
+    char cover[120], terms[80];
+    event_cover(cover, sizeof cover, e);
     switch (e->kind) {
-    case VTAG_K_SCORE:
-        snprintf(buf, size, "%s %.6g, %llu queries%s", e->name ? e->name : "", e->value,
-                 (unsigned long long)e->queries,
-                 e->flags & VTAG_PROVISIONAL ? ", provisional" : "");
-        break;
+    case VTAG_K_SCORE: event_score(buf, size, e); break;
     case VTAG_K_SHADOW:
-        snprintf(buf, size, "overlap %.4g, %llu queries", e->value,
-                 (unsigned long long)e->queries);
+        snprintf(buf, size, "overlap %.4g, %llu queries", e->value, ull(e->queries));
         break;
     case VTAG_K_HELD:
-        snprintf(buf, size, "coverage %s; failed: %s",
-                 cli_percent(a, c->fresh + c->waived, c->base),
-                 cmd_terms(terms, sizeof terms, e->failed));
+        snprintf(buf, size, "%s; failed: %s", cover, cmd_terms(terms, sizeof terms, e->failed));
         break;
-    case VTAG_K_WAIVED:
-        snprintf(buf, size, "item %llu", (unsigned long long)e->queries);
-        break;
+    case VTAG_K_WAIVED: snprintf(buf, size, "item %llu", ull(e->queries)); break;
     case VTAG_K_CUTOVER:
-        snprintf(buf, size, "coverage %s%s", cli_percent(a, c->fresh + c->waived, c->base),
-                 e->flags & VTAG_FORCED ? ", FORCED" : "");
+        snprintf(buf, size, "%s%s", cover, e->flags & VTAG_FORCED ? ", FORCED" : "");
         break;
-    case VTAG_K_ROLLBACK:
-        snprintf(buf, size, "hides %llu items", (unsigned long long)c->extra);
+    case VTAG_K_POLICY: event_policy(buf, size, &e->used); break;
+    case VTAG_K_ROLLBACK: snprintf(buf, size, "hides %llu items", ull(e->cover.extra)); break;
+    case VTAG_K_RETIRED:
+        snprintf(buf, size, "%llu items lost to all%s", ull(e->cover.missing),
+                 e->flags & VTAG_FORCED ? ", FORCED: before its retention was over" : "");
         break;
-    default: buf[0] = '\0';
+    default: snprintf(buf, size, "%s", cover);
     }
 }
 
 void cmd_event_row(cli_table *t, const cli_store *st, const vtag_event *e)
 {
-    char when[CLI_TEXT], what[200], text[120];
-    event_what(what, sizeof what, e);
+    char when[CLI_TEXT], what[400], text[120];
+    cmd_event_what(what, sizeof what, e);
     cli_line(text, sizeof text, e->text ? e->text : "", e->text ? strlen(e->text) : 0);
     cli_row(t, "%llu\t%s\t%s\t%s%s%s\t%s%s%s", (unsigned long long)e->seq,
             cli_time(when, e->time), cli_kind_name(e->kind), cli_tag_name(st, e->tag),
@@ -373,4 +418,21 @@ void cmd_event_json(out *o, const cli_store *st, const vtag_event *e)
     out_cover(o, "cover", &e->cover);
     out_str(o, "name", e->name);
     out_str(o, "text", e->text);
+}
+
+void cmd_event_facts(out *o, const vtag_event *e)
+{
+    static const char *const names[] = {"coverage", "waived", "freshness", "score"};
+    const vtag_cover *c = &e->cover;
+    size_t i;
+    out_time(o, "when", e->time);
+    if (c->base) out_f64(o, "coverage", (double)(c->fresh + c->waived) / (double)c->base);
+    if (e->kind == VTAG_K_WAIVED) out_u64(o, "item", e->queries);
+    out_bool(o, "forced", (e->flags & VTAG_FORCED) != 0);
+    out_bool(o, "provisional", (e->flags & VTAG_PROVISIONAL) != 0);
+    out_open(o, "failed_terms", '[');
+    for (i = 0; i < 4; i++) {
+        if (e->failed >> i & 1) out_str(o, NULL, names[i]);
+    }
+    out_close(o, ']');
 }

@@ -49,6 +49,13 @@ int cmd_vector(const char *option, const char *text, float **x, uint32_t *dim);
     {"--min-queries", "N", CLI_LIMIT, &(g).min_queries, "of the score; 75", NULL}
 uint32_t cmd_limit(uint32_t n);        /* VTAG_NONE as the 0 that it means */
 
+typedef struct cmd_term {    /* a term of the gate, in words */
+    const char *name;
+    int         ok;
+    char        value[96], want[160], detail[120];
+} cmd_term;
+/* The terms that were judged, 3 or 4; now is for the age of what is pending. */
+size_t cmd_verdict_terms(cmd_term terms[4], const vtag_verdict *v, uint64_t now);
 void cmd_verdict_print(const cli_store *st, vtag_tag tag, const vtag_verdict *v);
 void cmd_verdict_json(out *o, const cli_store *st, vtag_tag tag, const vtag_verdict *v);
 void cmd_gate_json(out *o, const char *name, const vtag_gate *g);
@@ -61,7 +68,11 @@ const char *cmd_terms(char *buf, size_t size, uint32_t failed);
 int cmd_events(const cli_store *st, vtag_event **events, size_t *n);
 /* A row "seq time kind tag what" of a table. */
 void cmd_event_row(cli_table *t, const cli_store *st, const vtag_event *e);
+/* What happened, in words and without the event's text. */
+void cmd_event_what(char *buf, size_t size, const vtag_event *e);
 /* The members of an event, into an object that is open. */
 void cmd_event_json(out *o, const cli_store *st, const vtag_event *e);
+/* What follows from them, for whoever reads: date, coverage, forced, failed terms. */
+void cmd_event_facts(out *o, const vtag_event *e);
 
 #endif /* CMD_H */

@@ -428,6 +428,7 @@ int cmd_history(int argc, char **argv)
         }
         out_start(&o, stdout);
         cmd_event_json(&o, &st, &e[i]);
+        cmd_event_facts(&o, &e[i]);
         out_close(&o, '}');
     }
     if (!rc && !as_json) cli_table_print(&table, "rllll");

@@ -1,93 +1,13 @@
-/* cmd_status.c - status: the dashboard on a terminal, or as one object. */
+/* cmd_status.c - status: the dashboard on a terminal, as one object, or for Prometheus. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "cmd.h"
-
-typedef struct dash {        /* all that is shown, read from one snapshot */
-    cli_store     st;
-    vtag_stat     stat;
-    vtag_policy   policy;
-    vtag_info    *tags;
-    vtag_cover   *cover;     /* cover[i] of tags[i] against the active one */
-    vtag_verdict *verdict;   /* of the candidates */
-    size_t        n;
-    vtag_event   *events;
-    size_t        nevents;
-    vtag_cover    hidden;    /* by a rollback to the standby */
-    uint64_t      now;
-} dash;
+#include "dash.h"
 
 static unsigned long long ull(uint64_t n) { return n; }
-
-static void dash_free(dash *d)
-{
-    free(d->tags);
-    free(d->cover);
-    free(d->verdict);
-    free(d->events);
-    d->tags = NULL;
-    d->cover = NULL;
-    d->verdict = NULL;
-    d->events = NULL;
-}
-
-static vtag_err dash_measure(dash *d)
-{
-    vtag_err err = VTAG_OK;
-    size_t i;
-    d->cover = cli_alloc((d->n + 1) * sizeof *d->cover);
-    d->verdict = cli_alloc((d->n + 1) * sizeof *d->verdict);
-    for (i = 0; i < d->n && !err; i++) {
-        if (d->tags[i].role == VTAG_GONE) continue;
-        err = vtag_coverage(d->st.snap, d->tags[i].tag, 0, &d->cover[i]);
-        if (!err && d->tags[i].role == VTAG_CANDIDATE) {
-            err = vtag_judge(d->st.snap, d->tags[i].tag, NULL, &d->verdict[i]);
-        }
-    }
-    if (!err && d->stat.standby) {
-        err = vtag_coverage(d->st.snap, d->stat.active, d->stat.standby, &d->hidden);
-    }
-    return err;
-}
-
-static int dash_read(dash *d)
-{
-    vtag_err err;
-    int rc = cli_snap(&d->st);
-    if (rc) return rc;
-    d->now = cli_clock();
-    err = vtag_stats(d->st.snap, &d->stat);
-    if (!err) err = vtag_policy_get(d->st.snap, &d->policy);
-    if (err) return cli_error(err, "%s", d->st.path);
-    rc = cli_tags(&d->st, &d->tags, &d->n);
-    if (!rc) rc = cmd_events(&d->st, &d->events, &d->nevents);
-    if (rc) return rc;
-    err = dash_measure(d);
-    return err ? cli_error(err, "%s", d->st.path) : 0;
-}
-
-static const vtag_info *dash_tag(const dash *d, vtag_tag tag)
-{
-    size_t i;
-    for (i = 0; i < d->n; i++) {
-        if (d->tags[i].tag == tag) return &d->tags[i];
-    }
-    return NULL;
-}
-
-/* The newest score of a tag: the last of each name is shown, so ask from the end. */
-static const vtag_event *dash_score(const dash *d, vtag_tag tag)
-{
-    size_t i;
-    for (i = d->nevents; i-- > 0;) {
-        if (d->events[i].kind == VTAG_K_SCORE && d->events[i].tag == tag) return &d->events[i];
-    }
-    return NULL;
-}
 
 /* ---- For people --------------------------------------------------------------------- */
 
@@ -103,23 +23,50 @@ static void print_head(const dash *d)
 
 static void print_verdicts(const dash *d)
 {
+    char when[CLI_TEXT], end[CLI_TEXT];
     size_t i;
     for (i = 0; i < d->n; i++) {
-        if (d->tags[i].role != VTAG_CANDIDATE) continue;
+        const dash_tag *t = &d->tags[i];
+        if (!t->judged) continue;
         putchar('\n');
-        cmd_verdict_print(&d->st, d->tags[i].tag, &d->verdict[i]);
+        cmd_verdict_print(&d->st, t->info.tag, &t->verdict);
+        if (t->target) {
+            printf("  launch     planned for %s, forecast %s\n", cli_time(when, t->target),
+                   t->backfill.finish ? cli_time(end, t->backfill.finish) : "unknown");
+        }
     }
     for (i = 0; i < d->n; i++) {
-        if (d->tags[i].forced) {
+        if (d->tags[i].info.forced) {
             printf("\nFORCED  %s became active below the policy, and its gate does not pass yet\n",
-                   d->tags[i].spec.name);
+                   d->tags[i].info.spec.name);
         }
     }
 }
 
-static void print_score(const dash *d, vtag_tag tag, char *buf, size_t size)
+static void print_completeness(const dash *d)
 {
-    const vtag_event *e = dash_score(d, tag);
+    cli_table t = {0};
+    size_t i;
+    cli_row(&t, "tag\trole\tfresh\tstale\tmissing\twaived\toutside\tcoverage\tnaive");
+    for (i = 0; i < d->n; i++) {
+        const dash_tag *tag = &d->tags[i];
+        const vtag_cover *c = &tag->cover;
+        char cover[CLI_TEXT], naive[CLI_TEXT];
+        uint64_t part, of;
+        if (tag->info.role == VTAG_GONE) continue;
+        dash_naive(d, tag, &part, &of);
+        cli_row(&t, "%s\t%s%s\t%llu\t%llu\t%llu\t%llu\t%llu\t%s\t%s", tag->info.spec.name,
+                cli_role_name(tag->info.role), tag->info.forced ? " FORCED" : "", ull(c->fresh),
+                ull(c->stale), ull(c->missing), ull(c->waived), ull(c->outside),
+                cli_percent(cover, c->fresh + c->waived, c->base), cli_percent(naive, part, of));
+    }
+    if (t.n > 1) putchar('\n');
+    cli_table_print(&t, "llrrrrrrr");
+}
+
+static void print_score(const dash_tag *t, char *buf, size_t size)
+{
+    const vtag_event *e = t->nscores ? t->scores[0] : NULL;
     char cover[CLI_TEXT];
     buf[0] = '\0';
     if (!e) return;
@@ -129,29 +76,74 @@ static void print_score(const dash *d, vtag_tag tag, char *buf, size_t size)
              e->queries < 250 ? " small" : "");
 }
 
-static void print_tags(const dash *d)
+static void print_writes(const dash *d)
 {
-    const vtag_info *active = dash_tag(d, d->stat.active);
     cli_table t = {0};
     size_t i;
-    cli_row(&t, "tag\trole\tfresh\tstale\tmissing\twaived\toutside\tcoverage\tnaive\twith\twithout"
-                "\tbytes\tage\tscore");
+    cli_row(&t, "tag\twith\twithout\tbytes\tage\tprovenance\tscore");
     for (i = 0; i < d->n; i++) {
-        const vtag_info *tag = &d->tags[i];
-        const vtag_cover *c = &d->cover[i];
-        char cover[CLI_TEXT], naive[CLI_TEXT], bytes[CLI_TEXT], age[CLI_TEXT], score[120];
+        const vtag_info *tag = &d->tags[i].info;
+        char bytes[CLI_TEXT], age[CLI_TEXT], score[120];
         if (tag->role == VTAG_GONE) continue;
-        print_score(d, tag->tag, score, sizeof score);
-        cli_row(&t, "%s\t%s%s\t%llu\t%llu\t%llu\t%llu\t%llu\t%s\t%s\t%llu\t%llu\t%s\t%s\t%s",
-                tag->spec.name, cli_role_name(tag->role), tag->forced ? " FORCED" : "",
-                ull(c->fresh), ull(c->stale), ull(c->missing), ull(c->waived), ull(c->outside),
-                cli_percent(cover, c->fresh + c->waived, c->base),
-                cli_percent(naive, tag->items, active ? active->items : 0),
-                ull(tag->writes_with), ull(tag->writes_without), cli_bytes(bytes, tag->bytes),
-                cli_span(age, d->now > tag->created ? d->now - tag->created : 0), score);
+        print_score(&d->tags[i], score, sizeof score);
+        cli_row(&t, "%s\t%llu\t%llu\t%s\t%s\t%s\t%s", tag->spec.name, ull(tag->writes_with),
+                ull(tag->writes_without), cli_bytes(bytes, tag->bytes),
+                cli_span(age, d->now > tag->created ? d->now - tag->created : 0),
+                tag->spec.flags & VTAG_ASSUMED ? "assumed" : "declared", score);
     }
     if (t.n > 1) putchar('\n');
-    cli_table_print(&t, "llrrrrrrrrrrrl");
+    cli_table_print(&t, "lrrrrll");
+}
+
+static void print_backfill(const dash *d, const dash_tag *t)
+{
+    const dash_backfill *b = &t->backfill;
+    char share[CLI_TEXT], when[CLI_TEXT];
+    if (!b->known || t->info.role == VTAG_GONE) return;
+    printf("\nbackfill   %s: %s%s%s%s, %llu of %llu (%s), %.4g/s, %llu pending",
+           t->info.spec.name, b->state, b->silent ? " (silent)" : "", b->reason[0] ? ": " : "",
+           b->reason, ull(b->done), ull(b->total), cli_percent(share, b->done, b->total), b->rate,
+           ull(dash_pending(t)));
+    if (b->finish) {
+        printf(", %s left", cli_span(when, b->finish > d->now ? b->finish - d->now : 0));
+    }
+    if (b->updated) printf("; as of %s", cli_time(when, b->updated));
+    putchar('\n');
+}
+
+static void print_shadow(const dash *d, const dash_tag *t)
+{
+    const dash_shadow *s = &t->shadow;
+    int i;
+    if (!s->event || t->info.role == VTAG_GONE) return;
+    printf("\nshadow     %s beside %s: overlap@10 %.4g, rank-biased %.4g, %llu queries",
+           t->info.spec.name, cli_tag_name(&d->st, s->event->base), s->event->value,
+           s->event->base_value, ull(s->event->queries));
+    if (s->has_empty) printf(", %llu empty", ull(s->empty));
+    puts(dash_shadow_alarm(s) ? "  ALARM" : "");
+    for (i = 0; i < s->nworst && i < 3; i++) {
+        printf("           %.2f  %s\n", s->worst[i].overlap, s->worst[i].query);
+    }
+}
+
+static void print_quarantine(const dash_tag *t)
+{
+    char why[100];
+    size_t i;
+    for (i = 0; i < t->nreasons; i++) {
+        const dash_reason *r = &t->reasons[i];
+        if (!i) printf("\nquarantine %s\n", t->info.spec.name);
+        printf("           %6llu  %s\n", ull(r->items),
+               cli_line(why, sizeof why, r->why, strlen(r->why)));
+    }
+    if (t->other_reasons) printf("           %6llu  other reasons\n", ull(t->other_reasons));
+}
+
+static void print_work(const dash *d)
+{
+    size_t i;
+    for (i = 0; i < d->n; i++) print_backfill(d, &d->tags[i]);
+    for (i = 0; i < d->n; i++) print_shadow(d, &d->tags[i]);
 }
 
 static void print_rollback(const dash *d)
@@ -171,14 +163,20 @@ static void print_rollback(const dash *d)
            cli_tag_name(&d->st, d->stat.standby), ull(d->hidden.extra));
 }
 
-static uint64_t retention_left(const dash *d, const vtag_info *t)
+static void print_rehearsal(const dash *d)
 {
-    return t->kept_ms < d->policy.retain_ms ? d->policy.retain_ms - t->kept_ms : 0;
-}
-
-static int retention_of(const vtag_info *t)
-{
-    return t->activated && t->role != VTAG_ACTIVE && t->role != VTAG_GONE;
+    const dash_tag *to = dash_find(d, d->stat.standby);
+    char when[CLI_TEXT];
+    if (!to) return;
+    if (d->has_rehearsal) {
+        printf("           rehearsed %s: %s, flip in %.1f ms\n", cli_time(when, d->rehearsed),
+               d->rehearsal_ok ? "good" : "FAILED", d->rehearsal_ms);
+    }
+    if (to->has_embedder) {
+        printf("           its embedder %s (%s)\n",
+               to->embedder_answers ? "answers" : "does NOT answer",
+               cli_time(when, to->embedder_time));
+    }
 }
 
 static void print_retention(const dash *d)
@@ -190,11 +188,10 @@ static void print_retention(const dash *d)
     putchar('\n');
     if (d->policy.hold) printf("           HOLD: nothing may be retired: %s\n", d->policy.hold);
     for (i = 0; i < d->n; i++) {
-        const vtag_info *t = &d->tags[i];
-        uint64_t left = retention_left(d, t);
-        if (!retention_of(t)) continue;
-        printf("           %s keeps %s", t->spec.name, cli_bytes(bytes, t->bytes));
-        if (left) printf(", until %s at the earliest\n", cli_time(when, d->now + left));
+        const dash_tag *t = &d->tags[i];
+        if (!t->has_left) continue;
+        printf("           %s keeps %s", t->info.spec.name, cli_bytes(bytes, t->info.bytes));
+        if (t->left_ms) printf(", until %s at the earliest\n", cli_time(when, d->now + t->left_ms));
         else puts(", may be retired");
     }
 }
@@ -205,7 +202,7 @@ static void print_events(const dash *d)
     size_t i;
     if (!d->nevents) return;
     puts("\nlast events");
-    for (i = d->nevents > 8 ? d->nevents - 8 : 0; i < d->nevents; i++) {
+    for (i = dash_first_event(d); i < d->nevents; i++) {
         cmd_event_row(&t, &d->st, &d->events[i]);
     }
     cli_table_print(&t, "rllll");
@@ -213,170 +210,71 @@ static void print_events(const dash *d)
 
 static void dash_print(const dash *d)
 {
+    size_t i;
     print_head(d);
     print_verdicts(d);
-    print_tags(d);
+    print_completeness(d);
+    print_writes(d);
+    print_work(d);
     print_rollback(d);
+    print_rehearsal(d);
     print_retention(d);
+    for (i = 0; i < d->n; i++) print_quarantine(&d->tags[i]);
     print_events(d);
-}
-
-/* ---- As one object --------------------------------------------------------------------- */
-
-static void json_score(out *o, const dash *d, vtag_tag tag)
-{
-    const vtag_event *e = dash_score(d, tag);
-    if (!e) return;
-    out_open(o, "score", '{');
-    out_str(o, "name", e->name);
-    out_f64(o, "value", e->value);
-    out_u64(o, "queries", e->queries);
-    out_u64(o, "commit", e->commit);
-    out_bool(o, "provisional", (e->flags & VTAG_PROVISIONAL) != 0);
-    out_cover(o, "cover", &e->cover);
-    out_close(o, '}');
-}
-
-static void json_tag(out *o, const dash *d, size_t i)
-{
-    const vtag_info *t = &d->tags[i];
-    const vtag_info *active = dash_tag(d, d->stat.active);
-    out_open(o, NULL, '{');
-    out_str(o, "tag", t->spec.name);
-    out_str(o, "role", cli_role_name(t->role));
-    out_u64(o, "dim", t->spec.dim);
-    out_str(o, "metric", cli_metric_name(t->spec.metric));
-    out_bool(o, "assumed", (t->spec.flags & VTAG_ASSUMED) != 0);
-    out_bool(o, "forced", t->forced);
-    out_u64(o, "items", t->items);
-    out_u64(o, "rows", t->rows);
-    out_u64(o, "bytes", t->bytes);
-    out_time(o, "created", t->created);
-    out_time(o, "activated", t->activated);
-    out_u64(o, "writes_with", t->writes_with);
-    out_u64(o, "writes_without", t->writes_without);
-    if (t->role != VTAG_GONE) {
-        const vtag_cover *c = &d->cover[i];
-        out_cover(o, "cover", c);
-        if (c->base) out_f64(o, "coverage", (double)(c->fresh + c->waived) / (double)c->base);
-        if (active && active->items) {
-            out_f64(o, "naive", (double)t->items / (double)active->items);
-        }
-        json_score(o, d, t->tag);
-    }
-    if (retention_of(t)) {
-        out_u64(o, "kept_ms", t->kept_ms);
-        out_u64(o, "retention_left_ms", retention_left(d, t));
-    }
-    out_close(o, '}');
-}
-
-static void json_head(out *o, const dash *d)
-{
-    char uuid[33];
-    size_t i;
-    for (i = 0; i < 16; i++) snprintf(uuid + 2 * i, 3, "%02x", d->stat.uuid[i]);
-    out_str(o, "file", d->st.path);
-    out_str(o, "uuid", uuid);
-    out_time(o, "time", d->now);
-    out_u64(o, "commit", d->stat.commit);
-    out_time(o, "committed", d->stat.time);
-    out_u64(o, "revision", d->stat.revision);
-    out_u64(o, "items", d->stat.items);
-    out_u64(o, "rows", d->stat.rows);
-    out_u64(o, "file_bytes", d->stat.file_bytes);
-    out_u64(o, "live_bytes", d->stat.live_bytes);
-    out_u64(o, "segments", d->stat.segments);
-    out_u64(o, "events", d->stat.events);
-    out_str(o, "isa", d->stat.isa);
-    out_str(o, "active", d->stat.active ? cli_tag_name(&d->st, d->stat.active) : NULL);
-    out_str(o, "standby", d->stat.standby ? cli_tag_name(&d->st, d->stat.standby) : NULL);
-    out_bool(o, "rolled_back", d->stat.rolled_back);
-}
-
-static void json_rest(out *o, const dash *d)
-{
-    size_t i;
-    if (d->stat.standby) {
-        out_open(o, "rollback", '{');
-        out_str(o, "to", cli_tag_name(&d->st, d->stat.standby));
-        out_u64(o, "hides", d->hidden.extra);
-        out_cover(o, "cover", &d->hidden);
-        out_close(o, '}');
-    }
-    out_open(o, "retention", '{');
-    out_u64(o, "retain_ms", d->policy.retain_ms);
-    out_u64(o, "retain_scores", d->policy.retain_scores);
-    out_str(o, "hold", d->policy.hold);
-    out_close(o, '}');
-    out_open(o, "last_events", '[');
-    for (i = d->nevents > 8 ? d->nevents - 8 : 0; i < d->nevents; i++) {
-        out_open(o, NULL, '{');
-        cmd_event_json(o, &d->st, &d->events[i]);
-        out_close(o, '}');
-    }
-    out_close(o, ']');
-}
-
-static void dash_json(const dash *d)
-{
-    out o;
-    size_t i;
-    out_start(&o, stdout);
-    json_head(&o, d);
-    out_open(&o, "tags", '[');
-    for (i = 0; i < d->n; i++) json_tag(&o, d, i);
-    out_close(&o, ']');
-    out_open(&o, "verdicts", '[');
-    for (i = 0; i < d->n; i++) {
-        if (d->tags[i].role != VTAG_CANDIDATE) continue;
-        out_open(&o, NULL, '{');
-        cmd_verdict_json(&o, &d->st, d->tags[i].tag, &d->verdict[i]);
-        out_close(&o, '}');
-    }
-    out_close(&o, ']');
-    json_rest(&o, d);
-    out_close(&o, '}');
 }
 
 /* ---- The command -------------------------------------------------------------------------- */
 
-static int status_show(dash *d, int as_json, int clear)
+typedef struct status_job {
+    dash d;
+    int  json, prometheus, watch;
+} status_job;
+
+static int status_show(status_job *s)
 {
-    int rc = dash_read(d);
+    int rc = dash_read(&s->d), plain = !s->json && !s->prometheus;
     if (!rc) {
-        if (clear) fputs("\033[H\033[2J", stdout);
-        if (as_json) dash_json(d);
-        else dash_print(d);
+        if (s->watch && plain && isatty(1)) fputs("\033[H\033[2J", stdout);
+        if (s->json) dash_json(&s->d, stdout);
+        else if (s->prometheus) dash_prometheus(&s->d, stdout);
+        else dash_print(&s->d);
         fflush(stdout);
     }
-    dash_free(d);
+    dash_free(&s->d);
     return rc;
 }
 
 int cmd_status(int argc, char **argv)
 {
     const char *file;
-    int as_json = 0, watch = 0, rc;
-    struct timespec pause = {2, 0};
-    dash d;
+    int rc;
+    uint64_t every = 2000;
+    struct timespec pause;
+    status_job s;
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
-        {"--watch", NULL, CLI_FLAG, &watch, "again every 2 seconds, until interrupted", NULL},
-        {"--json", NULL, CLI_FLAG, &as_json, "one JSON object with all numbers", NULL},
+        {"--watch", NULL, CLI_FLAG, &s.watch, "again and again, until interrupted", NULL},
+        {"--every", "DURATION", CLI_SPAN, &every, "of --watch; 2s", NULL},
+        {"--json", NULL, CLI_FLAG, &s.json, "one JSON object with all numbers", NULL},
+        {"--prometheus", NULL, CLI_FLAG, &s.prometheus, "in the text format of Prometheus", NULL},
         CLI_END};
-    memset(&d, 0, sizeof d);
+    memset(&s, 0, sizeof s);
     rc = cli_parse(argc, argv,
                    "Shows the verdict on each candidate, how complete each tag is, what\n"
                    "a rollback would hide, retention and the last events.", opts);
     if (rc >= 0) return rc;
-    rc = cli_look(&d.st, file);
-    if (!rc && watch) cli_catch();
-    if (!rc) rc = status_show(&d, as_json, watch && !as_json && isatty(1));
-    while (!rc && watch && !cli_stopped()) {
+    if (s.json && s.prometheus) return cli_misuse("status: --json or --prometheus, not both");
+    if (s.prometheus && s.watch) return cli_misuse("status: --prometheus is read once a scrape");
+    if (every > 86400000) return cli_misuse("status: --every wants a day at most");
+    pause.tv_sec = (time_t)(every / 1000);
+    pause.tv_nsec = (long)(every % 1000) * 1000000;
+    rc = cli_look(&s.d.st, file);
+    if (!rc && s.watch) cli_catch();
+    if (!rc) rc = status_show(&s);
+    while (!rc && s.watch && !cli_stopped()) {
         nanosleep(&pause, NULL);
-        if (!cli_stopped()) rc = status_show(&d, as_json, !as_json && isatty(1));
+        if (!cli_stopped()) rc = status_show(&s);
     }
-    cli_close(&d.st);
+    cli_close(&s.d.st);
     return rc;
 }
