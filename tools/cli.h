@@ -201,6 +201,7 @@ int cli_getline(FILE *f, char **line, size_t *cap, size_t *n);
     X(items, "list items and their state under a tag")                               \
     X(tags, "list tags")                                                             \
     X(status, "the dashboard: verdict, completeness, rollback, retention")           \
+    X(report, "the dashboard as one page of HTML")                                   \
     X(pending, "list what still has to be embedded, as JSON Lines")                  \
     X(fill, "take the vectors of pending items back in")                             \
     X(waive, "record why an item cannot be embedded, or lift that")                  \

@@ -345,6 +345,9 @@ static void event_cover(char *buf, size_t size, const vtag_event *e)
     snprintf(buf, size, "coverage %s%s%s", cli_percent(a, c->fresh + c->waived, c->base),
              e->used.min_ppm ? " against > " : "",
              e->used.min_ppm ? verdict_ppm(b, e->used.min_ppm) : "");
+    if (!e->base && c->outside) { /* of the items that the tag has itself */
+        snprintf(buf, size, "coverage %s of its own items, %llu outside", a, ull(c->outside));
+    }
 }
 
 static void event_score(char *buf, size_t size, const vtag_event *e)
@@ -390,11 +393,17 @@ void cmd_event_what(char *buf, size_t size, const vtag_event *e)
     }
 }
 
+const char *cmd_event_text(char *buf, size_t size, const vtag_event *e)
+{
+    int shown = e->text && e->kind != VTAG_K_SHADOW; /* whose text is for programs */
+    return cli_line(buf, size, shown ? e->text : "", shown ? strlen(e->text) : 0);
+}
+
 void cmd_event_row(cli_table *t, const cli_store *st, const vtag_event *e)
 {
     char when[CLI_TEXT], what[400], text[120];
     cmd_event_what(what, sizeof what, e);
-    cli_line(text, sizeof text, e->text ? e->text : "", e->text ? strlen(e->text) : 0);
+    cmd_event_text(text, sizeof text, e);
     cli_row(t, "%llu\t%s\t%s\t%s%s%s\t%s%s%s", (unsigned long long)e->seq,
             cli_time(when, e->time), cli_kind_name(e->kind), cli_tag_name(st, e->tag),
             e->base ? " from " : "", e->base ? cli_tag_name(st, e->base) : "", what,

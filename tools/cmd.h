@@ -70,6 +70,8 @@ int cmd_events(const cli_store *st, vtag_event **events, size_t *n);
 void cmd_event_row(cli_table *t, const cli_store *st, const vtag_event *e);
 /* What happened, in words and without the event's text. */
 void cmd_event_what(char *buf, size_t size, const vtag_event *e);
+/* Its text, for people: one line. */
+const char *cmd_event_text(char *buf, size_t size, const vtag_event *e);
 /* The members of an event, into an object that is open. */
 void cmd_event_json(out *o, const cli_store *st, const vtag_event *e);
 /* What follows from them, for whoever reads: date, coverage, forced, failed terms. */

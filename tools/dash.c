@@ -61,12 +61,13 @@ static void point_add(dash_tag *t, uint64_t time, const uint64_t n[4])
     p->waived = n[3];
 }
 
-static void point_cover(dash_tag *t, uint64_t time, const vtag_cover *c)
+/* Of a tag that was measured against itself, what it has not is outside. */
+static void point_cover(dash_tag *t, uint64_t time, const vtag_cover *c, vtag_tag base)
 {
     uint64_t n[4];
     n[0] = c->fresh;
     n[1] = c->stale;
-    n[2] = c->missing;
+    n[2] = c->missing + (!base || base == t->info.tag ? c->outside : 0);
     n[3] = c->waived;
     if (c->base) point_add(t, time, n);
 }
@@ -102,12 +103,13 @@ static void dash_points(const dash *d, dash_tag *t)
     size_t i;
     for (i = 0; i < d->nevents; i++) {
         const vtag_event *e = &d->events[i];
-        vtag_tag of = e->kind == VTAG_K_ROLLBACK ? e->base : e->tag;
-        if (of == t->info.tag && e->kind != VTAG_K_RETIRED) point_cover(t, e->time, &e->cover);
+        int back = e->kind == VTAG_K_ROLLBACK; /* the tag left, against the one gone back to */
+        if ((back ? e->base : e->tag) != t->info.tag || e->kind == VTAG_K_RETIRED) continue;
+        point_cover(t, e->time, &e->cover, back ? e->tag : e->base);
     }
     points_progress(d, t);
     qsort(t->points, t->npoints, t->points ? sizeof *t->points : 1, point_order);
-    if (t->info.role != VTAG_GONE) point_cover(t, d->stat.time, &t->cover);
+    if (t->info.role != VTAG_GONE) point_cover(t, d->stat.time, &t->cover, d->stat.active);
 }
 
 /* ---- Scores and shadow -------------------------------------------------------------- */
