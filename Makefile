@@ -12,7 +12,7 @@ SOURCES  := $(wildcard tools/*.c) vtag_impl.c
 OBJECTS  := $(patsubst %.c,$(B)/%.o,$(notdir $(SOURCES)))
 VPATH    := tools
 
-.PHONY: all demo test check-% lint install uninstall clean help
+.PHONY: all demo test test-browser check-% lint install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/vtag  ## build the command line, build/vtag (default)
@@ -37,6 +37,11 @@ test: all  ## run every test, with sanitizers, two at a time
 check-%: all  ## run one test: check-NAME runs test/test_NAME
 	CC='$(CC)' sh test/run.sh $(B)/vtag $*
 
+test-browser: all  ## the page of report in headless Chromium, which root gets from Debian
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium nodejs; fi
+	OUT='$(B)/browser' sh test/test_browser.sh $(B)/vtag
+
 lint:  ## check the rules of the code, and that it compiles without a warning
 	sh test/lint.sh
 
@@ -53,4 +58,4 @@ clean:  ## remove build/
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*  ## /\1\t/p' Makefile | \
-	    awk -F '\t' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	    awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'

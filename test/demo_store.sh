@@ -2,7 +2,8 @@
 # demo_store.sh VTAG OUT.vtag - a store in the middle of its third model, for the dashboard:
 # a clean upgrade, a forced cutover and its rollback, waivers, scores, a shadow run and a
 # backfill that is half done. The events are spread over five weeks, as no test can wait.
-# HOSTILE=TEXT puts that text wherever a user's words can go.
+# HOSTILE=TEXT puts that text wherever a user's words can go; STOP=forced ends it after the
+# forced cutover, with the times as they are.
 set -eu
 vtag=$1 out=$2
 case $vtag in /*) ;; *) vtag=$PWD/$vtag ;; esac
@@ -54,6 +55,10 @@ done
 "$vtag" waive $db 2350 --tag $three --reason "longer than 8,192 tokens${bad:+ $bad}" >/dev/null
 quiet "$vtag" cutover $db --tag $three --min-coverage 60 --max-waived 1 --max-age unlimited \
     --reason "the old provider is switched off on Friday${bad:+; $bad}"
+if [ "${STOP:-}" = forced ]; then
+    cp $db "$out"
+    exit 0
+fi
 score $three ndcg@10 0.451 500
 quiet "$vtag" rollback $db
 quiet "$vtag" note $db --tag $three --text "answers in other languages were worse${bad:+ $bad}"
@@ -72,15 +77,16 @@ quiet "$vtag" meta $db "backfill:$three" "{\"state\":\"running\",\"reason\":\"ra
 quiet "$vtag" meta $db "plan:$three" "{\"target\":$((now + 2 * 86400))000}"
 quiet "$vtag" meta $db rehearsal "{\"time\":$((now - 86400))000,\"to\":\"$one\",\"flip_ms\":0.41,\"ok\":true}"
 quiet "$vtag" meta $db "embedder:$one" "{\"time\":$((now - 3600))000,\"answers\":true,\"cosine\":0.9998}"
-awk -v now="$now" -v n=$items 'BEGIN {
-    printf "["
-    for (i = 0; i < 96; i++) {
-        t = now - (96 - i) * 3600 * 1.6
-        f = i < 60 ? int(700 + 900 * i / 59) : int(1600 + 160 * (i - 60) / 35)
-        s = i > 85 ? 60 : 0
-        printf "%s[%d000,%d,%d,%d,5]", i ? "," : "", t, f - s, s, n - f - 5
+awk -v now="$now" -v n=$items 'function at(i) { return now - (23 - i) * 86400 * 35 / 23 - 7200 }
+    function put(t, f, s) {
+        printf "%s[%d000,%d,%d,%d,%d]", some++ ? "," : "", t, f - s, s, n - 6 - f, t < at(16) ? 0 : 5
     }
-    print "]" }' >progress.json
+    BEGIN {
+        printf "["
+        for (i = 1; i < 60; i++) put(at(11) + (at(17) - at(11)) * i / 60, 700 + int(900 * i / 60 + 20 * sin(i / 4)), 0)
+        for (i = 1; i < 40; i++) put(at(20) + (at(22) - at(20)) * i / 40, 1600 + int(160 * i / 40), i > 34 ? 60 : 0)
+        print "]"
+    }' >progress.json
 quiet "$vtag" meta $db "progress:$three" - <progress.json
 
 # Spread the times, and put the shadow run where a note keeps its place.
@@ -93,7 +99,7 @@ WORST=$worst awk -v now="$now" -v events="$events" '
     /"kind":"tag"/ { k++
         set("created", at(k == 1 ? 1 : k == 2 ? 3 : 10))
         if (!/"activated":0/) set("activated", at(k == 1 ? 1 : k == 2 ? 22 : 19)) }
-    /"kind":"item"/ { set("time", now "000") }
+    /"kind":"item"/ { set("time", /"new text/ ? (now - 18000) "000" : at(1)) }
     /"kind":"event"/ {
         match($0, /"seq":[0-9]+/); seq = substr($0, RSTART + 6, RLENGTH - 6)
         set("time", at(seq))

@@ -294,7 +294,7 @@ void chart_scores(const dash *d, FILE *f)
     const char *names[3];
     axis a = whole_axis(d);
     size_t i, k, n = 0;
-    for (i = d->nevents; i-- > 0 && n < 3;) {
+    for (i = 0; i < d->nevents && n < 3; i++) {
         const vtag_event *e = &d->events[i];
         if (!e->name || !counts(d, e, e->name)) continue;
         for (k = 0; k < n && strcmp(names[k], e->name); k++) {}

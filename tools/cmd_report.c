@@ -13,7 +13,7 @@ typedef struct page {
     int   sections;
 } page;
 
-enum { EVENTS = 40 };
+enum { EVENTS = 25 };
 
 /* ---- Pieces ------------------------------------------------------------------------- */
 
@@ -255,7 +255,7 @@ static void part_scores(page *p)
     size_t i, k, any = 0;
     for (i = 0; i < d->n; i++) any += live(&d->tags[i]) ? d->tags[i].nscores : 0;
     section(p, "scores", "Coverage over time, beside the scores");
-    fputs("<div class=\"card\"><figure><figcaption>Coverage <span>per cent of the active tag's items"
+    fputs("<div class=\"card long\"><figure><figcaption>Coverage <span>per cent of the active tag's items"
           "</span></figcaption>", p->f);
     chart_legend(d, p->f, any > 0);
     chart_coverage(d, p->f);
@@ -330,17 +330,28 @@ static void backfill_card(page *p, const dash_tag *t, size_t i)
 static void part_backfill(page *p)
 {
     const dash *d = p->d;
+    char at[64];
     size_t i, any = 0;
     section(p, "backfill", "Backfill");
     fputs("<div class=\"grid\">", p->f);
     for (i = 0; i < d->n; i++) {
         const dash_tag *t = &d->tags[i];
-        if (!live(t) || (!t->backfill.known && !t->judged && !dash_pending(t))) continue;
+        if (!live(t) || (!t->backfill.known && !t->judged)) continue;
         backfill_card(p, t, i);
         any++;
     }
     fputs("</div>\n", p->f);
-    if (!any) fputs("<p class=\"soft\">Nothing is pending under any tag.</p>\n", p->f);
+    if (!any) fputs("<p class=\"soft\">No tag is being filled.</p>\n", p->f);
+    for (i = 0; i < d->n; i++) {
+        const dash_tag *t = &d->tags[i];
+        if (!live(t) || t->backfill.known || t->judged || !dash_pending(t)) continue;
+        fputs("<p class=\"soft\">Pending under ", p->f);
+        name(p, t->info.spec.name);
+        fprintf(p->f, ", which is %s and is not being filled: ", cli_role_name(t->info.role));
+        snprintf(at, sizeof at, "/tags/%zu/pending", i);
+        number(p, dash_pending(t), at);
+        fputs(".</p>\n", p->f);
+    }
 }
 
 /* ---- 5 Shadow ---------------------------------------------------------------------------------- */
@@ -577,7 +588,7 @@ static void part_history(page *p)
     const dash *d = p->d;
     size_t i, first = d->nevents > EVENTS ? d->nevents - EVENTS : 0;
     section(p, "history", "History");
-    fputs("<div class=\"card\">", p->f);
+    fputs("<div class=\"card long\">", p->f);
     table(p, "fold events", "History, newest first", "#no|time (UTC)|event|tag|what");
     for (i = d->nevents; i-- > first;) history_row(p, &d->events[i]);
     table_end(p);

@@ -99,7 +99,7 @@ static const char *const layout[] = {
     ".word svg{width:2.75rem;height:2.75rem;flex:none}.word b{font-size:2.25rem;line-height:1;",
     "letter-spacing:.02em;font-weight:750}.go .word b,.go.badge{color:var(--go)}",
     ".hold .word b,.hold.badge{color:var(--hold)}.forced .word b,.warn.badge{color:var(--warn)}",
-    ".word span{overflow-wrap:anywhere;line-height:1.3}",
+    "table+p{margin-top:.75rem}.card+p{margin-top:.75rem}.word span{overflow-wrap:anywhere;line-height:1.3}",
     ".badge{font-size:.8125rem;font-weight:650;border:1px solid currentColor;border-radius:1rem;",
     "padding:.05rem .5rem;white-space:nowrap}.badge.plain{color:var(--soft);font-weight:500}",
     NULL};
@@ -118,20 +118,22 @@ static const char *const tables[] = {
     "figure{margin:0;min-width:0;break-inside:avoid}figcaption{font-weight:600;margin-bottom:.25rem}",
     "figcaption span{color:var(--soft);font-weight:400}",
     ".plot{padding:0 .75rem 0 3rem}.plot svg{display:block;width:100%;overflow:visible}",
-    ".plot.flush{padding:0}svg text{font-size:.75rem;fill:var(--soft)}svg text.ink{fill:var(--ink)}",
+    ".plot.flush{padding:0}svg text{font-size:.75rem;fill:var(--soft);",
+    "stroke:var(--card);stroke-width:3px;stroke-linejoin:round;paint-order:stroke}svg text.ink{fill:var(--ink)}",
     ".rule{stroke:var(--line);stroke-width:1}.mark{stroke:var(--soft);stroke-width:1;stroke-dasharray:2 3}",
-    ".gate{stroke:var(--go);stroke-width:1.25;stroke-dasharray:6 4}text.gate{stroke:none;fill:var(--go)}",
-    "text.late{fill:var(--warn)}.late{stroke:var(--warn);stroke-width:1.25}text.late{stroke:none}",
+    ".gate{stroke:var(--go);stroke-width:1.25;stroke-dasharray:6 4}",
+    "line.late{stroke:var(--warn);stroke-width:1.25}svg text.late{fill:var(--warn)}",
     ".line{fill:none;stroke-width:2;stroke-linejoin:round}.area{stroke:none;opacity:.13}",
     ".guess{fill:none;stroke-width:2;stroke-dasharray:3 5}.hollow{fill:var(--card);stroke-width:2}",
     ".fresh{fill:var(--fresh)}.stale{fill:var(--stale)}.missing{fill:var(--missing)}.waived{fill:var(--waived)}",
     ".key{display:flex;flex-wrap:wrap;gap:.125rem 1.25rem;list-style:none;margin:.25rem 0 .5rem;padding:0;",
     "font-size:.875rem;color:var(--soft)}.key svg{width:1.75rem;height:.75rem;margin-right:.375rem}",
-    ".key .dot{width:.75rem}.bar{display:block;width:100%;height:.5rem;margin-top:.375rem}",
+    ".key .dot{width:.75rem}.key svg{overflow:visible}.bar{display:block;width:100%;height:.5rem;margin-top:.375rem}",
     NULL};
 
 static const char *const media[] = {
-    "@media(max-width:62rem){main,header,footer{padding-left:1rem;padding-right:1rem}",
+    "@media(max-width:62rem){main,header,footer{padding-left:1rem;padding-right:1rem}}",
+    "@media screen and (max-width:62rem){",
     ".fold,.fold tbody,.fold tr,.fold th,.fold td{display:block;width:auto!important}",
     ".fold thead{position:absolute;width:1px;height:1px;overflow:hidden;clip-path:inset(50%)}",
     ".fold tr{padding:.75rem 0;border-bottom:1px solid var(--line)}.fold tr:last-child{border:0}",
@@ -139,11 +141,16 @@ static const char *const media[] = {
     ".fold td[data-label]{display:flex;justify-content:space-between;gap:1rem;text-align:right}",
     ".fold td[data-label]::before{content:attr(data-label);color:var(--soft);text-align:left}",
     ".fold td.text{justify-content:flex-start;text-align:left}.fold td.text::before{flex:none;width:5.5rem}}",
-    "@media(min-width:32rem) and (max-width:62rem){.fold.pairs tr{display:grid;",
+    "@media screen and (min-width:32rem) and (max-width:62rem){.fold.pairs tr{display:grid;",
     "grid-template-columns:1fr 1fr;column-gap:2.5rem}.fold.pairs th{grid-column:1/-1}}",
-    "@media(max-width:32rem){h1{font-size:1.3125rem}header{padding-top:1.25rem}.card{padding:.875rem}",
+    "@media screen and (max-width:32rem){h1{font-size:1.3125rem}header{padding-top:1.25rem}.card{padding:.875rem}",
     "section{margin-top:1.75rem}.plot{padding:0 .25rem 0 2.5rem}dl{grid-template-columns:1fr;gap:0}",
     "dd{margin-bottom:.5rem}}",
+    "@media screen and (max-width:62rem){.fold.events tr{display:grid;grid-template-columns:1fr auto;",
+    "column-gap:1rem}.events td[data-label]::before{content:none}.events td[data-label]{text-align:left;",
+    "justify-content:flex-start}.events td:first-child{display:none}.events td.when{order:1;",
+    "color:var(--soft)}.events td:nth-child(3){order:2}.events td.text{order:3;grid-column:1/-1}}",
+    "@media screen and (min-width:62.01rem){.events .when{white-space:nowrap}}",
     NULL};
 
 static const char *const print[] = {
@@ -152,10 +159,11 @@ static const char *const print[] = {
     "--go:#12683f;--hold:#ab2417;--warn:#7d4b00;--on:#fff;--gotint:#e8f3ec;--holdtint:#fbebe8;",
     "--warntint:#fbf1dd;--fresh:#2f7f62;--stale:#c98516;--missing:#cfcabf;--waived:#7c62a8;",
     "--s0:#2b5c9e;--s1:#b04c12;--s2:#217254;--s3:#86429c;--s4:#8a6a00;--s5:#a32d5c}",
-    "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}body{font-size:9.5pt}",
+    "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}body{font-size:1rem}",
     "main,header,footer{padding:0;max-width:none}header{padding-top:0}",
     "section{margin-top:1.25rem;padding-top:.75rem}h2{break-after:avoid}tr{break-inside:avoid}",
-    "html{font-size:12px}}",
+    ".card.long{break-inside:auto}h2+p{break-after:avoid}html{font-size:12px}#tags{font-size:.9em}#tags th,#tags td{padding:.3rem .25rem}",
+    "#tags tbody th{width:11rem}.grid{grid-template-columns:1fr 1fr}.word b{font-size:2rem}}",
     NULL};
 
 void page_style(FILE *f)
