@@ -58,4 +58,4 @@ clean:  ## remove build/
 
 help:  ## this list
 	@sed -n 's/^\([a-z%-]*\):.*  ## /\1\t/p' Makefile | \
-	    awk -F '\t' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	    awk -F '\t' '{ printf "  make %-13s %s\n", $$1, $$2 }'

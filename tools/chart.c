@@ -72,9 +72,9 @@ static void date_label(const axis *a, char *buf, size_t size, uint64_t time)
     char date[PAGE_DATE], iso[CLI_TEXT];
     const char *comma;
     uint64_t span = a->to - a->from;
-    cli_time(iso, time);
     comma = strchr(page_date(date, time), ',');
-    if (span < 7200000) snprintf(buf, size, "%.8s", iso + 11);
+    if (strlen(cli_time(iso, time)) < 19) snprintf(buf, size, "-");
+    else if (span < 7200000) snprintf(buf, size, "%.8s", iso + 11);
     else if (span < 172800000 && comma) snprintf(buf, size, "%.6s%s", date, comma + 1);
     else snprintf(buf, size, "%.*s", comma ? (int)(comma - date) : 1, date);
 }
@@ -173,13 +173,13 @@ static void changes(const dash *d, const axis *a, int bottom, int words, FILE *f
     for (i = 0; i < d->nevents; i++) {
         const vtag_event *e = &d->events[i];
         int row = 0, forced = e->flags & VTAG_FORCED;
-        double x = across(a, e->time);
+        double x = across(a, e->time), left = x > 0.75 ? x - 0.25 : x; /* of its word */
         if (e->kind != VTAG_K_CUTOVER && e->kind != VTAG_K_ROLLBACK) continue;
-        while (row < WORDS - 1 && x < free_from[row]) row++;
+        while (row < WORDS - 1 && left < free_from[row]) row++;
         upright(f, x, bottom, forced ? "late" : "mark",
-                !words || x < free_from[row] ? "" : e->kind == VTAG_K_ROLLBACK ? "rollback"
+                !words || left < free_from[row] ? "" : e->kind == VTAG_K_ROLLBACK ? "rollback"
                 : forced ? "FORCED" : "cutover", row);
-        if (words) free_from[row] = x + 0.25;
+        if (left + 0.25 > free_from[row]) free_from[row] = left + 0.25;
     }
 }
 
@@ -189,6 +189,10 @@ void chart_coverage(const dash *d, FILE *f)
     axis a = whole_axis(d);
     double gate = PLOT * (1 - cmd_limit(d->policy.gate.min_ppm) / 1e6);
     size_t i;
+    if (!a.to) {
+        fputs("<p class=\"soft\">No tag has been measured yet.</p>\n", f);
+        return;
+    }
     svg_open(f, TOP + PLOT + 24, "Coverage of each tag over time, in per cent of the items of the "
                                  "tag that was active");
     for (i = 0; i < 5; i++) rule(f, TOP + PLOT * (double)i / 4, labels[i]);

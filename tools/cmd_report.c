@@ -139,6 +139,25 @@ static void verdict_card(page *p, const dash_tag *t, size_t index)
     fputs("</div>\n", p->f);
 }
 
+static void forced_card(page *p, const dash_tag *t)
+{
+    const dash *d = p->d;
+    const vtag_cover *c = &d->hidden;
+    char text[CLI_TEXT];
+    verdict_word(p, "forced", "FORCED", t->info.spec.name,
+                 "became active below the policy, and its gate does not pass yet");
+    if (d->stat.standby) {
+        fprintf(p->f, "<p>It covers %s of what ", cli_percent(text, c->fresh + c->waived, c->base));
+        name(p, cli_tag_name(&d->st, d->stat.standby));
+        fputs(" has: ", p->f);
+        number(p, c->missing, "/rollback/cover/missing");
+        fputs(" items missing, ", p->f);
+        number(p, c->stale, "/rollback/cover/stale");
+        fputs(" stale.</p>\n", p->f);
+    }
+    fputs("</div>\n", p->f);
+}
+
 static void part_verdict(page *p)
 {
     const dash *d = p->d;
@@ -148,10 +167,7 @@ static void part_verdict(page *p)
         if (d->tags[i].judged) verdict_card(p, &d->tags[i], judged++);
     }
     for (i = 0; i < d->n; i++) {
-        if (!d->tags[i].info.forced) continue;
-        verdict_word(p, "forced", "FORCED", d->tags[i].info.spec.name,
-                     "became active below the policy, and its gate does not pass yet");
-        fputs("</div>\n", p->f);
+        if (d->tags[i].info.forced) forced_card(p, &d->tags[i]);
     }
     if (!judged) {
         fputs("<div class=\"card verdict\"><p>No candidate, so there is nothing to decide. A new "

@@ -21,6 +21,18 @@ static void print_head(const dash *d)
     printf("active  %s\n", cli_tag_name(&d->st, d->stat.active));
 }
 
+static void print_forced(const dash *d, const dash_tag *t)
+{
+    const vtag_cover *c = &d->hidden;
+    char cover[CLI_TEXT];
+    printf("\nFORCED  %s became active below the policy, and its gate does not pass yet\n",
+           t->info.spec.name);
+    if (!d->stat.standby) return;
+    printf("        it covers %s of what %s has: %llu items missing, %llu stale\n",
+           cli_percent(cover, c->fresh + c->waived, c->base),
+           cli_tag_name(&d->st, d->stat.standby), ull(c->missing), ull(c->stale));
+}
+
 static void print_verdicts(const dash *d)
 {
     char when[CLI_TEXT], end[CLI_TEXT];
@@ -36,10 +48,7 @@ static void print_verdicts(const dash *d)
         }
     }
     for (i = 0; i < d->n; i++) {
-        if (d->tags[i].info.forced) {
-            printf("\nFORCED  %s became active below the policy, and its gate does not pass yet\n",
-                   d->tags[i].info.spec.name);
-        }
+        if (d->tags[i].info.forced) print_forced(d, &d->tags[i]);
     }
 }
 

@@ -95,11 +95,11 @@ static const char *const layout[] = {
     ".verdict{border-left:.5rem solid var(--soft)}.verdict.go{border-color:var(--go);background:var(--gotint)}",
     ".verdict.hold{border-color:var(--hold);background:var(--holdtint)}",
     ".verdict.forced{border-color:var(--warn);background:var(--warntint)}",
-    ".word{display:flex;align-items:center;gap:.75rem;margin:0 0 .75rem}",
+    ".word{display:flex;flex-wrap:wrap;align-items:center;gap:.5rem .75rem;margin:0 0 .75rem}",
     ".word svg{width:2.75rem;height:2.75rem;flex:none}.word b{font-size:2.25rem;line-height:1;",
     "letter-spacing:.02em;font-weight:750}.go .word b,.go.badge{color:var(--go)}",
     ".hold .word b,.hold.badge{color:var(--hold)}.forced .word b,.warn.badge{color:var(--warn)}",
-    "table+p{margin-top:.75rem}.card+p{margin-top:.75rem}.word span{overflow-wrap:anywhere;line-height:1.3}",
+    "table+p{margin-top:.75rem}.card+p,.grid+p{margin-top:.75rem}.word>span{flex:1 1 8rem;overflow-wrap:anywhere;line-height:1.3}",
     ".badge{font-size:.8125rem;font-weight:650;border:1px solid currentColor;border-radius:1rem;",
     "padding:.05rem .5rem;white-space:nowrap}.badge.plain{color:var(--soft);font-weight:500}",
     NULL};
