@@ -113,8 +113,8 @@ sed -n 's|.*<script type="application/json" id="status">||p' out | sed 's/\\u003
 "$vtag" status bad.vtag --json | timeless >beside
 same 'and are the same inside' inside beside
 for text in '{' '[]' 'null' '{"state":7,"done":-1,"rate":"x","total":1e300}' '[[1,2],[1,2,3,4,1e99],7]' \
-            '{"target":-5}' '{"time":18446744073709551615,"flip_ms":null}'; do
-    for name in backfill:orion@1 progress:orion@1 plan:orion@1 embedder:mini@1 rehearsal; do
+            '{"target":-5}' '{"time":18446744073709551615,"answers":null}'; do
+    for name in backfill:orion@1 progress:orion@1 plan:orion@1 embedder:mini@1; do
         "$vtag" meta bad.vtag "$name" "$text" >/dev/null
     done
     works "metadata $text" "$vtag" report bad.vtag -o -
@@ -132,7 +132,7 @@ says '^HOLD  orion@1'
 says '^  launch +planned for'
 says '^backfill   orion@1: running: rate'
 says '^shadow     orion@1 beside mini@2/chunk-512: overlap@10 0.5725'
-says 'rehearsed .*: good, flip in 0.4 ms'
+says 'rehearsed .* with mini@2/chunk-512: flip in 0.41 ms, back in 0.38 ms'
 says '^ +4  the provider'
 works 'status --prometheus' "$vtag" status db.vtag --prometheus
 says '^vtag_gate_pass\{tag="orion@1"\} 0$'
@@ -179,9 +179,23 @@ says '"event":"retired".*"text":"given up".*"forced":true'
 says '"event":"policy".*"min_ppm":999000.*"text":"stricter"'
 says '"event":"compacted"'
 works 'for people' "$vtag" history db.vtag
+says 'note .*orion@1 from mini@2/chunk-512 .*answers in other languages were worse'
 says 'cutover .*66.90 % against > 60 %, FORCED; the old provider'
 says 'retired .*FORCED'
 says 'policy .*coverage > 99.9 %'
+
+"$vtag" gate again.vtag --tag orion@1 --record --reason 'weekly' >/dev/null
+equal 'a recorded verdict' $? 3
+works 'is in the history' "$vtag" history again.vtag --json
+says '"event":"held","tag":"orion@1".*"text":"weekly".*"failed_terms":\["coverage","waived","freshness"\]'
+"$vtag" gate again.vtag --tag orion@1 --record --reason 'weekly' --min-coverage 50 --max-waived 5 \
+    --max-age unlimited >/dev/null
+equal 'one that passes' $? 0
+works 'is too' "$vtag" history again.vtag
+says 'note .*orion@1 from .*gate: GO, coverage 71.07 % against > 50 %; weekly'
+"$vtag" rollback again.vtag --reason 'twice' >/dev/null
+works 'a rollback that changes nothing' "$vtag" history again.vtag
+silent 'twice'
 
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]

@@ -389,6 +389,9 @@ void cmd_event_what(char *buf, size_t size, const vtag_event *e)
         snprintf(buf, size, "%llu items lost to all%s", ull(e->cover.missing),
                  e->flags & VTAG_FORCED ? ", FORCED: before its retention was over" : "");
         break;
+    case VTAG_K_NOTE:
+        snprintf(buf, size, "%s%s%s", e->name ? e->name : "", e->name && cover[0] ? ", " : "", cover);
+        break;
     default: snprintf(buf, size, "%s", cover);
     }
 }

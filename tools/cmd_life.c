@@ -6,6 +6,29 @@
 
 static unsigned long long ull(uint64_t n) { return n; }
 
+/* What the history keeps of a verdict: a HELD, or a note where it passed. */
+static int verdict_event(const cli_store *st, vtag_tag tag, const vtag_verdict *v,
+                         const char *reason, vtag_event *e)
+{
+    vtag_stat stat;
+    vtag_err err = vtag_stats(st->snap, &stat);
+    if (err) return cli_error(err, "%s", st->path);
+    memset(e, 0, sizeof *e);
+    e->kind = v->pass ? VTAG_K_NOTE : VTAG_K_HELD;
+    e->name = v->pass ? "gate: GO" : NULL;
+    e->tag = tag;
+    e->base = stat.active;
+    e->value = v->score;
+    e->base_value = v->base_score;
+    e->commit = stat.commit;
+    e->failed = v->failed;
+    e->used = v->used;
+    e->cover = v->cover;
+    e->text = reason;
+    e->used.reason = NULL;
+    return 0;
+}
+
 /* ---- gate ------------------------------------------------------------------------ */
 
 static void gate_print(const cli_store *st, vtag_tag tag, const vtag_verdict *v, int as_json)
@@ -30,10 +53,21 @@ static int gate_error(vtag_err err, const cli_store *st, const vtag_info *tag,
     return cli_error(err, "%s: tag '%s'", st->path, tag->spec.name);
 }
 
+static int gate_record(cli_store *st, vtag_tag tag, const vtag_verdict *v, const char *reason)
+{
+    vtag_event e;
+    vtag_err err;
+    int rc = verdict_event(st, tag, v, reason, &e);
+    if (!rc) rc = cli_begin(st, 0);
+    if (rc) return rc;
+    err = vtag_note(st->batch, &e);
+    return err ? cli_error(err, "%s: history", st->path) : cli_commit(st);
+}
+
 int cmd_gate(int argc, char **argv)
 {
     const char *file, *tag;
-    int as_json = 0, rc;
+    int as_json = 0, record = 0, rc;
     cli_store st = {0};
     vtag_info info;
     vtag_gate gate;
@@ -44,14 +78,15 @@ int cmd_gate(int argc, char **argv)
         {"--tag", "NAME", CLI_STR | CLI_MUST, &tag, "which is to become active", NULL},
         CMD_GATE_OPTS(gate),
         {"--reason", "TEXT", CLI_STR, &gate.reason, "to ask less than the policy", NULL},
+        {"--record", NULL, CLI_FLAG, &record, "put the verdict into the history", NULL},
         {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
         CLI_END};
     memset(&gate, 0, sizeof gate);
     rc = cli_parse(argc, argv,
-                   "Judges a tag, term by term, and changes nothing. Exit code 3: HOLD.",
+                   "Judges a tag, term by term, and changes no tag. Exit code 3: HOLD.",
                    opts);
     if (rc >= 0) return rc;
-    rc = cli_look(&st, file);
+    rc = record ? cli_change(&st, file) : cli_look(&st, file);
     if (!rc) rc = cli_tag(&st, tag, &info);
     if (!rc) {
         err = vtag_judge(st.snap, info.tag, &gate, &v);
@@ -59,7 +94,8 @@ int cmd_gate(int argc, char **argv)
             rc = gate_error(err, &st, &info, &gate);
         } else {
             gate_print(&st, info.tag, &v, as_json);
-            rc = v.pass ? CLI_DONE : CLI_NO;
+            if (record) rc = gate_record(&st, info.tag, &v, gate.reason);
+            if (!rc) rc = v.pass ? CLI_DONE : CLI_NO;
         }
     }
     cli_close(&st);
@@ -200,22 +236,10 @@ typedef struct cutover_job {
 static int cutover_held(cutover_job *c)
 {
     vtag_event e;
-    vtag_stat stat;
     vtag_err err;
-    memset(&e, 0, sizeof e);
-    err = vtag_stats(c->st.snap, &stat);
-    e.kind = VTAG_K_HELD;
-    e.tag = c->tag.tag;
-    e.base = c->active;
-    e.value = c->v.score;
-    e.base_value = c->v.base_score;
-    e.commit = stat.commit;
-    e.failed = c->v.failed;
-    e.used = c->v.used;
-    e.cover = c->v.cover;
-    e.text = c->gate.reason;
-    e.used.reason = NULL;
-    if (!err) err = vtag_note(c->st.batch, &e);
+    int rc = verdict_event(&c->st, c->tag.tag, &c->v, c->gate.reason, &e);
+    if (rc) return rc;
+    err = vtag_note(c->st.batch, &e);
     if (err) return cli_error(err, "%s: history", c->st.path);
     return cli_commit(&c->st);
 }
@@ -329,8 +353,26 @@ static void rollback_report(const cli_store *st, const vtag_stat *before, vtag_t
     else printf("flipped in %.1f ms\n", ms);
 }
 
+/* The engine's line of a rollback has no room for a reason: a note after it has. */
+static vtag_err rollback_reason(cli_store *st, const vtag_stat *before, vtag_tag to,
+                                const vtag_cover *hidden, const char *reason)
+{
+    vtag_event e;
+    if (!to) to = before->rolled_back ? before->active : before->standby;
+    if (!reason || to == before->active) return VTAG_OK;
+    memset(&e, 0, sizeof e);
+    e.kind = VTAG_K_NOTE;
+    e.name = "rollback";
+    e.tag = before->active;
+    e.base = to;
+    e.commit = before->commit;
+    e.cover = *hidden;
+    e.text = reason;
+    return vtag_note(st->batch, &e);
+}
+
 static int rollback_apply(cli_store *st, const vtag_info *tag, vtag_cover *hidden, double *ms,
-                          int dry)
+                          int dry, const vtag_stat *before, const char *reason)
 {
     double from;
     vtag_err err;
@@ -345,6 +387,7 @@ static int rollback_apply(cli_store *st, const vtag_info *tag, vtag_cover *hidde
         return cli_fail("%s: tag '%s' was never active, so there is no way back to it; "
                         "vtag cutover goes through the gate", st->path, tag->spec.name);
     }
+    if (!err) err = rollback_reason(st, before, tag->tag, hidden, reason);
     if (err) return cli_error(err, "%s", st->path);
     if (dry) {
         cli_abort(st);
@@ -357,7 +400,7 @@ static int rollback_apply(cli_store *st, const vtag_info *tag, vtag_cover *hidde
 
 int cmd_rollback(int argc, char **argv)
 {
-    const char *file, *tag = NULL;
+    const char *file, *tag = NULL, *reason = NULL;
     int as_json = 0, dry = 0, rc;
     double ms = 0;
     cli_store st = {0};
@@ -367,19 +410,23 @@ int cmd_rollback(int argc, char **argv)
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
         {"--tag", "NAME", CLI_STR, &tag, "an older tag; else the standby", NULL},
+        {"--reason", "TEXT", CLI_STR, &reason, "recorded", NULL},
         {"--dry-run", NULL, CLI_FLAG, &dry, "tell what it would hide", NULL},
         {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
         CLI_END};
     rc = cli_parse(argc, argv, "Makes the standby, or an older tag, active again: at once and\n"
                    "without a gate. Asking again changes nothing.", opts);
     if (rc >= 0) return rc;
+    if (reason && (!*reason || strlen(reason) > 1024)) {
+        return cli_misuse("rollback: --reason wants 1 to 1,024 bytes");
+    }
     rc = cli_change(&st, file);
     if (!rc && tag) rc = cli_tag(&st, tag, &info);
     if (!rc) {
         vtag_err err = vtag_stats(st.snap, &before);
         if (err) rc = cli_error(err, "%s", file);
     }
-    if (!rc) rc = rollback_apply(&st, &info, &hidden, &ms, dry);
+    if (!rc) rc = rollback_apply(&st, &info, &hidden, &ms, dry, &before, reason);
     if (!rc) {
         vtag_tag to = tag ? info.tag : before.rolled_back ? before.active : before.standby;
         rollback_report(&st, &before, to, &hidden, ms, dry, as_json);

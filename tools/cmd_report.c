@@ -460,13 +460,16 @@ static void rollback_ready(page *p, const dash_tag *to)
         page_time(p->f, to->embedder_time);
     }
     fputs("</dd><dt>Rehearsed</dt><dd>", p->f);
-    if (!d->has_rehearsal) {
-        fputs("never</dd>", p->f);
+    if (!d->rehearsal) {
+        fputs("never: <code>vtag cutover FILE --tag NAME --rehearse</code></dd>", p->f);
         return;
     }
-    page_time(p->f, d->rehearsed);
-    fprintf(p->f, " <span class=\"badge %s\">%s</span></dd><dt>Measured flip</dt><dd>%.3g ms</dd>",
-            d->rehearsal_ok ? "go" : "hold", d->rehearsal_ok ? "good" : "failed", d->rehearsal_ms);
+    page_time(p->f, d->rehearsal->time);
+    fputs(" with ", p->f);
+    name(p, cli_tag_name(&d->st, d->rehearsal->tag));
+    fprintf(p->f, "</dd><dt>Measured flip</dt><dd><span data-at=\"/rehearsal/flip_ms\">%.3g</span> ms, "
+                  "and <span data-at=\"/rehearsal/back_ms\">%.3g</span> ms back</dd>",
+            d->rehearsal->value, d->rehearsal->base_value);
 }
 
 static void part_rollback(page *p)

@@ -177,9 +177,12 @@ static void print_rehearsal(const dash *d)
     const dash_tag *to = dash_find(d, d->stat.standby);
     char when[CLI_TEXT];
     if (!to) return;
-    if (d->has_rehearsal) {
-        printf("           rehearsed %s: %s, flip in %.1f ms\n", cli_time(when, d->rehearsed),
-               d->rehearsal_ok ? "good" : "FAILED", d->rehearsal_ms);
+    if (d->rehearsal) {
+        printf("           rehearsed %s with %s: flip in %.2f ms, back in %.2f ms\n",
+               cli_time(when, d->rehearsal->time), cli_tag_name(&d->st, d->rehearsal->tag),
+               d->rehearsal->value, d->rehearsal->base_value);
+    } else {
+        puts("           never rehearsed");
     }
     if (to->has_embedder) {
         printf("           its embedder %s (%s)\n",

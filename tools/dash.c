@@ -1,8 +1,13 @@
 /* dash.c - reads the dashboard's numbers; see dash.h. */
+#define _POSIX_C_SOURCE 200809L
 #include "dash.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include "json.h"
 
@@ -199,6 +204,11 @@ uint64_t dash_pending(const dash_tag *t)
     return t->cover.stale + t->cover.missing + t->cover.outside;
 }
 
+static int process_gone(uint64_t pid)
+{
+    return pid && pid <= INT_MAX && kill((pid_t)pid, 0) && errno == ESRCH;
+}
+
 static void dash_backfills(const dash *d, dash_tag *t)
 {
     dash_backfill *b = &t->backfill;
@@ -210,11 +220,13 @@ static void dash_backfills(const dash *d, dash_tag *t)
         member_line(b->reason, sizeof b->reason, v, "reason");
         b->done = member_u64(v, "done");
         b->total = member_u64(v, "total");
+        b->quarantined = member_u64(v, "quarantined");
         b->pid = member_u64(v, "pid");
         b->updated = member_u64(v, "updated");
         b->rate = member_f64(v, "rate");
         b->running = !strcmp(b->state, "running");
-        b->silent = b->running && d->now > b->updated && d->now - b->updated > SILENT_MS;
+        b->silent = (b->running && d->now > b->updated && d->now - b->updated > SILENT_MS) ||
+                    (b->running && process_gone(b->pid));
     }
     json_free(&j);
     /* below 1 % an estimate would be a guess */
@@ -241,16 +253,11 @@ static void dash_notes(const dash *d, dash_tag *t)
 
 static void dash_rehearsal(dash *d)
 {
-    json j = {0};
-    const json_value *v = dash_meta(d, &j, "rehearsal", NULL);
-    if (v && v->type == JSON_OBJECT) {
-        d->has_rehearsal = 1;
-        d->rehearsal_ok = member_bool(v, "ok");
-        d->rehearsed = member_u64(v, "time");
-        d->rehearsal_ms = member_f64(v, "flip_ms");
-        member_line(d->rehearsal_to, sizeof d->rehearsal_to, v, "to");
+    size_t i;
+    for (i = d->nevents; i-- > 0 && !d->rehearsal;) {
+        const vtag_event *e = &d->events[i];
+        if (e->kind == VTAG_K_NOTE && e->name && !strcmp(e->name, "rehearsal")) d->rehearsal = e;
     }
-    json_free(&j);
 }
 
 /* ---- Quarantine ------------------------------------------------------------------------------ */

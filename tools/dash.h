@@ -2,12 +2,12 @@
    the terminal, --json, --prometheus and the page of report show, so that they agree.
 
    Beside what the engine counts it reads these metadata, all optional:
-       backfill:TAG  {"state","reason","done","total","rate","pid","updated"}, ms, items/s
+       backfill:TAG  {"state","reason","done","total","quarantined","rate","pid","updated"}
        progress:TAG  [[time, fresh, stale, missing, waived], ...], ms, oldest first
        plan:TAG      {"target"}, ms: the date the launch was promised for
-       rehearsal     {"time","to","flip_ms","ok"}: a flip and flip back on a copy
        embedder:TAG  {"time","answers","cosine"}: the probe texts embedded again
-   and of a SHADOW event its text
+   and two kinds of events: a NOTE of the name "rehearsal", a flip and flip back on a copy,
+   whose values are their ms; and of a SHADOW its text
        {"overlap_histogram":[11 counts],"empty","latency_ms":{...},
         "worst":[{"query","overlap"}]}. */
 #ifndef DASH_H
@@ -21,9 +21,10 @@ typedef struct dash_point {  /* how complete a tag was at a time */
 } dash_point;
 
 typedef struct dash_backfill {
-    int      known, running, silent; /* silent: says it runs, but for long has not moved */
+    int      known, running;
+    int      silent;         /* says it runs, but has not moved for long, or is not there */
     char     state[32], reason[160];
-    uint64_t done, total, pid, updated;
+    uint64_t done, total, quarantined, pid, updated; /* Unix ms */
     double   rate;           /* items a second */
     uint64_t finish;         /* forecast, Unix ms; 0: none */
 } dash_backfill;
@@ -69,10 +70,7 @@ typedef struct dash {        /* zero it first */
     vtag_event   *events;
     size_t        nevents;
     vtag_cover    hidden;    /* by a rollback to the standby */
-    int           has_rehearsal, rehearsal_ok;
-    uint64_t      rehearsed;
-    char          rehearsal_to[256];
-    double        rehearsal_ms;
+    const vtag_event *rehearsal; /* the newest; NULL: none */
     uint64_t      now;
 } dash;
 

@@ -32,6 +32,7 @@ static void json_backfill(out *o, const dash_tag *t)
     out_str(o, "reason", b->reason);
     out_u64(o, "done", b->done);
     out_u64(o, "total", b->total);
+    out_u64(o, "quarantined", b->quarantined);
     out_f64(o, "rate", b->rate);
     out_u64(o, "pid", b->pid);
     out_time(o, "updated", b->updated);
@@ -184,12 +185,12 @@ static void json_rollback(out *o, const dash *d)
         out_cover(o, "cover", &d->hidden);
         out_close(o, '}');
     }
-    if (d->has_rehearsal) {
+    if (d->rehearsal) {
         out_open(o, "rehearsal", '{');
-        out_time(o, "time", d->rehearsed);
-        out_str(o, "to", d->rehearsal_to);
-        out_bool(o, "ok", d->rehearsal_ok);
-        out_f64(o, "flip_ms", d->rehearsal_ms);
+        out_time(o, "time", d->rehearsal->time);
+        out_str(o, "tag", cli_tag_name(&d->st, d->rehearsal->tag));
+        out_f64(o, "flip_ms", d->rehearsal->value);
+        out_f64(o, "back_ms", d->rehearsal->base_value);
         out_close(o, '}');
     }
 }
