@@ -172,7 +172,7 @@ static void changes(const dash *d, const axis *a, int bottom, int words, FILE *f
     size_t i;
     for (i = 0; i < d->nevents; i++) {
         const vtag_event *e = &d->events[i];
-        int row = 0, forced = e->flags & VTAG_FORCED;
+        int row = 0, forced = (e->flags & VTAG_FORCED) != 0;
         double x = across(a, e->time), left = x > 0.75 ? x - 0.25 : x; /* of its word */
         if (e->kind != VTAG_K_CUTOVER && e->kind != VTAG_K_ROLLBACK) continue;
         while (row < WORDS - 1 && left < free_from[row]) row++;

@@ -113,7 +113,7 @@ static void dash_points(const dash *d, dash_tag *t)
         point_cover(t, e->time, &e->cover, back ? e->tag : e->base);
     }
     points_progress(d, t);
-    qsort(t->points, t->npoints, t->points ? sizeof *t->points : 1, point_order);
+    if (t->npoints) qsort(t->points, t->npoints, sizeof *t->points, point_order);
     if (t->info.role != VTAG_GONE) point_cover(t, d->stat.time, &t->cover, d->stat.active);
 }
 
@@ -298,7 +298,7 @@ static vtag_err dash_reasons(const dash *d, dash_tag *t)
         err = vtag_items(d->st.snap, t->info.tag, VTAG_WAIVED, &cursor, items, 64, &n);
         for (i = 0; !err && i < n; i++) reason_add(t, items[i].why);
     }
-    if (!err) qsort(t->reasons, t->nreasons, t->reasons ? sizeof *t->reasons : 1, reason_order);
+    if (t->nreasons) qsort(t->reasons, t->nreasons, sizeof *t->reasons, reason_order);
     return err;
 }
 

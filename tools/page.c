@@ -108,7 +108,7 @@ static const char *const tables[] = {
     "table{border-collapse:collapse;width:100%;font-size:.9375rem}",
     "th,td{padding:.4375rem .625rem;text-align:left;vertical-align:baseline;border-bottom:1px solid var(--line)}",
     "tr:last-child>*{border-bottom:0}thead th{color:var(--soft);font-weight:500;font-size:.8125rem}",
-    "tbody th{font-weight:600;overflow-wrap:anywhere}.n{text-align:right;white-space:nowrap}",
+    "tbody th{font-weight:600;overflow-wrap:anywhere;min-width:7rem}.n{text-align:right;white-space:nowrap}",
     "td.text{overflow-wrap:anywhere}.sub{display:block;color:var(--soft);font-size:.8125rem;font-weight:400}",
     "#tags th,#tags td{padding:.4375rem .4375rem}#tags tbody th{width:16rem}",
     "dl{display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.375rem 1.25rem;margin:0}",
@@ -162,7 +162,7 @@ static const char *const print[] = {
     "*{print-color-adjust:exact;-webkit-print-color-adjust:exact}body{font-size:1rem}",
     "main,header,footer{padding:0;max-width:none}header{padding-top:0}",
     "section{margin-top:1.25rem;padding-top:.75rem}h2{break-after:avoid}tr{break-inside:avoid}",
-    ".card.long{break-inside:auto}h2+p{break-after:avoid}html{font-size:12px}#tags{font-size:.9em}#tags th,#tags td{padding:.3rem .25rem}",
+    ".events .when{white-space:nowrap}.events td.text{min-width:8rem}.card.long{break-inside:auto}h2+p{break-after:avoid}html{font-size:12px}#tags{font-size:.9em}#tags th,#tags td{padding:.3rem .25rem}",
     "#tags tbody th{width:11rem}.grid{grid-template-columns:1fr 1fr}.word b{font-size:2rem}}",
     NULL};
 
