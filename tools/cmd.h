@@ -59,6 +59,11 @@ const char *cmd_terms(char *buf, size_t size, uint32_t failed);
 
 /* All events, oldest first; free(*events). */
 int cmd_events(const cli_store *st, vtag_event **events, size_t *n);
+/* What an event speaks of: this snapshot's commit, and its tag's coverage against e->base,
+   or the active tag. */
+int cmd_event_state(const cli_store *st, vtag_event *e);
+/* Adds events to the history in one batch. */
+int cmd_event_add(cli_store *st, const vtag_event *e, size_t n);
 /* A row "seq time kind tag what" of a table. */
 void cmd_event_row(cli_table *t, const cli_store *st, const vtag_event *e);
 /* The members of an event, into an object that is open. */
