@@ -49,6 +49,9 @@ int cmd_vector(const char *option, const char *text, float **x, uint32_t *dim);
     {"--min-queries", "N", CLI_LIMIT, &(g).min_queries, "of the score; 75", NULL}
 uint32_t cmd_limit(uint32_t n);        /* VTAG_NONE as the 0 that it means */
 
+/* Cuts over on a copy, probes it and rolls back; the file itself gets but a note. */
+int rehearse(const char *file, const char *tag, const vtag_gate *gate, int as_json, int dry);
+
 void cmd_verdict_print(const cli_store *st, vtag_tag tag, const vtag_verdict *v);
 void cmd_verdict_json(out *o, const cli_store *st, vtag_tag tag, const vtag_verdict *v);
 void cmd_gate_json(out *o, const char *name, const vtag_gate *g);
