@@ -310,6 +310,45 @@ int cmd_cutover(int argc, char **argv)
 
 /* ---- rollback ------------------------------------------------------------------------------- */
 
+enum { HIDDEN_SHOWN = 10 };
+
+/* The first items that are fresh under one tag and not under another; how many. */
+static size_t hidden_items(const cli_store *st, vtag_tag from, vtag_tag to,
+                           vtag_item hidden[HIDDEN_SHOWN])
+{
+    vtag_item page[256];
+    uint64_t cursor = 0;
+    size_t n = 1, i, got = 0;
+    while (n && got < HIDDEN_SHOWN) {
+        if (vtag_items(st->snap, from, VTAG_FRESH, &cursor, page, 256, &n)) break;
+        for (i = 0; i < n && got < HIDDEN_SHOWN; i++) {
+            vtag_row row;
+            vtag_err err = vtag_vector(st->snap, page[i].id, to, 0, NULL, 0, &row);
+            if (err == VTAG_NOTFOUND || (!err && row.rev != page[i].rev)) hidden[got++] = page[i];
+        }
+    }
+    return got;
+}
+
+static void hidden_print(const cli_store *st, vtag_tag from, vtag_tag to, uint64_t all)
+{
+    vtag_item hidden[HIDDEN_SHOWN];
+    char name[80];
+    size_t n = hidden_items(st, from, to, hidden), i;
+    for (i = 0; i < n; i++) printf("  %s\n", item_name(name, sizeof name, &hidden[i]));
+    if (all > n) printf("  and %llu more\n", ull(all - n));
+}
+
+static void hidden_json(out *o, const cli_store *st, vtag_tag from, vtag_tag to)
+{
+    vtag_item hidden[HIDDEN_SHOWN];
+    char name[256];
+    size_t n = hidden_items(st, from, to, hidden), i;
+    out_open(o, "hidden", '[');
+    for (i = 0; i < n; i++) out_str(o, NULL, item_name(name, sizeof name, &hidden[i]));
+    out_close(o, ']');
+}
+
 static void rollback_report(const cli_store *st, const vtag_stat *before, vtag_tag to,
                             const vtag_cover *c, double ms, int dry, int as_json)
 {
@@ -322,6 +361,7 @@ static void rollback_report(const cli_store *st, const vtag_stat *before, vtag_t
         out_bool(&o, "changed", moved && !dry);
         out_bool(&o, "dry_run", dry);
         out_u64(&o, "hides", c->extra);
+        if (moved && c->extra) hidden_json(&o, st, before->active, to);
         if (moved && !dry) out_f64(&o, "flip_ms", ms);
         out_close(&o, '}');
         return;
@@ -332,8 +372,9 @@ static void rollback_report(const cli_store *st, const vtag_stat *before, vtag_t
     }
     printf("%s %s from %s\n", dry ? "would go back to" : "active:", cli_tag_name(st, to),
            cli_tag_name(st, before->active));
-    printf("hides %llu items that are fresh only under %s; they are pending under %s\n",
-           ull(c->extra), cli_tag_name(st, before->active), cli_tag_name(st, to));
+    printf("hides %llu items that are fresh only under %s; they are pending under %s%s\n",
+           ull(c->extra), cli_tag_name(st, before->active), cli_tag_name(st, to), c->extra ? ":" : "");
+    if (c->extra) hidden_print(st, before->active, to, c->extra);
     if (dry) puts("dry run: nothing changed");
     else printf("flipped in %.2f ms\n", ms);
 }
