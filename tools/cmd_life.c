@@ -126,7 +126,7 @@ static void policy_merge(vtag_policy *p, const vtag_policy *given, int no_score,
 }
 
 static int policy_set(cli_store *st, vtag_policy *now, const vtag_policy *given,
-                      const int no[2], const char *reason)
+                      const int no[2], const char *reason, int dry)
 {
     vtag_err err;
     int rc;
@@ -134,6 +134,7 @@ static int policy_set(cli_store *st, vtag_policy *now, const vtag_policy *given,
     if ((now->gate.has_min || now->gate.has_drop) && !now->gate.score) {
         return cli_misuse("policy: --min-score and --max-drop want a --score");
     }
+    if (dry) return 0;
     rc = cli_begin(st, 0);
     if (rc) return rc;
     err = vtag_policy_set(st->batch, now, reason);
@@ -151,7 +152,7 @@ static int policy_asked(const vtag_policy *p, const int no[2])
 int cmd_policy(int argc, char **argv)
 {
     const char *file, *reason = NULL;
-    int as_json = 0, no[2] = {0, 0}, set, rc;
+    int as_json = 0, dry = 0, no[2] = {0, 0}, set, rc;
     cli_store st = {0};
     vtag_policy given, now;
     const cli_opt opts[] = {
@@ -163,6 +164,7 @@ int cmd_policy(int argc, char **argv)
         {"--hold", "TEXT", CLI_STR, &given.hold, "nothing may be retired, and why", NULL},
         {"--no-hold", NULL, CLI_FLAG, &no[1], "end that", NULL},
         {"--reason", "TEXT", CLI_STR, &reason, "of a change; goes into the history", NULL},
+        {"--dry-run", NULL, CLI_FLAG, &dry, "show what it would be", NULL},
         {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
         CLI_END};
     memset(&given, 0, sizeof given);
@@ -172,12 +174,12 @@ int cmd_policy(int argc, char **argv)
     if (set && (!reason || !*reason)) return cli_misuse("policy: a change wants a --reason");
     if (!set && reason) return cli_misuse("policy: --reason of what? give a threshold");
     if (given.hold && no[1]) return cli_misuse("policy: --hold and --no-hold exclude each other");
-    rc = set ? cli_change(&st, file) : cli_look(&st, file);
+    rc = set && !dry ? cli_change(&st, file) : cli_look(&st, file);
     if (!rc) {
         vtag_err err = vtag_policy_get(st.snap, &now);
         if (err) rc = cli_error(err, "%s: policy", file);
     }
-    if (!rc && set) rc = policy_set(&st, &now, &given, no, reason);
+    if (!rc && set) rc = policy_set(&st, &now, &given, no, reason, dry);
     if (!rc && as_json) policy_json(&now);
     else if (!rc) policy_print(&now);
     cli_close(&st);

@@ -139,8 +139,8 @@ static void shadow_compare(shadow_job *s, size_t i)
     double overlap = rank_overlap(a, na, b, nb);
     s->order[i].overlap = overlap;
     s->order[i].query = i;
-    s->mean += overlap / (double)s->n;
-    s->biased += rank_biased(a, na, b, nb, SHADOW_P) / (double)s->n;
+    s->mean += overlap;
+    s->biased += rank_biased(a, na, b, nb, SHADOW_P);
     s->bins[(size_t)(overlap * 10 + 1e-9)]++;
     s->empty += !na;
 }
@@ -182,6 +182,8 @@ static int shadow_measure(shadow_job *s)
     }
     cli_progress_end(&p);
     if (rc) return rc;
+    s->mean /= (double)s->n;
+    s->biased /= (double)s->n;
     s->a.ms = shadow_median(s->a.took, s->n);
     s->b.ms = shadow_median(s->b.took, s->n);
     qsort(s->order, s->n, sizeof *s->order, shadow_order);
