@@ -101,6 +101,8 @@ glove_story() {
     says "$v1 +active"
     works 'it is in the history' "$vtag" history glove.vtag
     says 'note .*rehearsed on a copy'
+    works 'and in the metadata' "$vtag" meta glove.vtag rehearsal
+    says '"to":"glove@840b","ok":true,"flip_ms":'
     works 'cutover' "$vtag" cutover glove.vtag --tag $v2
     says "active: $v2, flipped in [0-9.]+ ms, after [0-9.]+ ms of judging"
 
@@ -285,7 +287,7 @@ cran_story() {
         --queries 4000 --low 0.30 --high 0.32 --note 'live traffic'
     silent small
     works 'is listed' "$vtag" eval ls cran.vtag --json
-    says '"name":"clicks","text":".*0\.32.*live traffic'
+    says '"name":"clicks","text":"95 % interval 0.3 to 0.32; live traffic"'
     works 'cutover of the better one' "$vtag" cutover cran.vtag --tag $v2
     echo "      Cranfield ndcg@10: words $base, chars with idf $better (at 60 %: $part), words of 20 words $worse"
     cran_probes
@@ -302,6 +304,8 @@ cran_probes() {
     says "probe: $v2: .*256 numbers instead of 384"
     ends 3 'a standby that is dead' "$vtag" doctor cran.vtag --exec-standby 'exit 1'
     says "probe: $v1: .*does not answer, and a rollback needs it"
+    works 'that is on record' "$vtag" meta cran.vtag embedder:$v1
+    says '"answers":false'
 }
 
 # ---- Bad inputs: exit code, and one line that says where -------------------------------------------

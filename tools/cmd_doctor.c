@@ -23,6 +23,8 @@ typedef struct doctor {
     size_t      n;
     uint64_t    rows;        /* looked at */
     const char *exec_active, *exec_standby;
+    int         dry;
+    struct { const char *tag; int asked, answers; double cosine; } embedder[2]; /* active, standby */
 } doctor;
 
 static unsigned long long ull(uint64_t n) { return n; }
@@ -385,12 +387,15 @@ static double probe_cosine(const float *a, const float *b, uint32_t dim)
     return aa > 0 && bb > 0 ? ab / sqrt(aa * bb) : 0;
 }
 
-static void probes_compare(doctor *d, const vtag_info *tag, const probes *p, float **x,
-                           const uint32_t *dim)
+/* The least agreement. */
+static double probes_compare(doctor *d, const vtag_info *tag, const probes *p, float **x,
+                             const uint32_t *dim)
 {
+    double least = 1;
     size_t i;
     for (i = 0; i < p->n; i++) {
         double c = dim[i] == p->dim[i] ? probe_cosine(x[i], p->x[i], dim[i]) : 0;
+        if (c < least) least = c;
         if (dim[i] != p->dim[i]) {
             finding(d, "probe", tag->spec.name, "its embedder answers %s with %u numbers instead of "
                     "%u: it is another model; use the one the tag was filled by", p->names[i],
@@ -401,15 +406,35 @@ static void probes_compare(doctor *d, const vtag_info *tag, const probes *p, flo
                     "declare a new tag", p->names[i], c);
         }
     }
+    return least;
 }
 
-/* Embeds the probes of the tag in a role again; without a command only says so. */
+/* Embeds a tag's probes again. */
+static void probes_ask(doctor *d, const vtag_info *tag, const probes *p, const char *command)
+{
+    int standby = tag->role == VTAG_STANDBY;
+    float **x = cli_alloc(p->n * sizeof *x);
+    uint32_t *dim = cli_alloc(p->n * sizeof *dim);
+    size_t i;
+    d->embedder[standby].tag = tag->spec.name;
+    d->embedder[standby].asked = 1;
+    if (cli_embed_many(command, p->texts, p->n, x, dim)) {
+        finding(d, "probe", tag->spec.name, "its embedder does not answer%s; start it",
+                standby ? ", and a rollback needs it" : "");
+    } else {
+        d->embedder[standby].answers = 1;
+        d->embedder[standby].cosine = probes_compare(d, tag, p, x, dim);
+    }
+    for (i = 0; i < p->n; i++) free(x[i]);
+    free(x);
+    free(dim);
+}
+
+/* The probes of the tag in a role; without a command only says that there are some. */
 static int check_probes(doctor *d, vtag_role role, const char *option, const char *command)
 {
     const vtag_info *tag = NULL;
     probes p = {0};
-    float **x;
-    uint32_t *dim;
     size_t i;
     int rc;
     for (i = 0; i < d->n; i++) {
@@ -417,25 +442,34 @@ static int check_probes(doctor *d, vtag_role role, const char *option, const cha
     }
     if (!tag) return command ? cli_misuse("doctor: %s: no tag is %s", option, cli_role_name(role)) : 0;
     rc = probes_read(d, tag, &p);
-    x = cli_alloc((p.n + 1) * sizeof *x);
-    dim = cli_alloc((p.n + 1) * sizeof *dim);
-    if (!rc && !command) {
-        if (p.n) cli_warn("%zu probes of %s are not checked; give its worker with %s", p.n,
-                          tag->spec.name, option);
-    } else if (!rc && !p.n) {
+    if (!rc && !command && p.n) {
+        cli_warn("%zu probes of %s are not checked; give its worker with %s", p.n, tag->spec.name,
+                 option);
+    } else if (!rc && command && !p.n) {
         finding(d, "probe", tag->spec.name, "no probe text is kept to check its embedder by; vtag "
                 "doctor %s --add-probe TEXT --tag %s --exec COMMAND", d->st.path, tag->spec.name);
-    } else if (!rc && cli_embed_many(command, p.texts, p.n, x, dim)) {
-        finding(d, "probe", tag->spec.name, "its embedder does not answer%s; start it",
-                role == VTAG_STANDBY ? ", and a rollback needs it" : "");
-    } else if (!rc) {
-        probes_compare(d, tag, &p, x, dim);
+    } else if (!rc && command) {
+        probes_ask(d, tag, &p, command);
     }
-    for (i = 0; i < p.n; i++) free(x[i]);
-    free(x);
-    free(dim);
     probes_free(&p);
     return rc;
+}
+
+/* Keeps what was found of an embedder in metadata "embedder:TAG", for the dashboard. */
+static int embedder_record(doctor *d, size_t which)
+{
+    char name[300], text[160];
+    vtag_err err;
+    int n, rc;
+    if (!d->embedder[which].asked || d->dry) return 0;
+    n = snprintf(text, sizeof text, "{\"time\":%llu,\"answers\":%s,\"cosine\":%.6f}",
+                 ull(cli_clock()), d->embedder[which].answers ? "true" : "false",
+                 d->embedder[which].cosine);
+    if (snprintf(name, sizeof name, "embedder:%s", d->embedder[which].tag) > 255) return 0;
+    rc = cli_begin(&d->st, 0);
+    if (rc) return rc;
+    err = vtag_meta_set(d->st.batch, name, text, (size_t)n);
+    return err ? cli_error(err, "%s: metadata %s", d->st.path, name) : cli_commit(&d->st);
 }
 
 /* ---- doctor --add-probe --------------------------------------------------------------------- */
@@ -505,7 +539,8 @@ static int doctor_run(doctor *d, const char *file)
 {
     char rows[CLI_TEXT];
     size_t i;
-    int rc = cli_look(&d->st, file);
+    int asks = d->exec_active || d->exec_standby;
+    int rc = asks && !d->dry ? cli_change(&d->st, file) : cli_look(&d->st, file);
     if (!rc) rc = cli_tags(&d->st, &d->tags, &d->n);
     if (rc) return rc;
     check_names(d);
@@ -513,6 +548,7 @@ static int doctor_run(doctor *d, const char *file)
     for (i = 0; i < d->n && !rc; i++) rc = check_tag(d, &d->tags[i]);
     if (!rc) rc = check_probes(d, VTAG_ACTIVE, "--exec-active", d->exec_active);
     if (!rc) rc = check_probes(d, VTAG_STANDBY, "--exec-standby", d->exec_standby);
+    for (i = 0; i < 2 && !rc; i++) rc = embedder_record(d, i);
     if (rc) return rc;
     if (d->findings) {
         return cli_refuse("%s: %d findings; each line says what to do", file, d->findings);
@@ -534,6 +570,7 @@ int cmd_doctor(int argc, char **argv)
          "the active tag's worker: its probes are embedded again", NULL},
         {"--exec-standby", "COMMAND", CLI_STR, &d.exec_standby,
          "the standby's, which a rollback needs", NULL},
+        {"--dry-run", NULL, CLI_FLAG, &d.dry, "do not record whether the workers answer", NULL},
         {"--add-probe", "TEXT", CLI_STR, &probe, "keep this text and its vector instead", NULL},
         {"--tag", "NAME", CLI_STR, &tag, "of --add-probe", NULL},
         {"--exec", "COMMAND", CLI_STR, &exec, "the worker of --add-probe", NULL},

@@ -7,7 +7,7 @@
 #include "queryset.h"
 #include "rank.h"
 
-enum { EVAL_SMALL = 250, EVAL_METRICS = 3 };
+enum { EVAL_SMALL = 250, EVAL_METRICS = 3, EVAL_TEXT = 1025 };
 
 static const char *const eval_names[EVAL_METRICS] = {"ndcg", "recall", "mrr"};
 
@@ -232,26 +232,12 @@ static int eval_wanted(const eval_job *e, size_t m)
     return !strcmp(e->metric, "all") || !strcmp(e->metric, eval_names[m]);
 }
 
-/* The details that have no field of their own, as a JSON object; free(*text). */
-static int eval_text(char **text, double low, double high, int resampled, const char *note)
+/* How sure the value is, and where it comes from. */
+static int eval_text(char text[EVAL_TEXT], double low, double high, const char *note)
 {
-    out o;
-    size_t n;
-    FILE *f = open_memstream(text, &n);
-    if (!f) return cli_nomem();
-    out_start(&o, f);
-    out_f64(&o, "low", low);
-    out_f64(&o, "high", high);
-    out_f64(&o, "confidence", 0.95);
-    if (resampled) {
-        out_u64(&o, "resamples", RANK_RESAMPLES);
-        out_u64(&o, "seed", RANK_SEED);
-    }
-    if (note) out_str(&o, "note", note);
-    out_close(&o, '}');
-    fclose(f);
-    (*text)[n - 1] = '\0'; /* the end of the line */
-    return n - 1 <= 1024 ? 0 : cli_fail("eval: the note is too long; 700 bytes are enough");
+    int n = snprintf(text, EVAL_TEXT, "95 %% interval %.6g to %.6g%s%s", low, high, note ? "; " : "",
+                     note ? note : "");
+    return n < EVAL_TEXT ? 0 : cli_fail("eval add: --note is too long; 900 bytes are enough");
 }
 
 static void eval_print(const eval_job *e, const vtag_event *events, size_t n)
@@ -303,7 +289,7 @@ static void eval_json(const eval_job *e, const vtag_event *x, const rank_mean *m
 static int eval_record(eval_job *e)
 {
     vtag_event events[EVAL_METRICS];
-    char names[EVAL_METRICS][32], *text[EVAL_METRICS] = {NULL};
+    char names[EVAL_METRICS][32], text[EVAL_METRICS][EVAL_TEXT];
     const rank_mean *mean[EVAL_METRICS];
     size_t m, n = 0;
     int rc = 0;
@@ -312,7 +298,7 @@ static int eval_record(eval_job *e)
         vtag_event *x = &events[n];
         if (!eval_wanted(e, m)) continue;
         snprintf(names[n], sizeof names[n], "%s@%llu", eval_names[m], (unsigned long long)e->k);
-        rc = eval_text(&text[n], e->mean[m].low, e->mean[m].high, 1, NULL);
+        rc = eval_text(text[n], e->mean[m].low, e->mean[m].high, "2,000 resamples, seed 1");
         x->kind = VTAG_K_SCORE;
         x->tag = e->tag.tag;
         x->name = names[n];
@@ -329,7 +315,6 @@ static int eval_record(eval_job *e)
     if (!rc && !e->dry) rc = eval_recorded(&e->st, &e->tag, events, n);
     if (!rc && !e->as_json) eval_print(e, events, n);
     for (m = 0; m < n && !rc && e->as_json; m++) eval_json(e, &events[m], mean[m]);
-    for (m = 0; m < EVAL_METRICS; m++) free(text[m]);
     return rc;
 }
 
@@ -418,7 +403,7 @@ static int eval_add_check(const vtag_event *e, int has_low, int has_high, double
 static int eval_add(int argc, char **argv)
 {
     const char *file, *tag;
-    char *text = NULL, marks[160];
+    char text[EVAL_TEXT], marks[160];
     double low = 0, high = 0;
     int rc, has_low = 0, has_high = 0;
     cli_store st = {0};
@@ -442,7 +427,7 @@ static int eval_add(int argc, char **argv)
     rc = eval_add_check(&e, has_low, has_high, low, high);
     if (!rc) rc = cli_change(&st, file);
     if (!rc) rc = cli_tag(&st, tag, &info);
-    if (!rc && has_low) rc = eval_text(&text, low, high, 0, e.text);
+    if (!rc && has_low) rc = eval_text(text, low, high, e.text);
     if (has_low) e.text = text;
     e.kind = VTAG_K_SCORE;
     if (!rc) e.tag = info.tag;
@@ -454,7 +439,6 @@ static int eval_add(int argc, char **argv)
         printf("%s: %s %.6g recorded%s%s\n", info.spec.name, e.name, e.value, marks[0] ? "; " : "",
                marks);
     }
-    free(text);
     cli_close(&st);
     return rc;
 }

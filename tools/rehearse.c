@@ -158,10 +158,35 @@ static int rehearse_steps(rehearsal *r, vtag_tag tag, vtag_tag active, const vta
 
 /* ---- The report ------------------------------------------------------------------------ */
 
-static int rehearse_note(rehearsal *r, vtag_tag tag, vtag_tag active)
+/* {"time","to","ok","flip_ms","back_ms","probes","found"}, for the dashboard */
+static vtag_err rehearse_meta(rehearsal *r, vtag_tag tag, int ok)
+{
+    char *text = NULL;
+    size_t n = 0;
+    out o;
+    vtag_err err;
+    FILE *f = open_memstream(&text, &n);
+    if (!f) return VTAG_NOMEM;
+    out_start(&o, f);
+    out_u64(&o, "time", cli_clock());
+    out_str(&o, "to", cli_tag_name(&r->st, tag));
+    out_bool(&o, "ok", ok);
+    out_f64(&o, "flip_ms", r->flip_ms);
+    out_f64(&o, "back_ms", r->back_ms);
+    out_u64(&o, "probes", r->a.n);
+    out_u64(&o, "found", r->a.good);
+    out_close(&o, '}');
+    fclose(f);
+    err = vtag_meta_set(r->st.batch, "rehearsal", text, n - 1);
+    free(text);
+    return err;
+}
+
+static int rehearse_record(rehearsal *r, vtag_tag tag, vtag_tag active, int ok)
 {
     vtag_event e;
     char text[200];
+    vtag_err err;
     int rc;
     memset(&e, 0, sizeof e);
     snprintf(text, sizeof text, "rehearsed on a copy: flip %.2f ms, %zu of %zu probes found, back "
@@ -175,7 +200,11 @@ static int rehearse_note(rehearsal *r, vtag_tag tag, vtag_tag active)
     e.queries = r->a.n;
     e.text = text;
     rc = cmd_event_state(&r->st, &e);
-    return rc ? rc : cmd_event_add(&r->st, &e, 1);
+    if (!rc) rc = cli_begin(&r->st, 0);
+    if (rc) return rc;
+    err = vtag_note(r->st.batch, &e);
+    if (!err) err = rehearse_meta(r, tag, ok);
+    return err ? cli_error(err, "%s: history", r->st.path) : cli_commit(&r->st);
 }
 
 static void rehearse_report(const rehearsal *r, vtag_tag tag, int same, int as_json)
@@ -218,10 +247,11 @@ static int rehearse_held(const rehearsal *r, const vtag_info *tag, int as_json)
 
 static int rehearse_end(rehearsal *r, const vtag_info *tag, vtag_tag active, int as_json, int dry)
 {
-    int same = probing_same(&r->b, &r->again), rc = dry ? 0 : rehearse_note(r, tag->tag, active);
+    int same = probing_same(&r->b, &r->again), ok = same && r->a.good == r->a.n;
+    int rc = dry ? 0 : rehearse_record(r, tag->tag, active, ok);
     if (rc) return rc;
     rehearse_report(r, tag->tag, same, as_json);
-    if (same && r->a.good == r->a.n) return CLI_DONE;
+    if (ok) return CLI_DONE;
     return cli_refuse("%s: the rehearsal found %zu of %zu probes, and the answers afterwards are %s; "
                       "run vtag verify and vtag doctor", r->st.path, r->a.good, r->a.n,
                       same ? "as before" : "others");
