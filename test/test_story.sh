@@ -460,6 +460,8 @@ flip_story() {
         works "$size items" "$vtag" import $size.vtag $size.bvecs --tag a@1 --metric l2
         works 'under a second tag' "$vtag" import $size.vtag $size.bvecs --tag b@1 --metric l2 --fill --declare
         from=$(file_bytes $size.vtag)
+        works "a rehearsal among  equal rows" "$vtag" cutover $size.vtag --tag b@1 --rehearse
+        says "then [0-9]+ of [0-9]+ probes found"
         works 'one flip' "$vtag" cutover $size.vtag --tag b@1
         echo $(($(file_bytes $size.vtag) - from)) >$size.grown
         works 'back' "$vtag" rollback $size.vtag

@@ -47,17 +47,42 @@ static int probing_pick(const cli_store *st, probing *p)
     return 0;
 }
 
+/* Whether nothing is nearer to an item's vector than the item itself; under dot, where
+   that need not be, whether there is an answer at all. */
+static vtag_err probing_found(const cli_store *st, const probing *p, size_t i, int *found)
+{
+    vtag_search_opts o = {0};
+    vtag_ids own;
+    vtag_hit best, self;
+    vtag_vec q = {0};
+    size_t n, m = 1;
+    vtag_err err;
+    own.ids = &p->id[i];
+    own.n = 1;
+    o.preview = 1;
+    q.tag = p->tag.tag;
+    q.dim = p->tag.spec.dim;
+    q.x = p->x + i * q.dim;
+    err = vtag_search(st->snap, q, &o, 1, &best, &n);
+    o.only = &own;
+    if (!err && p->tag.spec.metric != VTAG_DOT) err = vtag_search(st->snap, q, &o, 1, &self, &m);
+    if (err) return err;
+    *found = n && m && (p->tag.spec.metric == VTAG_DOT || self.dist <= best.dist);
+    return VTAG_OK;
+}
+
 static int probing_run(const cli_store *st, vtag_tag tag, probing *p)
 {
-    size_t i, k;
+    size_t i;
     vtag_err err = vtag_tag_info(st->snap, tag, &p->tag);
     int rc = err ? cli_error(err, "%s", st->path) : probing_pick(st, p);
     p->ids = cli_alloc(REHEARSE_PROBES * REHEARSE_K * sizeof *p->ids);
     if (!rc) rc = qset_search(st, &p->tag, p->x, p->n, NULL, REHEARSE_K, p->ids, p->count);
     for (i = 0; i < p->n && !rc; i++) {
-        const uint64_t *hits = p->ids + i * REHEARSE_K;
-        for (k = 0; k < p->count[i] && hits[k] != p->id[i];) k++;
-        p->good += k < p->count[i] || (p->count[i] && p->tag.spec.metric == VTAG_DOT);
+        int found = 0;
+        err = probing_found(st, p, i, &found);
+        if (err) rc = cli_error(err, "%s: tag '%s'", st->path, p->tag.spec.name);
+        p->good += (size_t)found;
     }
     return rc;
 }
