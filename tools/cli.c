@@ -800,26 +800,30 @@ static const char *cli_word_twin(const char *word, const vtag_info *tags, size_t
     return found ? twin : NULL;
 }
 
+int cli_near(const vtag_info *tags, size_t n, const char *name, char word[260], char twin[260])
+{
+    const char *p, *near;
+    cli_name_split(name, word, &p);
+    near = cli_word_twin(word, tags, n, 1, twin);
+    while (!near && cli_word_next(&p, word, 260)) near = cli_word_twin(word, tags, n, 0, twin);
+    return near != NULL;
+}
+
 int cli_check_near(const cli_store *st, const char *name)
 {
     vtag_info *tags;
     vtag_tag tag;
     size_t n;
     char word[260], twin[260];
-    const char *p, *near;
-    int rc;
+    int rc, near;
     if (!vtag_find(st->snap, name, &tag)) return 0;
     rc = cli_tags(st, &tags, &n);
     if (rc) return rc;
-    cli_name_split(name, word, &p);
-    near = cli_word_twin(word, tags, n, 1, twin);
-    while (!near && cli_word_next(&p, word, sizeof word)) {
-        near = cli_word_twin(word, tags, n, 0, twin);
-    }
+    near = cli_near(tags, n, name, word, twin);
     free(tags);
     if (!near) return 0;
     return cli_fail("tag '%s': '%s' looks like '%s' mistyped; use that, or declare with --force",
-                    name, word, near);
+                    name, word, twin);
 }
 
 /* ---- Names of choices --------------------------------------------------------------- */

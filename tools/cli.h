@@ -131,6 +131,8 @@ int cli_tags(const cli_store *st, vtag_info **tags, size_t *n);
 int cli_check_name(const char *name);
 /* 0 unless name is within two edits of another; then reports, asking for --force. */
 int cli_check_near(const cli_store *st, const char *name);
+/* 1 if a word of name looks like one of the tags' mistyped: which, and like what. */
+int cli_near(const vtag_info *tags, size_t n, const char *name, char word[260], char twin[260]);
 /* Parses "cosine", "dot", "l2"; "f32", "f16", "i8". */
 int cli_metric(const char *s, vtag_metric *metric);
 int cli_codec(const char *s, vtag_codec *codec);
@@ -145,6 +147,12 @@ int cli_kind_of(const char *s);
 /* Asks a worker for the vector of a text: starts the command in a shell, writes the
    line {"id":0,"rev":1,"data":TEXT} and reads {"vector":[...]}; free(*x). */
 int cli_embed(const char *command, const char *text, size_t size, float **x, uint32_t *dim);
+
+typedef struct cli_text { const char *s; size_t n; } cli_text;
+/* The same for n texts and one worker, which may answer in any order: x[n], each to be
+   freed, and their lengths dim[n]. Its input is a file, so that no pipe can fill up. */
+int cli_embed_many(const char *command, const cli_text *texts, size_t n, float **x,
+                   uint32_t *dim);
 
 /* ---- Progress ----------------------------------------------------------------------- */
 
@@ -212,6 +220,10 @@ int cli_getline(FILE *f, char **line, size_t *cap, size_t *n);
     X(retire, "take a tag out of service")                                           \
     X(compact, "rewrite the file without what is deleted, replaced or retired")      \
     X(copy, "write a backup")                                                        \
+    X(eval, "measure a tag by judged queries, or list its scores")                       \
+    X(shadow, "compare the answers of two tags to the same queries")                     \
+    X(doctor, "look for what is wrong with the vectors, and say what to do")             \
+    X(stamp, "adopt vectors that carry no tag, flagged as assumed")                      \
     X(history, "the audit trail")                                                    \
     X(note, "add a note or a score to the history")                                  \
     X(meta, "list, show or set metadata of the file")                                \

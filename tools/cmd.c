@@ -332,6 +332,28 @@ int cmd_events(const cli_store *st, vtag_event **events, size_t *n)
     return 0;
 }
 
+int cmd_event_state(const cli_store *st, vtag_event *e)
+{
+    vtag_stat stat;
+    vtag_err err = vtag_stats(st->snap, &stat);
+    if (!err && e->tag) err = vtag_coverage(st->snap, e->tag, e->base, &e->cover);
+    if (err) return cli_error(err, "%s", st->path);
+    e->commit = stat.commit;
+    if (e->tag && !e->base && e->tag != stat.active) e->base = stat.active;
+    return 0;
+}
+
+int cmd_event_add(cli_store *st, const vtag_event *e, size_t n)
+{
+    size_t i;
+    int rc = cli_begin(st, 0);
+    for (i = 0; i < n && !rc; i++) {
+        vtag_err err = vtag_note(st->batch, &e[i]);
+        if (err) rc = cli_error(err, "%s: history", st->path);
+    }
+    return rc ? rc : cli_commit(st);
+}
+
 /* "coverage 99.61 % against > 99.5 %" */
 static void event_cover(char *buf, size_t size, const vtag_event *e)
 {

@@ -56,6 +56,9 @@ typedef struct cmd_term {    /* a term of the gate, in words */
 } cmd_term;
 /* The terms that were judged, 3 or 4; now is for the age of what is pending. */
 size_t cmd_verdict_terms(cmd_term terms[4], const vtag_verdict *v, uint64_t now);
+/* Cuts over on a copy, probes it and rolls back; the file itself gets but a note. */
+int rehearse(const char *file, const char *tag, const vtag_gate *gate, int as_json, int dry);
+
 void cmd_verdict_print(const cli_store *st, vtag_tag tag, const vtag_verdict *v);
 void cmd_verdict_json(out *o, const cli_store *st, vtag_tag tag, const vtag_verdict *v);
 void cmd_gate_json(out *o, const char *name, const vtag_gate *g);
@@ -66,6 +69,11 @@ const char *cmd_terms(char *buf, size_t size, uint32_t failed);
 
 /* All events, oldest first; free(*events). */
 int cmd_events(const cli_store *st, vtag_event **events, size_t *n);
+/* What an event speaks of: this snapshot's commit, and its tag's coverage against e->base,
+   or the active tag. */
+int cmd_event_state(const cli_store *st, vtag_event *e);
+/* Adds events to the history in one batch. */
+int cmd_event_add(cli_store *st, const vtag_event *e, size_t n);
 /* A row "seq time kind tag what" of a table. */
 void cmd_event_row(cli_table *t, const cli_store *st, const vtag_event *e);
 /* What happened, in words and without the event's text. */

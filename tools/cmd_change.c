@@ -295,18 +295,6 @@ int cmd_waive(int argc, char **argv)
 
 /* ---- note ----------------------------------------------------------------------------- */
 
-/* The state that a note speaks of: this snapshot's commit, and the tag's coverage. */
-static int note_state(const cli_store *st, vtag_event *e)
-{
-    vtag_stat stat;
-    vtag_err err = vtag_stats(st->snap, &stat);
-    if (!err && e->tag) err = vtag_coverage(st->snap, e->tag, 0, &e->cover);
-    if (err) return cli_error(err, "%s", st->path);
-    e->commit = stat.commit;
-    if (e->tag && e->tag != stat.active) e->base = stat.active;
-    return 0;
-}
-
 int cmd_note(int argc, char **argv)
 {
     const char *file, *tag = NULL;
@@ -335,12 +323,8 @@ int cmd_note(int argc, char **argv)
     rc = cli_change(&st, file);
     if (!rc && tag) rc = cli_tag(&st, tag, &info);
     e.tag = info.tag;
-    if (!rc) rc = note_state(&st, &e);
-    if (!rc) rc = cli_begin(&st, 0);
-    if (!rc) {
-        vtag_err err = vtag_note(st.batch, &e);
-        rc = err ? cli_error(err, "%s: note", file) : cli_commit(&st);
-    }
+    if (!rc) rc = cmd_event_state(&st, &e);
+    if (!rc) rc = cmd_event_add(&st, &e, 1);
     cli_close(&st);
     return rc;
 }

@@ -162,7 +162,7 @@ static void policy_merge(vtag_policy *p, const vtag_policy *given, int no_score,
 }
 
 static int policy_set(cli_store *st, vtag_policy *now, const vtag_policy *given,
-                      const int no[2], const char *reason)
+                      const int no[2], const char *reason, int dry)
 {
     vtag_err err;
     int rc;
@@ -170,6 +170,7 @@ static int policy_set(cli_store *st, vtag_policy *now, const vtag_policy *given,
     if ((now->gate.has_min || now->gate.has_drop) && !now->gate.score) {
         return cli_misuse("policy: --min-score and --max-drop want a --score");
     }
+    if (dry) return 0;
     rc = cli_begin(st, 0);
     if (rc) return rc;
     err = vtag_policy_set(st->batch, now, reason);
@@ -187,7 +188,7 @@ static int policy_asked(const vtag_policy *p, const int no[2])
 int cmd_policy(int argc, char **argv)
 {
     const char *file, *reason = NULL;
-    int as_json = 0, no[2] = {0, 0}, set, rc;
+    int as_json = 0, dry = 0, no[2] = {0, 0}, set, rc;
     cli_store st = {0};
     vtag_policy given, now;
     const cli_opt opts[] = {
@@ -199,6 +200,7 @@ int cmd_policy(int argc, char **argv)
         {"--hold", "TEXT", CLI_STR, &given.hold, "nothing may be retired, and why", NULL},
         {"--no-hold", NULL, CLI_FLAG, &no[1], "end that", NULL},
         {"--reason", "TEXT", CLI_STR, &reason, "of a change; goes into the history", NULL},
+        {"--dry-run", NULL, CLI_FLAG, &dry, "show what it would be", NULL},
         {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
         CLI_END};
     memset(&given, 0, sizeof given);
@@ -208,12 +210,12 @@ int cmd_policy(int argc, char **argv)
     if (set && (!reason || !*reason)) return cli_misuse("policy: a change wants a --reason");
     if (!set && reason) return cli_misuse("policy: --reason of what? give a threshold");
     if (given.hold && no[1]) return cli_misuse("policy: --hold and --no-hold exclude each other");
-    rc = set ? cli_change(&st, file) : cli_look(&st, file);
+    rc = set && !dry ? cli_change(&st, file) : cli_look(&st, file);
     if (!rc) {
         vtag_err err = vtag_policy_get(st.snap, &now);
         if (err) rc = cli_error(err, "%s: policy", file);
     }
-    if (!rc && set) rc = policy_set(&st, &now, &given, no, reason);
+    if (!rc && set) rc = policy_set(&st, &now, &given, no, reason, dry);
     if (!rc && as_json) policy_json(&now);
     else if (!rc) policy_print(&now);
     cli_close(&st);
@@ -228,7 +230,7 @@ typedef struct cutover_job {
     vtag_tag     active;     /* before */
     vtag_gate    gate;
     vtag_verdict v;
-    double       ms;         /* of the flip: from the gate inside the batch to the commit */
+    double       judge_ms, ms; /* of the gate inside the batch; of the flip, the commit alone */
     int          dry, as_json;
 } cutover_job;
 
@@ -258,6 +260,8 @@ static int cutover_apply(cutover_job *c)
     }
     if (err) return gate_error(err, &c->st, &c->tag, &c->gate);
     c->v.pass = 1;
+    c->judge_ms = cli_ms() - from;
+    from = cli_ms();
     rc = cli_commit(&c->st);
     c->ms = cli_ms() - from;
     return rc;
@@ -273,11 +277,15 @@ static int cutover_report(const cutover_job *c)
         out_bool(&o, "dry_run", c->dry);
         out_bool(&o, "changed", moved);
         if (moved) out_f64(&o, "flip_ms", c->ms);
+        if (moved) out_f64(&o, "judge_ms", c->judge_ms);
         out_close(&o, '}');
     } else {
         cmd_verdict_print(&c->st, c->tag.tag, &c->v);
         if (c->active == c->tag.tag) printf("%s is active already\n", c->tag.spec.name);
-        if (moved) printf("active: %s, flipped in %.1f ms\n", c->tag.spec.name, c->ms);
+        if (moved) {
+            printf("active: %s, flipped in %.2f ms, after %.2f ms of judging\n", c->tag.spec.name,
+                   c->ms, c->judge_ms);
+        }
         if (c->dry) puts("dry run: nothing changed");
     }
     if (c->v.pass) return CLI_DONE;
@@ -303,7 +311,7 @@ static int cutover_run(cutover_job *c, const char *file, const char *tag)
 int cmd_cutover(int argc, char **argv)
 {
     const char *file, *tag;
-    int rc;
+    int rc, rehearsal = 0;
     cutover_job c;
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
@@ -311,6 +319,8 @@ int cmd_cutover(int argc, char **argv)
         CMD_GATE_OPTS(c.gate),
         {"--reason", "TEXT", CLI_STR, &c.gate.reason,
          "recorded; needed to ask less than the policy", NULL},
+        {"--rehearse", NULL, CLI_FLAG, &rehearsal,
+         "on a copy beside the file: flip, probe, flip back", NULL},
         {"--dry-run", NULL, CLI_FLAG, &c.dry, "judge only", NULL},
         {"--json", NULL, CLI_FLAG, &c.as_json, "one JSON object", NULL},
         CLI_END};
@@ -318,12 +328,52 @@ int cmd_cutover(int argc, char **argv)
     rc = cli_parse(argc, argv, "Makes a tag active if its gate passes; the active one becomes\n"
                    "standby. Exit code 3: HOLD, which goes into the history.", opts);
     if (rc >= 0) return rc;
+    if (rehearsal) return rehearse(file, tag, &c.gate, c.as_json, c.dry);
     rc = cutover_run(&c, file, tag);
     cli_close(&c.st);
     return rc;
 }
 
 /* ---- rollback ------------------------------------------------------------------------------- */
+
+enum { HIDDEN_SHOWN = 10 };
+
+/* The first items that are fresh under one tag and not under another; how many. */
+static size_t hidden_items(const cli_store *st, vtag_tag from, vtag_tag to,
+                           vtag_item hidden[HIDDEN_SHOWN])
+{
+    vtag_item page[256];
+    uint64_t cursor = 0;
+    size_t n = 1, i, got = 0;
+    while (n && got < HIDDEN_SHOWN) {
+        if (vtag_items(st->snap, from, VTAG_FRESH, &cursor, page, 256, &n)) break;
+        for (i = 0; i < n && got < HIDDEN_SHOWN; i++) {
+            vtag_row row;
+            vtag_err err = vtag_vector(st->snap, page[i].id, to, 0, NULL, 0, &row);
+            if (err == VTAG_NOTFOUND || (!err && row.rev != page[i].rev)) hidden[got++] = page[i];
+        }
+    }
+    return got;
+}
+
+static void hidden_print(const cli_store *st, vtag_tag from, vtag_tag to, uint64_t all)
+{
+    vtag_item hidden[HIDDEN_SHOWN];
+    char name[80];
+    size_t n = hidden_items(st, from, to, hidden), i;
+    for (i = 0; i < n; i++) printf("  %s\n", item_name(name, sizeof name, &hidden[i]));
+    if (all > n) printf("  and %llu more\n", ull(all - n));
+}
+
+static void hidden_json(out *o, const cli_store *st, vtag_tag from, vtag_tag to)
+{
+    vtag_item hidden[HIDDEN_SHOWN];
+    char name[256];
+    size_t n = hidden_items(st, from, to, hidden), i;
+    out_open(o, "hidden", '[');
+    for (i = 0; i < n; i++) out_str(o, NULL, item_name(name, sizeof name, &hidden[i]));
+    out_close(o, ']');
+}
 
 static void rollback_report(const cli_store *st, const vtag_stat *before, vtag_tag to,
                             const vtag_cover *c, double ms, int dry, int as_json)
@@ -337,6 +387,7 @@ static void rollback_report(const cli_store *st, const vtag_stat *before, vtag_t
         out_bool(&o, "changed", moved && !dry);
         out_bool(&o, "dry_run", dry);
         out_u64(&o, "hides", c->extra);
+        if (moved && c->extra) hidden_json(&o, st, before->active, to);
         if (moved && !dry) out_f64(&o, "flip_ms", ms);
         out_close(&o, '}');
         return;
@@ -347,10 +398,11 @@ static void rollback_report(const cli_store *st, const vtag_stat *before, vtag_t
     }
     printf("%s %s from %s\n", dry ? "would go back to" : "active:", cli_tag_name(st, to),
            cli_tag_name(st, before->active));
-    printf("hides %llu items that are fresh only under %s; they are pending under %s\n",
-           ull(c->extra), cli_tag_name(st, before->active), cli_tag_name(st, to));
+    printf("hides %llu items that are fresh only under %s; they are pending under %s%s\n",
+           ull(c->extra), cli_tag_name(st, before->active), cli_tag_name(st, to), c->extra ? ":" : "");
+    if (c->extra) hidden_print(st, before->active, to, c->extra);
     if (dry) puts("dry run: nothing changed");
-    else printf("flipped in %.1f ms\n", ms);
+    else printf("flipped in %.2f ms\n", ms);
 }
 
 /* The engine's line of a rollback has no room for a reason: a note after it has. */
@@ -378,7 +430,6 @@ static int rollback_apply(cli_store *st, const vtag_info *tag, vtag_cover *hidde
     vtag_err err;
     int rc = cli_begin(st, 0);
     if (rc) return rc;
-    from = cli_ms();
     err = vtag_rollback(st->batch, tag->tag, hidden);
     if (err == VTAG_NOTFOUND) {
         return cli_fail("%s: no tag is standby; name an older one with --tag", st->path);
@@ -393,6 +444,7 @@ static int rollback_apply(cli_store *st, const vtag_info *tag, vtag_cover *hidde
         cli_abort(st);
         return 0;
     }
+    from = cli_ms();
     rc = cli_commit(st);
     *ms = cli_ms() - from;
     return rc;
@@ -444,9 +496,11 @@ static void retire_lost(const vtag_info *tag, const vtag_cover *c)
            cli_bytes(bytes, tag->bytes), ull(c->base));
     printf("  %llu are fresh under another tag, %llu only stale, %llu under no other\n",
            ull(c->fresh), ull(c->stale), ull(c->missing));
+    if (c->missing) puts("  what no other tag has is lost with the next vtag compact");
 }
 
-static void retire_json(const vtag_info *tag, const vtag_cover *c, vtag_err err, int dry)
+static void retire_json(const vtag_info *tag, const vtag_cover *c, const vtag_policy *policy,
+                        vtag_err err, int dry)
 {
     out o;
     out_start(&o, stdout);
@@ -458,49 +512,55 @@ static void retire_json(const vtag_info *tag, const vtag_cover *c, vtag_err err,
     out_u64(&o, "elsewhere_stale", c->stale);
     out_u64(&o, "lost", c->missing);
     out_u64(&o, "bytes", tag->bytes);
+    out_str(&o, "freed_by", "compact");
+    out_u64(&o, "kept_ms", tag->kept_ms);
+    out_u64(&o, "retain_ms", policy->retain_ms);
     out_close(&o, '}');
 }
 
-static int retire_kept(const cli_store *st, const vtag_info *tag)
+static int retire_kept(const cli_store *st, const vtag_info *tag, const vtag_policy *p)
 {
-    vtag_policy p;
-    char left[CLI_TEXT];
-    vtag_err err = vtag_policy_get(st->snap, &p);
-    if (err) return cli_error(err, "%s: policy", st->path);
-    if (p.hold) {
+    char left[CLI_TEXT], when[CLI_TEXT];
+    uint64_t rest = tag->kept_ms < p->retain_ms ? p->retain_ms - tag->kept_ms : 0;
+    if (p->hold) {
         return cli_refuse("%s: tag '%s' is kept: hold: %s; vtag policy --no-hold ends it",
-                          st->path, tag->spec.name, p.hold);
+                          st->path, tag->spec.name, p->hold);
     }
-    if (tag->kept_ms >= p.retain_ms) {
+    if (!rest) {
         return cli_refuse("%s: tag '%s' is kept: the active tag lacks passing scores; give them "
-                          "with vtag note --score, or a --reason", st->path, tag->spec.name);
+                          "with vtag eval, or a --reason", st->path, tag->spec.name);
     }
-    return cli_refuse("%s: tag '%s' is kept: %s of its retention are left; wait, or give a "
-                      "--reason", st->path, tag->spec.name,
-                      cli_span(left, p.retain_ms - tag->kept_ms));
+    return cli_refuse("%s: tag '%s' is kept: %s of its retention are left, until %s at the "
+                      "earliest; wait, or give a --reason", st->path, tag->spec.name,
+                      cli_span(left, rest), cli_time(when, cli_clock() + rest));
 }
 
 static int retire_run(cli_store *st, const vtag_info *tag, const char *reason, int dry,
                       int as_json)
 {
     vtag_cover lost = {0};
-    vtag_err err;
-    int rc = cli_begin(st, 0);
+    vtag_policy policy;
+    char bytes[CLI_TEXT];
+    vtag_err err = vtag_policy_get(st->snap, &policy);
+    int rc = err ? cli_error(err, "%s: policy", st->path) : cli_begin(st, 0);
     if (rc) return rc;
     err = vtag_retire(st->batch, tag->tag, reason, &lost);
     if (err && err != VTAG_KEPT) {
         return cli_error(err, "%s: tag '%s'", st->path, tag->spec.name);
     }
-    if (as_json) retire_json(tag, &lost, err, dry);
+    if (as_json) retire_json(tag, &lost, &policy, err, dry);
     else retire_lost(tag, &lost);
     fflush(stdout);
-    if (err) return retire_kept(st, tag);
+    if (err) return retire_kept(st, tag, &policy);
     if (dry) {
         if (!as_json) puts("dry run: nothing changed");
         return 0;
     }
     rc = cli_commit(st);
-    if (!rc && !as_json) printf("retired; vtag compact %s gives its space back\n", st->path);
+    if (!rc && !as_json) {
+        printf("retired; vtag compact %s gives its %s back, which nothing does before\n", st->path,
+               cli_bytes(bytes, tag->bytes));
+    }
     return rc;
 }
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "import.h"
 #include "input.h"
 
 typedef struct im_tag { char *name; vtag_tag tag; uint32_t dim; vtag_metric metric; } im_tag;
@@ -18,6 +19,7 @@ typedef struct importer {
     vtag_codec  codec;
     int         created;     /* the file is new, and ours */
     int         may_declare;
+    const char *assumed;     /* the tag is adopted: why; NULL: the vectors are known by it */
     uint64_t    commit;      /* that the first look saw; 0: no file */
     cli_store   st;
     input       in;
@@ -54,6 +56,8 @@ static im_tag *im_tag_declare(importer *im, const char *name, uint32_t dim)
     spec.dim = dim;
     spec.metric = im->metric;
     spec.codec = im->codec;
+    spec.flags = im->assumed ? VTAG_ASSUMED : 0;
+    spec.note = im->assumed;
     err = vtag_declare(im->st.batch, &spec, &tag);
     if (!err) return im_tag_add(im, name, tag, &spec);
     if (err == VTAG_ARG && im->codec != VTAG_F32) {
@@ -85,6 +89,11 @@ static im_tag *im_tag_existing(importer *im, const char *name)
     }
     if (!im->rc) im->rc = cli_tag(&im->st, name, &info);
     if (im->rc) return NULL;
+    if (im->assumed && !(info.spec.flags & VTAG_ASSUMED)) {
+        im->rc = cli_fail("tag %s is declared and not assumed; vtag import adds to it, or stamp "
+                          "under another name", info.spec.name);
+        return NULL;
+    }
     if (info.role == VTAG_GONE) {
         im->rc = cli_error(VTAG_RETIRED, "tag %s", info.spec.name);
     } else if (im->metric_name && info.spec.metric != im->metric) {
@@ -162,6 +171,10 @@ static int im_tagged(importer *im, input_record *r)
     size_t i;
     if (!r->n) return INPUT_RECORD;
     if (im->tag && r->tag && strcmp(im->tag, r->tag)) {
+        if (im->assumed) {
+            return input_fault(&im->in, "its tag is %.80s, so nothing is to be assumed; vtag "
+                               "import takes it", r->tag);
+        }
         return input_fault(&im->in, "its tag is %.80s, and --tag says %.80s; leave --tag out",
                            r->tag, im->tag);
     }
@@ -355,6 +368,25 @@ static void im_summary(const importer *im)
 
 /* ---- The command ---------------------------------------------------------------- */
 
+/* Says in the history who assumed the tag. */
+static int im_note(importer *im)
+{
+    vtag_event e;
+    vtag_stat stat;
+    vtag_err err;
+    if (!im->assumed || !im->tags_n) return 0;
+    memset(&e, 0, sizeof e);
+    err = vtag_stats(im->st.snap, &stat);
+    e.kind = VTAG_K_NOTE;
+    e.tag = im->tags[0].tag;
+    e.text = im->assumed;
+    e.name = "stamp";
+    e.queries = im->vectors;
+    e.commit = stat.commit;
+    if (!err) err = vtag_note(im->st.batch, &e);
+    return err ? cli_error(err, "%s: history", im->file) : 0;
+}
+
 static void im_run(importer *im)
 {
     int got;
@@ -369,7 +401,8 @@ static void im_run(importer *im)
     if (got > 0) im->rc = im_begin(im);
     if (got > 0 && !im->rc) got = im_all(im);
     if (im->st.batch && im->items && (!im->rc || im->kept)) {
-        int rc = cli_commit(&im->st);
+        int rc = im_note(im);
+        if (!rc) rc = cli_commit(&im->st);
         im->rc = rc ? rc : im->rc;
         if (!rc) im_summary(im);
     } else if (im->st.batch && !im->rc) {
@@ -415,22 +448,49 @@ static int im_parse(importer *im, int argc, char **argv)
                      "declared from the data.", opts);
 }
 
+static int im_do(importer *im)
+{
+    size_t i;
+    cli_catch();
+    im->start_ms = cli_now();
+    im_run(im);
+    im_tidy(im);
+    input_close(&im->in);
+    for (i = 0; i < im->tags_n; i++) free(im->tags[i].name);
+    free(im->tags);
+    return im->rc;
+}
+
+int import_assumed(const import_stamp *s)
+{
+    importer im;
+    int rc;
+    memset(&im, 0, sizeof im);
+    im.file = s->file;
+    im.source = s->source;
+    im.tag = s->tag;
+    im.metric_name = s->metric;
+    im.codec_name = s->codec;
+    im.from.format = s->format;
+    im.from.ids = s->ids;
+    im.from.ids_column = s->ids_column;
+    im.fill = s->fill;
+    im.append = s->append;
+    im.partial = s->partial;
+    im.declare = 1;
+    im.assumed = s->note;
+    rc = im_check(&im);
+    return rc ? rc : im_do(&im);
+}
+
 int cmd_import(int argc, char **argv)
 {
     importer im;
-    size_t i;
     int rc;
     memset(&im, 0, sizeof im);
     rc = im_parse(&im, argc, argv);
     if (rc >= 0) return rc;
     rc = im_check(&im);
     if (rc) return rc;
-    cli_catch();
-    im.start_ms = cli_now();
-    im_run(&im);
-    im_tidy(&im);
-    input_close(&im.in);
-    for (i = 0; i < im.tags_n; i++) free(im.tags[i].name);
-    free(im.tags);
-    return im.rc;
+    return im_do(&im);
 }
