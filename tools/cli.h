@@ -212,6 +212,9 @@ int cli_getline(FILE *f, char **line, size_t *cap, size_t *n);
     X(report, "the dashboard as one page of HTML")                                   \
     X(pending, "list what still has to be embedded, as JSON Lines")                  \
     X(fill, "take the vectors of pending items back in")                             \
+    X(backfill, "embed what is pending with your own command")                       \
+    X(plan, "what a backfill would take: rows, bytes, time")                         \
+    X(quarantine, "list, retry or lift what cannot be embedded")                     \
     X(waive, "record why an item cannot be embedded, or lift that")                  \
     X(gate, "judge whether a tag may become active")                                 \
     X(policy, "show or set the thresholds kept in the file")                         \

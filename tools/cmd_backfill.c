@@ -1,0 +1,1211 @@
+/* cmd_backfill.c - backfill: embeds what is pending with the user's own command.
+
+   One process and one poll(2) loop. What is pending is found page by page in snapshots
+   that are let go at once; only ids and revisions are kept. Workers get items in a
+   window that follows their speed; what they answer is collected and committed about
+   every --chunk-time, together with a record of how far the work is. Nothing else says
+   so: what is not committed is still pending, whoever dies when.
+
+   Items that failed are set aside in groups, and asked again, a group at a time and
+   alone, when all others are done. A group that kills its worker is halved; an item
+   that fails by itself --tries times is waived, if its worker has answered others since. */
+#define _DEFAULT_SOURCE /* getloadavg */
+#define _DARWIN_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backfill.h"
+#include "json.h"
+#include "pool.h"
+
+static unsigned long long ull(uint64_t n) { return n; }
+
+/* ---- Tasks ------------------------------------------------------------------------ */
+
+typedef struct task {        /* an item to be embedded */
+    struct task *next, *prev;
+    uint64_t     id, rev;
+    unsigned     tries;
+    uint64_t     proof;      /* good answers that had come when it first failed */
+    char        *why;        /* it failed; with waive, for good */
+    int          waive;
+    vtag_vec    *v;          /* the answer v[n], its numbers behind it */
+    size_t       n;
+} task;
+
+typedef struct list { task *head, *tail; size_t n; } list;
+
+typedef struct group {       /* tasks that are asked again, alone */
+    struct group *next;
+    list          tasks;
+    uint64_t      due;
+} group;
+
+typedef struct seat {        /* of one worker */
+    pool_worker w;
+    list        out;         /* asked, and not answered yet */
+    int         alone;       /* with a group: gets nothing else */
+    int         canary;      /* with an item that was embedded before */
+    int         killed;      /* by us: it hung */
+    uint64_t    last;        /* when it last got or gave something */
+    size_t      window;      /* how many it may have in hand */
+} seat;
+
+typedef struct backfill {
+    cli_store   st;
+    const char *file, *tag_name, *exec, *order;
+    const char *pause_file, *panic_file, *postpone_file, *hook, *target;
+    uint64_t    workers, batch, chunk_ms, tries, backoff_ms, timeout_ms;
+    double      rate, max_load;
+    int         then_cutover, dry, as_json, ask_empty;
+
+    vtag_info   tag;
+    uint32_t    states;      /* pending, in the order asked for */
+    seat       *seats;
+    list        queue;       /* found, not asked yet */
+    group      *groups;
+    list        done;        /* answered, or to be waived; not committed */
+    uint64_t    done_since;
+    vtag_item  *page;
+    size_t      page_n;
+    uint64_t    cursor, found, sweeps;
+    int         swept;       /* this sweep has seen all items */
+
+    uint64_t    hold_until;  /* no worker gets anything before */
+    const char *hold;        /* and why */
+    unsigned    streak;      /* failures of workers since a vector came */
+    unsigned    limited;     /* rate limits since then */
+    int         want_canary;
+    char        why[256];    /* of the last failure */
+    double      tokens;      /* of --rate */
+    double      tokens_ms;
+    char        pause[256];  /* why it is paused; "" it is not */
+    uint64_t    looked, heard; /* when throttles were looked at, the record written */
+    int         rc;          /* not 0: stop, it is reported */
+
+    uint64_t    total, filled, vectors, changed, gone, waived, empties, retries, unanswered;
+    uint64_t    proofs, repeated, junk, commits, start_ms, started;
+    cli_progress progress;
+    json        js;
+} backfill;
+
+static void list_put(list *l, task *t)
+{
+    t->next = NULL;
+    t->prev = l->tail;
+    if (l->tail) l->tail->next = t;
+    else l->head = t;
+    l->tail = t;
+    l->n++;
+}
+
+static task *list_cut(list *l, task *t)
+{
+    if (t->prev) t->prev->next = t->next;
+    else l->head = t->next;
+    if (t->next) t->next->prev = t->prev;
+    else l->tail = t->prev;
+    l->n--;
+    return t;
+}
+
+static void task_free(task *t)
+{
+    free(t->why);
+    free(t->v);
+    free(t);
+}
+
+static void list_free(list *l)
+{
+    while (l->head) task_free(list_cut(l, l->head));
+}
+
+/* Sets the first n tasks of a list aside, to be asked again at the time due. */
+static void bf_aside(backfill *b, list *from, size_t n, uint64_t due)
+{
+    group *g = cli_alloc(sizeof *g), **at = &b->groups;
+    while (n-- && from->head) list_put(&g->tasks, list_cut(from, from->head));
+    g->due = due;
+    while (*at && (*at)->due <= due) at = &(*at)->next;
+    g->next = *at;
+    *at = g;
+}
+
+static void bf_done(backfill *b, task *t)
+{
+    if (!b->done.n) b->done_since = cli_now();
+    list_put(&b->done, t);
+}
+
+/* Waits of base, 4 base, 16 base and so on, up to 64 s. */
+static uint64_t bf_backoff(const backfill *b, unsigned nth)
+{
+    uint64_t ms = b->backoff_ms;
+    while (nth-- > 1 && ms < 64000) ms *= 4;
+    return ms < 64000 || ms == b->backoff_ms ? ms : 64000;
+}
+
+static void bf_hold(backfill *b, uint64_t ms, const char *why)
+{
+    uint64_t until = cli_now() + ms;
+    if (until <= b->hold_until) return;
+    b->hold_until = until;
+    b->hold = why;
+}
+
+static uint64_t bf_handled(const backfill *b)
+{
+    return b->filled + b->waived + b->changed + b->gone + b->unanswered;
+}
+
+/* ---- Hooks --------------------------------------------------------------------------- */
+
+static void bf_record_now(const backfill *b, bf_record *r, const char *state, const char *reason)
+{
+    uint64_t ms = cli_now() - b->start_ms;
+    memset(r, 0, sizeof *r);
+    snprintf(r->state, sizeof r->state, "%s", state);
+    cli_line(r->reason, sizeof r->reason, reason, strlen(reason));
+    r->done = bf_handled(b);
+    r->total = b->total > r->done ? b->total : r->done;
+    r->quarantined = b->waived - b->empties;
+    r->rate = ms ? (double)r->done * 1000 / (double)ms : 0;
+    if (r->done < r->total && r->done * 100 >= r->total) { /* below 1 % it would be a guess */
+        r->eta_ms = (uint64_t)((double)ms * (double)(r->total - r->done) / (double)r->done);
+    }
+    r->pid = (uint64_t)getpid();
+    r->started = b->started;
+    r->updated = cli_clock();
+}
+
+/* Runs the hook of that name if there is one; its status. */
+static int bf_hook(const backfill *b, const char *event, const char *state, const char *reason)
+{
+    char path[4096], *text = NULL;
+    size_t n = 0;
+    int status;
+    bf_record r;
+    FILE *f;
+    out o;
+    if (!b->hook) return 0;
+    snprintf(path, sizeof path, "%s/%s", b->hook, event);
+    if (access(path, X_OK)) return 0;
+    f = open_memstream(&text, &n);
+    if (!f) return cli_nomem();
+    bf_record_now(b, &r, state, reason);
+    out_start(&o, f);
+    out_str(&o, "event", event);
+    out_str(&o, "file", b->file);
+    out_str(&o, "tag", b->tag.spec.name);
+    bf_record_json(&o, &r);
+    out_close(&o, '}');
+    fclose(f);
+    status = pool_run(path, text, n, (unsigned long)b->timeout_ms);
+    free(text);
+    if (status && strcmp(event, "pre-cutover")) {
+        cli_warn("hook %s ended with status %d; going on", path, status);
+    }
+    return status;
+}
+
+/* ---- Committing ---------------------------------------------------------------------- */
+
+static void bf_failed(backfill *b, task *t, const char *why);
+
+static void bf_apply_error(backfill *b, task *t, vtag_err err)
+{
+    switch (err) {
+    case VTAG_OK:
+        if (t->waive) b->waived++;
+        else b->filled++, b->vectors += t->n;
+        break;
+    case VTAG_CHANGED: b->changed++; break;
+    case VTAG_NOTFOUND: b->gone++; break;
+    case VTAG_VALUE:
+        free(t->v);
+        t->v = NULL;
+        bf_failed(b, t, vtag_strerror(err));
+        return;
+    default:
+        b->rc = cli_error(err, "%s: item %llu", b->file, ull(t->id));
+    }
+    task_free(t);
+}
+
+static void bf_apply(backfill *b, task *t)
+{
+    vtag_item item = {0};
+    item.id = t->id;
+    item.rev = t->rev;
+    bf_apply_error(b, t, t->waive ? vtag_waive(b->st.batch, &item, b->tag.tag, t->why)
+                                  : vtag_fill(b->st.batch, &item, t->v, t->n));
+}
+
+/* Gets the writer lock, however long others hold it. */
+static int bf_begin(backfill *b)
+{
+    vtag_begin_opts o = {0};
+    vtag_err err;
+    int told = 0;
+    o.wait_ms = 1000;
+    o.expect_rows = b->total;
+    while ((err = vtag_begin(b->st.db, &o, &b->st.batch)) == VTAG_LOCKED && !cli_stopped()) {
+        if (!told++) cli_warn("%s: another writer is at work; waiting for it", b->file);
+    }
+    if (!err) return 0;
+    b->st.batch = NULL;
+    return cli_error(err, "%s", b->file);
+}
+
+/* Commits what is done, for about --chunk-time, with the record of the state. */
+static void bf_commit(backfill *b, const char *state, const char *reason)
+{
+    list doing = b->done;
+    bf_record r;
+    uint64_t until;
+    vtag_err err;
+    int rc = bf_begin(b);
+    memset(&b->done, 0, sizeof b->done);
+    if (rc) b->rc = rc;
+    until = cli_now() + b->chunk_ms;
+    while (!b->rc && doing.head) {
+        bf_apply(b, list_cut(&doing, doing.head));
+        if (cli_now() >= until) break;
+    }
+    while (doing.head) bf_done(b, list_cut(&doing, doing.head));
+    if (b->st.batch && !rc) {
+        bf_record_now(b, &r, state, reason);
+        err = bf_record_set(&b->st, &b->tag, &r);
+        if (err && !b->rc) b->rc = cli_error(err, "%s: metadata", b->file);
+        rc = cli_commit(&b->st);
+        if (rc && !b->rc) b->rc = rc;
+        b->commits++;
+    }
+    b->heard = cli_now();
+    cli_progress_at(&b->progress, bf_handled(b));
+}
+
+/* The same until nothing is left to commit. */
+static void bf_commit_all(backfill *b, const char *state, const char *reason)
+{
+    int had = b->rc;
+    b->rc = 0;
+    do bf_commit(b, state, reason);
+    while (!b->rc && b->done.n);
+    if (had) b->rc = had;
+}
+
+static const char *bf_reason(const backfill *b, char *buf, size_t size)
+{
+    if (b->pause[0]) return b->pause;
+    if (b->rate <= 0) return "";
+    snprintf(buf, size, "--rate %.4g", b->rate);
+    return buf;
+}
+
+/* Commits what there is, with the state as it is now. */
+static void bf_tell(backfill *b)
+{
+    char buf[64];
+    bf_commit(b, b->pause[0] ? "paused" : "running", bf_reason(b, buf, sizeof buf));
+}
+
+/* ---- Failures -------------------------------------------------------------------------- */
+
+static void bf_fatal(backfill *b, const char *what)
+{
+    if (b->rc) return;
+    cli_progress_end(&b->progress);
+    b->rc = cli_fail("%s: %s: %s; run '%s' by hand on what vtag pending prints", b->file, what,
+                     b->why[0] ? b->why : "no answer", b->exec);
+}
+
+static void bf_why(backfill *b, task *t, const char *why)
+{
+    cli_line(b->why, sizeof b->why, why, strlen(why));
+    free(t->why);
+    t->why = cli_strdup(b->why);
+}
+
+/* An item that failed by itself: asked again later, and at last waived. */
+static void bf_failed(backfill *b, task *t, const char *why)
+{
+    list one = {NULL, NULL, 0};
+    if (!t->tries++) t->proof = b->proofs;
+    bf_why(b, t, why);
+    b->retries++;
+    if (t->tries >= b->tries && b->proofs > t->proof) {
+        char text[400];
+        snprintf(text, sizeof text, "backfill: %s (%u tries)", t->why, t->tries);
+        free(t->why);
+        t->why = cli_strdup(text);
+        t->waive = 1;
+        cli_progress_end(&b->progress);
+        cli_warn("item %llu is quarantined: %s; vtag quarantine ls %s --tag %s", ull(t->id), text,
+                 b->file, b->tag.spec.name);
+        bf_done(b, t);
+        bf_hook(b, "quarantine", "running", text);
+        return;
+    }
+    if (t->tries >= b->tries) b->want_canary = 1; /* is it this item, or everything? */
+    list_put(&one, t);
+    bf_aside(b, &one, 1, t->tries >= b->tries ? 0 : cli_now() + bf_backoff(b, t->tries));
+}
+
+/* A worker that ended well without answering all. */
+static void bf_unanswered(backfill *b, seat *s)
+{
+    list again = {NULL, NULL, 0};
+    size_t n = s->out.n;
+    snprintf(b->why, sizeof b->why, "the worker left %zu of its items unanswered", n);
+    while (s->out.head) {
+        task *t = list_cut(&s->out, s->out.head);
+        b->retries++;
+        if (++t->tries < b->tries) {
+            list_put(&again, t);
+        } else {
+            b->unanswered++;
+            task_free(t);
+        }
+    }
+    if (again.n) bf_aside(b, &again, again.n, cli_now() + bf_backoff(b, again.head->tries));
+}
+
+/* A worker that died: halves what it had in hand, until one item is left. */
+static void bf_crashed(backfill *b, seat *s, int status)
+{
+    char why[120];
+    if (s->killed) {
+        char span[CLI_TEXT];
+        snprintf(why, sizeof why, "the worker gave no answer for %s", cli_span(span, b->timeout_ms));
+    } else if (status > 128) {
+        snprintf(why, sizeof why, "the worker was killed by signal %d", status - 128);
+    } else {
+        snprintf(why, sizeof why, "the worker ended with status %d", status);
+    }
+    b->streak++;
+    if (s->out.n == 1) {
+        bf_failed(b, list_cut(&s->out, s->out.head), why);
+    } else {
+        snprintf(b->why, sizeof b->why, "%s", why);
+        b->retries += s->out.n;
+        bf_aside(b, &s->out, s->out.n / 2, 0);
+        bf_aside(b, &s->out, s->out.n, 0);
+    }
+    if (b->streak > 1) bf_hold(b, bf_backoff(b, b->streak - 1), "backoff");
+    if (b->streak >= b->tries * b->workers) b->want_canary = 1;
+    if ((status == 126 || status == 127) && !b->proofs) {
+        bf_fatal(b, "the command cannot be run");
+    }
+}
+
+static void bf_limited(backfill *b, seat *s)
+{
+    bf_hold(b, bf_backoff(b, ++b->limited), "rate limit of the embedder");
+    bf_aside(b, &s->out, s->out.n, 0);
+}
+
+/* ---- Answers --------------------------------------------------------------------------- */
+
+static void bf_junk(backfill *b, const char *line, size_t n, const char *what)
+{
+    char text[80];
+    if (b->junk++ >= 3) return;
+    cli_progress_end(&b->progress);
+    cli_warn("--exec: %s: '%s'; ignored", what, cli_line(text, sizeof text, line, n));
+}
+
+static task *bf_match(seat *s, uint64_t id, uint64_t rev)
+{
+    task *t = s->out.head;
+    while (t && (t->id != id || t->rev != rev)) t = t->next;
+    return t;
+}
+
+/* The whole number that follows a name in a line that is no JSON. */
+static int bf_scan(const char *line, const char *name, uint64_t *n)
+{
+    char digits[24];
+    size_t k;
+    const char *p = strstr(line, name);
+    if (!p) return 0;
+    p += strlen(name);
+    p += strspn(p, " :");
+    k = strspn(p, "0123456789");
+    if (!k || k > 20) return 0;
+    memcpy(digits, p, k);
+    digits[k] = '\0';
+    return cli_u64(digits, n);
+}
+
+/* An answer such as {"id":1,"rev":1,"vector":[NaN]}: an error of that item. */
+static void bf_not_json(backfill *b, seat *s, const char *line, size_t n)
+{
+    char why[200], *text = cli_alloc(n + 1);
+    uint64_t id, rev;
+    task *t = NULL;
+    memcpy(text, line, n);
+    if (bf_scan(text, "\"id\"", &id) && bf_scan(text, "\"rev\"", &rev)) t = bf_match(s, id, rev);
+    if (t && !s->canary) {
+        snprintf(why, sizeof why, "the worker's answer is no JSON: %s", b->js.error);
+        bf_failed(b, list_cut(&s->out, t), why);
+    } else {
+        bf_junk(b, line, n, "a line that is no JSON");
+    }
+    free(text);
+}
+
+static const char *bf_span(const json_value *o, vtag_vec *v)
+{
+    const json_value *off = json_get(o, "off"), *len = json_get(o, "len");
+    if ((off && (!(off->whole & JSON_U64) || off->u.u64 > UINT32_MAX)) ||
+        (len && (!(len->whole & JSON_U64) || len->u.u64 > UINT32_MAX))) {
+        return "\"off\" and \"len\" want whole numbers";
+    }
+    v->off = off ? (uint32_t)off->u.u64 : 0;
+    v->len = len ? (uint32_t)len->u.u64 : 0;
+    return NULL;
+}
+
+/* Vector i of a task whose room is there; NULL, or what is wrong with it. */
+static const char *bf_vector(backfill *b, task *t, size_t i, const json_value *o)
+{
+    const json_value *v = json_get(o, "vector");
+    size_t n, dim = b->tag.spec.dim;
+    float *x = (float *)(t->v + t->n) + i * dim;
+    if (!v || !json_is_numbers(v, &n)) return "the answer has no \"vector\" of numbers";
+    if (n != dim) {
+        snprintf(b->why, sizeof b->why, "the worker's vectors have %zu numbers, tag %.80s has dim "
+                 "%zu", n, b->tag.spec.name, dim);
+        if (!b->proofs) bf_fatal(b, "another model?");
+        return b->why;
+    }
+    if (json_floats(v, x) < n) return "a number is too large for a vector";
+    t->v[i].tag = b->tag.tag;
+    t->v[i].dim = (uint32_t)dim;
+    t->v[i].x = x;
+    return bf_span(o, &t->v[i]);
+}
+
+/* The vectors of an answer; NULL, or what is wrong with them. */
+static const char *bf_vectors(backfill *b, task *t, const json_value *o)
+{
+    const json_value *many = json_get(o, "vectors");
+    const char *bad = NULL;
+    size_t i;
+    if (many && (many->type != JSON_ARRAY || !many->n)) return "\"vectors\" wants objects";
+    free(t->v);
+    t->n = many ? many->n : 1;
+    t->v = malloc(t->n * (sizeof *t->v + b->tag.spec.dim * sizeof(float)));
+    if (!t->v) return "out of memory";
+    for (i = 0; i < t->n && !bad; i++) bad = bf_vector(b, t, i, many ? &many->u.items[i] : o);
+    if (!bad) return NULL;
+    free(t->v);
+    t->v = NULL;
+    return bad;
+}
+
+static void bf_taken(backfill *b, seat *s, task *t)
+{
+    b->streak = b->limited = 0;
+    b->proofs++;
+    if (!s->canary) {
+        bf_done(b, t);
+        return;
+    }
+    b->want_canary = s->canary = 0;
+    task_free(t);
+}
+
+static void bf_answer(backfill *b, seat *s, const json_value *o, const char *line, size_t n)
+{
+    const json_value *id = json_get(o, "id"), *rev = json_get(o, "rev"), *why, *wait;
+    const char *bad;
+    task *t = NULL;
+    if (id && rev && id->whole & rev->whole & JSON_U64) t = bf_match(s, id->u.u64, rev->u.u64);
+    wait = json_get(o, "retry_after");
+    if (wait && wait->type == JSON_NUMBER) {
+        double ms = wait->num > 0 ? wait->num * 1000 : 0;
+        bf_hold(b, ms < 36e5 ? (uint64_t)ms : 3600000, "rate limit of the embedder");
+        if (t) {
+            list one = {NULL, NULL, 0};
+            list_put(&one, list_cut(&s->out, t));
+            bf_aside(b, &one, 1, 0);
+        }
+        return;
+    }
+    if (!t) {
+        if (!id || !rev) bf_junk(b, line, n, "an answer without \"id\" and \"rev\"");
+        else b->repeated++;
+        return;
+    }
+    why = json_get(o, "error");
+    bad = why && why->type != JSON_NULL ? json_text(why) ? json_text(why) : "error"
+                                        : bf_vectors(b, t, o);
+    list_cut(&s->out, t);
+    if (!bad) {
+        bf_taken(b, s, t);
+    } else if (s->canary) {
+        bf_why(b, t, bad);
+        task_free(t);
+        bf_fatal(b, "the worker fails even where it did not before, nothing is quarantined");
+    } else {
+        bf_failed(b, t, bad);
+    }
+}
+
+static void bf_listen(backfill *b, seat *s)
+{
+    const char *line;
+    size_t n;
+    int whole;
+    while (!b->rc && pool_line(&s->w, &line, &n, &whole)) {
+        const json_value *o;
+        while (n && (line[n - 1] == '\r' || line[n - 1] == ' ')) n--;
+        if (!n) continue;
+        s->last = cli_now();
+        o = json_parse(&b->js, line, n);
+        if (o && o->type == JSON_OBJECT) bf_answer(b, s, o, line, n);
+        else if (whole && !o) bf_not_json(b, s, line, n);
+        else if (whole) bf_junk(b, line, n, "a line that is no object");
+    }
+}
+
+static void bf_ended(backfill *b, seat *s)
+{
+    int status = pool_reap(&s->w);
+    if (b->rc) return;
+    if (s->canary) {
+        snprintf(b->why, sizeof b->why, "status %d", status);
+        bf_fatal(b, "the worker fails even where it did not before, nothing is quarantined");
+    } else if (s->out.n && status == 75) {
+        bf_limited(b, s);
+    } else if (s->out.n && status == 0) {
+        bf_unanswered(b, s);
+    } else if (s->out.n) {
+        bf_crashed(b, s, status);
+    }
+    s->alone = s->killed = 0;
+}
+
+/* ---- Asking ------------------------------------------------------------------------------ */
+
+static void bf_empty(backfill *b, task *t)
+{
+    t->why = cli_strdup("empty");
+    t->waive = 1;
+    b->empties++;
+    bf_done(b, t);
+}
+
+/* Finds more that is pending. */
+static void bf_refill(backfill *b)
+{
+    size_t n, i;
+    vtag_err err;
+    if (b->swept || b->queue.n) return;
+    b->rc = cli_snap(&b->st);
+    if (b->rc) return;
+    err = vtag_items(b->st.snap, b->tag.tag, b->states, &b->cursor, b->page, b->page_n, &n);
+    if (err) b->rc = cli_error(err, "%s", b->file);
+    if (err || !n) {
+        b->swept = 1;
+        return;
+    }
+    b->found += n;
+    for (i = 0; i < n; i++) {
+        task *t = cli_alloc(sizeof *t);
+        t->id = b->page[i].id;
+        t->rev = b->page[i].rev;
+        if (b->page[i].size || b->ask_empty) list_put(&b->queue, t);
+        else bf_empty(b, t);
+    }
+}
+
+/* Writes what a worker is asked; 0 if the item is not as it was found any more. */
+static int bf_line(backfill *b, const task *t, FILE *f)
+{
+    vtag_item item = {0};
+    vtag_err err = vtag_get(b->st.snap, t->id, &item);
+    out o;
+    if (err == VTAG_NOTFOUND || (!err && item.rev != t->rev)) return 0;
+    if (err) {
+        b->rc = cli_error(err, "%s: item %llu", b->file, ull(t->id));
+        return 0;
+    }
+    out_start(&o, f);
+    out_u64(&o, "id", t->id);
+    if (item.key) out_str(&o, "key", item.key);
+    out_u64(&o, "rev", t->rev);
+    out_data(&o, "data", item.data, item.size);
+    out_close(&o, '}');
+    return 1;
+}
+
+/* Asks a worker for the first n tasks of a list, starting it if need be. */
+static void bf_ask(backfill *b, seat *s, list *from, size_t n)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    if (!f) b->rc = cli_nomem();
+    else if (!s->w.pid) b->rc = pool_start(&s->w, b->exec);
+    while (!b->rc && n-- && from->head) {
+        task *t = list_cut(from, from->head);
+        if (bf_line(b, t, f)) {
+            list_put(&s->out, t);
+        } else { /* the next sweep finds it, if it is still there */
+            b->changed++;
+            task_free(t);
+        }
+    }
+    if (f) fclose(f);
+    if (s->w.pid && size) {
+        pool_say(&s->w, text, size);
+        pool_write(&s->w);
+        s->last = cli_now();
+    }
+    free(text);
+}
+
+/* Asks for an item that was embedded before, to see whether the worker works at all. */
+static void bf_canary(backfill *b, seat *s)
+{
+    vtag_item items[64];
+    uint64_t cursor = 0;
+    size_t n = 0, i = 0;
+    vtag_err err = VTAG_OK;
+    list one = {NULL, NULL, 0};
+    task *t;
+    if (b->done.n) bf_tell(b);
+    if (!b->rc) b->rc = cli_snap(&b->st);
+    if (b->rc) return;
+    err = vtag_items(b->st.snap, b->tag.tag, VTAG_FRESH, &cursor, items, 64, &n);
+    while (!err && i < n && !items[i].size) i++;
+    if (err || i >= n) {
+        bf_fatal(b, "the worker fails on everything it is asked, nothing is quarantined");
+        return;
+    }
+    t = cli_alloc(sizeof *t);
+    t->id = items[i].id;
+    t->rev = items[i].rev;
+    list_put(&one, t);
+    s->canary = s->alone = 1;
+    bf_ask(b, s, &one, 1);
+    list_free(&one);
+}
+
+static int bf_group(backfill *b, seat *s)
+{
+    group *g = b->groups;
+    if (!g || g->due > cli_now()) return 0;
+    b->groups = g->next;
+    s->alone = 1;
+    bf_ask(b, s, &g->tasks, g->tasks.n);
+    list_free(&g->tasks);
+    free(g);
+    return 1;
+}
+
+/* How many items --rate allows now. */
+static size_t bf_allowed(backfill *b, size_t n)
+{
+    double now = cli_ms(), most = b->rate > 1 ? b->rate / 4 + 1 : 1;
+    if (b->rate <= 0) return n;
+    b->tokens += (now - b->tokens_ms) * b->rate / 1000;
+    b->tokens_ms = now;
+    if (b->tokens > most) b->tokens = most;
+    if ((double)n > b->tokens) n = (size_t)b->tokens;
+    b->tokens -= (double)n;
+    return n;
+}
+
+/* Gives one worker what it may have. */
+static void bf_feed_seat(backfill *b, seat *s)
+{
+    size_t n;
+    if ((s->w.pid && s->w.finish) || (s->alone && s->out.n)) return;
+    if (!s->out.n) s->alone = 0;
+    if (s->canary || (b->want_canary && s->out.n)) return;
+    if (b->want_canary) {
+        size_t i;
+        for (i = 0; i < b->workers; i++) if (b->seats[i].canary) return;
+        bf_canary(b, s);
+        return;
+    }
+    bf_refill(b);
+    if (b->rc || (!b->queue.n && (s->out.n || bf_group(b, s)))) return;
+    if (s->out.n > s->window / 2) return;
+    n = s->window - s->out.n;
+    n = bf_allowed(b, n < b->queue.n ? n : b->queue.n);
+    if (n) bf_ask(b, s, &b->queue, n);
+}
+
+static void bf_feed(backfill *b)
+{
+    size_t i;
+    if (b->pause[0] || b->hold_until > cli_now()) return;
+    b->rc = cli_snap(&b->st);
+    for (i = 0; i < b->workers && !b->rc; i++) bf_feed_seat(b, &b->seats[i]);
+    vtag_release(b->st.snap);
+    b->st.snap = NULL;
+}
+
+/* ---- Throttles ------------------------------------------------------------------------------ */
+
+static int bf_is_there(const char *path)
+{
+    struct stat sb;
+    return path && stat(path, &sb) == 0;
+}
+
+/* Why nothing should be asked now, "" if it may; what stays the same of it is its kind. */
+static int bf_pause_of(const backfill *b, char *why, size_t size)
+{
+    uint64_t now = cli_now();
+    double load;
+    why[0] = '\0';
+    if (bf_is_there(b->pause_file)) {
+        snprintf(why, size, "pause file %s is there", b->pause_file);
+        return 1;
+    }
+    if (b->max_load > 0 && getloadavg(&load, 1) == 1 && load > b->max_load) {
+        snprintf(why, size, "load %.2f is over --max-load %.4g", load, b->max_load);
+        return 2;
+    }
+    if (b->hold_until > now + 500) {
+        char span[CLI_TEXT];
+        snprintf(why, size, "%s, for %s", b->hold, cli_span(span, b->hold_until - now));
+        return 3;
+    }
+    return 0;
+}
+
+static void bf_stop_asked(backfill *b)
+{
+    const char *why = cli_stopped() ? "interrupted" : "panic file is there";
+    if (!cli_stopped() && !bf_is_there(b->panic_file)) return;
+    snprintf(b->why, sizeof b->why, "%s", why);
+    cli_progress_end(&b->progress);
+    b->rc = cli_fail("%s: %s; stopped, what was answered is in, run it again to go on", b->file,
+                     why);
+}
+
+static void bf_throttle(backfill *b)
+{
+    char why[256];
+    int was = b->pause[0] != '\0', is;
+    uint64_t now = cli_now();
+    if (now - b->looked < 50) return;
+    b->looked = now;
+    bf_stop_asked(b);
+    if (b->rc) return;
+    is = bf_pause_of(b, why, sizeof why);
+    if (!is != !was) {
+        snprintf(b->pause, sizeof b->pause, "%s", why);
+        cli_progress_end(&b->progress);
+        if (is) cli_warn("%s: paused: %s", b->file, why);
+        else cli_warn("%s: going on", b->file);
+        bf_tell(b);
+        bf_hook(b, is ? "pause" : "resume", is ? "paused" : "running", why);
+    } else if (is) {
+        snprintf(b->pause, sizeof b->pause, "%s", why);
+    }
+    if (cli_now() - b->heard >= 30000) bf_tell(b);
+}
+
+/* ---- The loop ---------------------------------------------------------------------------------- */
+
+static int bf_commit_due(const backfill *b)
+{
+    return b->done.n && (b->done.n >= b->batch || cli_now() - b->done_since >= b->chunk_ms);
+}
+
+static uint64_t bf_sooner(uint64_t ms, uint64_t now, uint64_t due)
+{
+    uint64_t in = due > now ? due - now : 1;
+    return in < ms ? in : ms;
+}
+
+static int bf_wait_ms(const backfill *b)
+{
+    uint64_t now = cli_now(), ms = 100;
+    if (b->hold_until > now) ms = bf_sooner(ms, now, b->hold_until);
+    else if (b->groups && b->groups->due > now) ms = bf_sooner(ms, now, b->groups->due);
+    else if (b->rate > 0 && b->queue.n) ms = b->rate > 100 ? 10 : ms;
+    if (b->done.n) ms = bf_sooner(ms, now, b->done_since + b->chunk_ms);
+    return (int)ms;
+}
+
+/* Waits for the workers' pipes, and moves what they take and give. */
+static void bf_poll(backfill *b, struct pollfd *p)
+{
+    nfds_t n = 0;
+    size_t i;
+    for (i = 0; i < b->workers; i++) {
+        pool_worker *w = &b->seats[i].w;
+        if (!w->pid) continue;
+        p[n].fd = w->out;
+        p[n++].events = POLLIN;
+        if (w->in < 0 || w->say.at == w->say.n) continue;
+        p[n].fd = w->in;
+        p[n++].events = POLLOUT;
+    }
+    poll(p, n, bf_wait_ms(b));
+    for (i = 0; i < b->workers && !b->rc; i++) {
+        seat *s = &b->seats[i];
+        if (!s->w.pid) continue;
+        pool_write(&s->w);
+        pool_read(&s->w);
+        bf_listen(b, s);
+        if (s->w.ended) bf_ended(b, s);
+    }
+}
+
+/* A silent worker: may wait for more lines, or for the end of them, or hang. */
+static void bf_watch(backfill *b, seat *s)
+{
+    uint64_t silent = cli_now() - s->last;
+    int more = !s->alone && !b->pause[0] && (b->queue.n || !b->swept);
+    if (!s->w.pid || !s->out.n || silent < 1000) return;
+    if (silent >= b->timeout_ms && !s->killed) {
+        s->killed = 1;
+        pool_kill(&s->w);
+    } else if (more && s->window < b->batch) {
+        s->window *= 2;
+    } else if (!s->w.finish && (!more || silent >= b->timeout_ms / 4)) {
+        pool_finish(&s->w); /* it may give its answers at the end of its input */
+    }
+}
+
+/* A worker should have as much in hand as it does in twice --chunk-time. */
+static void bf_windows(backfill *b, uint64_t filled, uint64_t ms)
+{
+    size_t i, want;
+    if (!ms) return;
+    want = (size_t)((double)filled * 2 * (double)b->chunk_ms / (double)ms / (double)b->workers);
+    for (i = 0; i < b->workers; i++) {
+        size_t *w = &b->seats[i].window, most = *w * 2;
+        if (want < 16) *w = 16;
+        else *w = want < most ? want : most;
+        if (*w > b->batch) *w = b->batch;
+    }
+}
+
+static int bf_idle(const backfill *b)
+{
+    size_t i;
+    if (b->queue.n || !b->swept || b->groups) return 0;
+    for (i = 0; i < b->workers; i++) if (b->seats[i].out.n) return 0;
+    return 1;
+}
+
+/* Embeds all that is pending; what comes meanwhile may be left. */
+static void bf_sweep(backfill *b, struct pollfd *p)
+{
+    uint64_t since = cli_now(), done = 0;
+    size_t i;
+    b->swept = 0;
+    b->cursor = b->found = 0;
+    b->sweeps++;
+    while (!b->rc && !bf_idle(b)) {
+        bf_throttle(b);
+        if (!b->rc) bf_feed(b);
+        if (b->rc || bf_idle(b)) break;
+        bf_poll(b, p);
+        for (i = 0; i < b->workers && !b->rc; i++) bf_watch(b, &b->seats[i]);
+        if (!b->rc && bf_commit_due(b)) {
+            bf_tell(b);
+            bf_windows(b, b->filled - done, cli_now() - since);
+            since = cli_now();
+            done = b->filled;
+        }
+        cli_progress_at(&b->progress, bf_handled(b));
+    }
+    while (!b->rc && b->done.n) bf_tell(b);
+}
+
+/* Counts what is pending now. */
+static uint64_t bf_count(backfill *b)
+{
+    vtag_cover c;
+    vtag_err err;
+    memset(&c, 0, sizeof c);
+    b->rc = cli_snap(&b->st);
+    if (b->rc) return 0;
+    err = vtag_coverage(b->st.snap, b->tag.tag, 0, &c);
+    vtag_release(b->st.snap);
+    b->st.snap = NULL;
+    if (err) b->rc = cli_error(err, "%s", b->file);
+    return c.stale + c.missing + c.outside;
+}
+
+/* Sweeps until one finds nothing; the application may add to the work all the time. */
+static void bf_sweep_all(backfill *b, struct pollfd *p)
+{
+    enum { MOST = 50 };
+    int i;
+    for (i = 0; i < MOST && !b->rc; i++) {
+        uint64_t pending = bf_count(b);
+        b->progress.total = b->total = bf_handled(b) + pending;
+        if (b->rc || !pending || (i && b->unanswered)) return;
+        bf_sweep(b, p);
+    }
+}
+
+static void bf_postponed(backfill *b, struct pollfd *p)
+{
+    char why[256];
+    int told = 0;
+    while (!b->rc && b->then_cutover && bf_is_there(b->postpone_file)) {
+        uint64_t until = cli_now() + 500;
+        if (!told++) {
+            snprintf(why, sizeof why, "cutover postponed by %s", b->postpone_file);
+            cli_progress_end(&b->progress);
+            cli_warn("%s: %s; filling what comes in until it is gone", b->file, why);
+            bf_commit(b, "running", why);
+            bf_hook(b, "postpone", "running", why);
+        }
+        while (!b->rc && cli_now() < until && bf_is_there(b->postpone_file)) {
+            poll(NULL, 0, 50);
+            bf_stop_asked(b);
+        }
+        bf_sweep_all(b, p);
+    }
+}
+
+/* ---- The command ----------------------------------------------------------------------------------- */
+
+static void bf_report_json(const backfill *b)
+{
+    out o;
+    out_start(&o, stdout);
+    out_str(&o, "tag", b->tag.spec.name);
+    out_u64(&o, "filled", b->filled);
+    out_u64(&o, "vectors", b->vectors);
+    out_u64(&o, "changed", b->changed);
+    out_u64(&o, "notfound", b->gone);
+    out_u64(&o, "quarantined", b->waived - b->empties);
+    out_u64(&o, "empty", b->empties);
+    out_u64(&o, "unanswered", b->unanswered);
+    out_u64(&o, "repeated", b->repeated);
+    out_u64(&o, "retries", b->retries);
+    out_u64(&o, "commits", b->commits);
+    out_u64(&o, "ms", cli_now() - b->start_ms);
+    out_close(&o, '}');
+}
+
+static void bf_report(const backfill *b)
+{
+    char n[CLI_TEXT], v[CLI_TEXT], t[CLI_TEXT];
+    if (b->as_json) {
+        bf_report_json(b);
+        return;
+    }
+    printf("filled %s items (%s vectors) under %s in %s", cli_count(n, b->filled),
+           cli_count(v, b->vectors), b->tag.spec.name, cli_span(t, cli_now() - b->start_ms));
+    if (b->changed) printf("; %s changed meanwhile", cli_count(n, b->changed));
+    if (b->gone) printf("; %s deleted meanwhile", cli_count(n, b->gone));
+    if (b->waived > b->empties) printf("; %s quarantined", cli_count(n, b->waived - b->empties));
+    if (b->empties) printf("; %s empty, waived", cli_count(n, b->empties));
+    if (b->retries) printf("; %s retries", cli_count(n, b->retries));
+    if (b->unanswered) printf("; %s not answered", cli_count(n, b->unanswered));
+    putchar('\n');
+}
+
+static int bf_prepare(backfill *b)
+{
+    bf_record r;
+    bf_plan plan = {0};
+    int rc = cli_change(&b->st, b->file);
+    if (!rc) rc = cli_tag(&b->st, b->tag_name, &b->tag);
+    if (rc) return rc;
+    b->tag.spec.name = cli_strdup(b->tag.spec.name); /* snapshots come and go */
+    if (b->tag.role == VTAG_GONE) {
+        return cli_error(VTAG_RETIRED, "%s: tag '%s'", b->file, b->tag.spec.name);
+    }
+    plan.tag = b->tag.spec.name;
+    plan.rate = b->rate;
+    plan.workers = b->workers;
+    if (b->dry) plan.exec = b->exec;
+    rc = bf_plan_make(&b->st, &plan);
+    if (!rc && b->dry) return bf_plan_show(&plan, 0, b->as_json);
+    if (!rc) rc = bf_plan_room(&b->st, &plan);
+    if (bf_record_get(&b->st, &b->tag, &r) && !bf_record_dead(&r) &&
+        (!strcmp(r.state, "running") || !strcmp(r.state, "paused")) &&
+        cli_clock() < r.updated + 60000) {
+        cli_warn("%s: a backfill of %s seems to be at work already, process %llu; both go on, and "
+                 "embed some items twice", b->file, b->tag.spec.name, ull(r.pid));
+    }
+    return rc;
+}
+
+static void bf_work(backfill *b)
+{
+    struct pollfd *p = cli_alloc((size_t)b->workers * 2 * sizeof *p);
+    size_t i;
+    b->seats = cli_alloc((size_t)b->workers * sizeof *b->seats);
+    for (i = 0; i < b->workers; i++) b->seats[i].window = b->batch < 16 ? (size_t)b->batch : 16;
+    b->page_n = b->states > VTAG_ALL ? 65536 : 1024;
+    b->page = cli_alloc(b->page_n * sizeof *b->page);
+    b->tokens_ms = cli_ms();
+    b->start_ms = cli_now();
+    b->started = cli_clock();
+    cli_progress_start(&b->progress, "backfill", "items", 0);
+    b->total = bf_count(b);
+    if (!b->rc && b->total) bf_tell(b);
+    if (!b->rc && b->total) bf_hook(b, "start", "running", "");
+    if (!b->rc) bf_sweep_all(b, p);
+    bf_postponed(b, p);
+    free(p);
+    if (b->commits && b->rc) bf_commit_all(b, "stopped", b->why);
+    else if (b->commits) bf_commit_all(b, "done", b->unanswered ? b->why : "");
+    cli_progress_end(&b->progress);
+    if (b->commits) bf_hook(b, b->rc ? "stopped" : "done", b->rc ? "stopped" : "done", b->why);
+}
+
+static void bf_free(backfill *b)
+{
+    size_t i;
+    for (i = 0; b->seats && i < b->workers; i++) {
+        seat *s = &b->seats[i];
+        if (s->w.pid && !b->rc) { /* a worker may have to tidy up at the end of its input */
+            pool_finish(&s->w);
+            pool_reap(&s->w);
+        }
+        pool_free(&s->w);
+        list_free(&s->out);
+    }
+    while (b->groups) {
+        group *g = b->groups;
+        b->groups = g->next;
+        list_free(&g->tasks);
+        free(g);
+    }
+    list_free(&b->queue);
+    list_free(&b->done);
+    free(b->seats);
+    free(b->page);
+    json_free(&b->js);
+}
+
+/* The gate and the flip are those of vtag cutover. */
+static int bf_cutover(backfill *b)
+{
+    char name[] = "cutover", option[] = "--tag", json_option[] = "--json";
+    char *argv[6];
+    int argc = 4, rc, status = bf_hook(b, "pre-cutover", "done", "");
+    if (status) {
+        return cli_refuse("%s: the hook %s/pre-cutover says no (status %d); %s stays %s", b->file,
+                          b->hook, status, b->tag.spec.name, cli_role_name(b->tag.role));
+    }
+    argv[0] = name;
+    argv[1] = cli_strdup(b->file);
+    argv[2] = option;
+    argv[3] = cli_strdup(b->tag.spec.name);
+    argv[4] = argv[5] = NULL;
+    if (b->as_json) argv[argc++] = json_option;
+    rc = cmd_cutover(argc, argv);
+    free(argv[1]);
+    free(argv[3]);
+    bf_hook(b, rc ? "cutover-held" : "cutover", "done", "");
+    return rc;
+}
+
+static int bf_check(backfill *b)
+{
+    if (!b->exec && !b->dry) return cli_misuse("backfill: --exec COMMAND is missing");
+    if (!b->workers || b->workers > 256) return cli_misuse("backfill: --workers is 1 to 256");
+    if (!b->batch || !b->tries) return cli_misuse("backfill: --batch and --tries are not 0");
+    if (b->rate < 0 || b->max_load < 0) {
+        return cli_misuse("backfill: --rate and --max-load are not negative");
+    }
+    if (b->postpone_file && !b->then_cutover) {
+        return cli_misuse("backfill: --postpone-cutover-file goes with --then-cutover");
+    }
+    b->states = VTAG_PENDING;
+    if (!strcmp(b->order, "newest")) b->states |= VTAG_NEWEST_FIRST;
+    else if (!strcmp(b->order, "oldest")) b->states |= VTAG_OLDEST_FIRST;
+    else if (strcmp(b->order, "id")) {
+        return cli_misuse("backfill: --order '%s'; there are newest, oldest, id", b->order);
+    }
+    return 0;
+}
+
+static int bf_parse(backfill *b, int argc, char **argv)
+{
+    const cli_opt opts[] = {
+        {"FILE", NULL, CLI_ARG, &b->file, "the store", NULL},
+        {"--tag", "NAME", CLI_STR | CLI_MUST, &b->tag_name, "to be filled", NULL},
+        {"--exec", "COMMAND", CLI_STR, &b->exec, "the worker, started in a shell", NULL},
+        {"--workers", "N", CLI_U64, &b->workers, "of them at once; 1", NULL},
+        {"--batch", "N", CLI_U64, &b->batch, "items in a commit or in a worker's hands; 1,000",
+         NULL},
+        {"--chunk-time", "DURATION", CLI_SPAN, &b->chunk_ms, "between commits, about; 0.5s", NULL},
+        {"--rate", "N", CLI_F64, &b->rate, "items a second at most", NULL},
+        {"--max-load", "X", CLI_F64, &b->max_load, "pause while the host's load is over X", NULL},
+        {"--pause-file", "PATH", CLI_STR, &b->pause_file, "pause while it is there", NULL},
+        {"--panic-file", "PATH", CLI_STR, &b->panic_file, "stop at once when it is there", NULL},
+        {"--then-cutover", NULL, CLI_FLAG, &b->then_cutover, "and cut over if the gate passes", NULL},
+        {"--postpone-cutover-file", "PATH", CLI_STR, &b->postpone_file, "but not while it is there",
+         NULL},
+        {"--tries", "N", CLI_U64, &b->tries, "of an item, before it is quarantined; 5", NULL},
+        {"--backoff", "DURATION", CLI_SPAN, &b->backoff_ms,
+         "before the second; four times that before each next, to 64 s; 1s", NULL},
+        {"--timeout", "DURATION", CLI_SPAN, &b->timeout_ms, "of a silent worker; 2m", NULL},
+        {"--order", "O", CLI_STR, &b->order, "newest, oldest, id", NULL},
+        {"--ask-empty", NULL, CLI_FLAG, &b->ask_empty, "embed items without payload too", NULL},
+        {"--hook", "DIR", CLI_STR, &b->hook,
+         "programs to run: start pause resume quarantine stopped done postpone pre-cutover cutover "
+         "cutover-held", NULL},
+        {"--dry-run", NULL, CLI_FLAG, &b->dry, "rows, bytes and time, and nothing else", NULL},
+        {"--json", NULL, CLI_FLAG, &b->as_json, "the counts as a JSON object", NULL},
+        CLI_END};
+    return cli_parse(argc, argv,
+        "Embeds what is pending under a tag: the worker gets lines {\"id\",\"rev\",\"data\"} and\n"
+        "answers, in any order, {\"id\",\"rev\",\"vector\":[...]} or \"vectors\":[{\"vector\",\"off\",\n"
+        "\"len\"}] or \"error\". Exit code 75 or \"retry_after\":SECONDS is a rate limit, and no\n"
+        "failure. Killed at any moment, it goes on where the records say when run again.", opts);
+}
+
+int cmd_backfill(int argc, char **argv)
+{
+    backfill b;
+    int rc;
+    memset(&b, 0, sizeof b);
+    b.workers = 1;
+    b.batch = 1000;
+    b.chunk_ms = 500;
+    b.tries = 5;
+    b.backoff_ms = 1000;
+    b.timeout_ms = 120000;
+    b.order = "id";
+    rc = bf_parse(&b, argc, argv);
+    if (rc >= 0) return rc;
+    rc = bf_check(&b);
+    if (!rc) rc = bf_prepare(&b);
+    vtag_release(b.st.snap);
+    b.st.snap = NULL;
+    if (!rc && !b.dry) {
+        cli_catch();
+        bf_work(&b);
+        bf_report(&b);
+        rc = b.rc;
+        bf_free(&b);
+        if (!rc && b.unanswered) {
+            rc = cli_fail("%s: %llu items were not answered in %llu tries and stay pending; run "
+                          "'%s' by hand on what vtag pending prints", b.file, ull(b.unanswered),
+                          ull(b.tries), b.exec);
+        }
+    }
+    cli_close(&b.st);
+    if (!rc && !b.dry && b.then_cutover) rc = bf_cutover(&b);
+    free((char *)(uintptr_t)b.tag.spec.name);
+    return rc;
+}
