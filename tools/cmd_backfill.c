@@ -53,6 +53,7 @@ typedef struct seat {        /* of one worker */
     int         canary;      /* with an item that was embedded before */
     int         killed;      /* by us: it hung */
     uint64_t    last;        /* when it last got or gave something */
+    uint64_t    finished;    /* when its input was closed; 0: not, or it answered since */
     size_t      window;      /* how many it may have in hand */
 } seat;
 
@@ -81,6 +82,10 @@ typedef struct backfill {
     unsigned    streak;      /* failures of workers since a vector came */
     unsigned    limited;     /* rate limits since then */
     int         want_canary;
+    int         prompt;      /* workers answer while their input is open */
+    int         eager;       /* they wait for its end: close it as soon as all is said */
+    uint64_t    patience_ms; /* before it is closed to see which */
+    uint64_t    gap_ms;      /* the longest silence before an answer */
     char        why[256];    /* of the last failure */
     double      tokens;      /* of --rate */
     double      tokens_ms;
@@ -342,7 +347,7 @@ static void bf_failed(backfill *b, task *t, const char *why)
     b->retries++;
     if (t->tries >= b->tries && b->proofs > t->proof) {
         char text[400];
-        snprintf(text, sizeof text, "backfill: %s (%u tries)", t->why, t->tries);
+        snprintf(text, sizeof text, "backfill: %s", t->why);
         free(t->why);
         t->why = cli_strdup(text);
         t->waive = 1;
@@ -560,6 +565,19 @@ static void bf_answer(backfill *b, seat *s, const json_value *o, const char *lin
     }
 }
 
+/* Learns from an answer whether workers wait for the end of their input. */
+static void bf_learn(backfill *b, seat *s)
+{
+    uint64_t now = cli_now();
+    if (now - s->last > b->gap_ms) b->gap_ms = now - s->last;
+    s->last = now;
+    if (!s->w.finish) b->prompt = 1;
+    if (!s->finished) return;
+    if (!b->prompt && s->last - s->finished < 500) b->eager = 1;
+    else b->patience_ms *= 2;
+    s->finished = 0;
+}
+
 static void bf_listen(backfill *b, seat *s)
 {
     const char *line;
@@ -569,7 +587,7 @@ static void bf_listen(backfill *b, seat *s)
         const json_value *o;
         while (n && (line[n - 1] == '\r' || line[n - 1] == ' ')) n--;
         if (!n) continue;
-        s->last = cli_now();
+        bf_learn(b, s);
         o = json_parse(&b->js, line, n);
         if (o && o->type == JSON_OBJECT) bf_answer(b, s, o, line, n);
         else if (whole && !o) bf_not_json(b, s, line, n);
@@ -592,6 +610,7 @@ static void bf_ended(backfill *b, seat *s)
         bf_crashed(b, s, status);
     }
     s->alone = s->killed = 0;
+    s->finished = 0;
 }
 
 /* ---- Asking ------------------------------------------------------------------------------ */
@@ -741,8 +760,8 @@ static void bf_feed_seat(backfill *b, seat *s)
     }
     bf_refill(b);
     if (b->rc || (!b->queue.n && (s->out.n || bf_group(b, s)))) return;
-    if (s->out.n > s->window / 2) return;
-    n = s->window - s->out.n;
+    if (s->out.n > s->window / 2 && !b->eager) return;
+    n = s->window > s->out.n ? s->window - s->out.n : 0;
     n = bf_allowed(b, n < b->queue.n ? n : b->queue.n);
     if (n) bf_ask(b, s, &b->queue, n);
 }
@@ -871,16 +890,19 @@ static void bf_poll(backfill *b, struct pollfd *p)
 /* A silent worker: may wait for more lines, or for the end of them, or hang. */
 static void bf_watch(backfill *b, seat *s)
 {
-    uint64_t silent = cli_now() - s->last;
+    uint64_t silent = cli_now() - s->last, most = b->timeout_ms / 4;
+    uint64_t patience = b->prompt ? 4 * b->gap_ms : b->patience_ms;
     int more = !s->alone && !b->pause[0] && (b->queue.n || !b->swept);
-    if (!s->w.pid || !s->out.n || silent < 1000) return;
+    if (!s->w.pid || !s->out.n || (silent < 1000 && silent < most && !b->eager)) return;
     if (silent >= b->timeout_ms && !s->killed) {
         s->killed = 1;
         pool_kill(&s->w);
     } else if (more && s->window < b->batch) {
-        s->window *= 2;
-    } else if (!s->w.finish && (!more || silent >= b->timeout_ms / 4)) {
+        s->window = b->eager || s->window * 2 > b->batch ? (size_t)b->batch : s->window * 2;
+    } else if (!s->w.finish &&
+               (!more || b->eager || silent >= (patience < most ? patience : most))) {
         pool_finish(&s->w); /* it may give its answers at the end of its input */
+        s->finished = cli_now();
     }
 }
 
@@ -888,7 +910,7 @@ static void bf_watch(backfill *b, seat *s)
 static void bf_windows(backfill *b, uint64_t filled, uint64_t ms)
 {
     size_t i, want;
-    if (!ms) return;
+    if (!ms || b->eager) return;
     want = (size_t)((double)filled * 2 * (double)b->chunk_ms / (double)ms / (double)b->workers);
     for (i = 0; i < b->workers; i++) {
         size_t *w = &b->seats[i].window, most = *w * 2;
@@ -1055,6 +1077,7 @@ static void bf_work(backfill *b)
     b->page_n = b->states > VTAG_ALL ? 65536 : 1024;
     b->page = cli_alloc(b->page_n * sizeof *b->page);
     b->tokens_ms = cli_ms();
+    b->patience_ms = 2000;
     b->start_ms = cli_now();
     b->started = cli_clock();
     cli_progress_start(&b->progress, "backfill", "items", 0);
