@@ -35,7 +35,7 @@ until_true() { # until_true COMMAND...: within 20 s
     while ! "$@" >seen 2>&1 && [ $tries -lt 400 ]; do sleep 0.05; tries=$((tries + 1)); done
     "$@" >seen 2>&1
 }
-state() { "$vtag" status db --json | grep -o '"backfills":.*"retention"'; }
+state() { "$vtag" status db --json | grep -o '"backfill":{[^}]*}'; }
 state_is() { state | grep -Eq "$1"; }
 coverage() { # coverage STATE: how many items are in it under new@2
     "$vtag" status db --json | sed 's/.*"tag":"new@2"[^{]*"cover":{\([^}]*\)}.*/\1/' |
@@ -137,6 +137,8 @@ ends 3 "$vtag" plan db --tag new@2 --rate 100 --target 10s
 warns 'after the target'
 ends 3 "$vtag" plan db --tag new@2 --rate 100 --target 2020-02-29
 ends 2 "$vtag" plan db --tag new@2 --target tomorrow
+ends 0 "$vtag" plan db --tag new@2 --rate 100 --target 1h --keep
+check 'the target is kept' test -n "$("$vtag" meta db plan:new@2)"
 ends 0 "$vtag" plan db --tag other@3 --dim 128 --json
 says '"items":3000,.*"vector_bytes":1728000'
 ends 0 "$vtag" plan db --tag new@2 --exec './helper worker good'
@@ -157,7 +159,7 @@ done
 touch pause
 ./fill slow --pause-file pause --panic-file panic --hook hooks --chunk-time 20ms >out 2>err &
 children=$!
-check 'a pause shows in status, with its reason' until_true state_is '"state":"paused","reason":"pause file pause is there"'
+check 'a pause shows in status, with its reason' until_true state_is '"state":"paused","silent":false,"reason":"pause file pause is there"'
 check 'nothing is done in a pause' [ "$(coverage fresh)" -eq 0 ]
 rm pause
 check 'then it goes on' until_true state_is '"state":"running".*"done":[1-9]'
@@ -166,7 +168,7 @@ wait $children
 check 'a panic file stops it' [ $? -eq 1 ]
 warns 'paused: pause file'
 warns 'panic file is there; stopped'
-check 'status says so' state_is '"state":"stopped","reason":"panic file is there"'
+check 'status says so' state_is '"state":"stopped","silent":false,"reason":"panic file is there"'
 check 'in the middle' [ "$(coverage missing)" -gt 0 ]
 rm panic
 check 'hooks were told' grep -q '"event":"pause",.*"reason":"pause file pause is there"' hooks.log
@@ -175,15 +177,16 @@ from=$(date +%s)
 ends 0 ./fill good --rate 1000 --hook hooks --max-load 10000
 check '--rate holds it back' [ $(($(date +%s) - from)) -ge 1 ]
 whole 'after pause and panic'
+check 'a burn-down is kept' test "$("$vtag" meta db progress:new@2 | tr -dc '[' | wc -c)" -gt 3
 fresh
 ./fill slow --max-load 0.000001 >out 2>err &
 children=$!
-check 'load pauses it' until_true state_is '"state":"paused","reason":"load .* is over'
+check 'load pauses it' until_true state_is '"state":"paused","silent":false,"reason":"load .* is over'
 kill -9 $children
 wait $children 2>/dev/null
-check 'a killed one shows in status' state_is '"process_gone":true'
+check 'a killed one shows in status' state_is '"state":"paused","silent":true'
 "$vtag" status db >out
-says 'backfill +new@2: killed while paused: load'
+says 'backfill +new@2: paused \(silent\): load'
 printf '#!/bin/sh\nexit 9\n' >hooks/pre-cutover
 ends 3 ./fill good --then-cutover --hook hooks
 warns 'pre-cutover says no \(status 9\)'

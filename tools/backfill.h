@@ -22,9 +22,8 @@ vtag_err bf_record_set(cli_store *st, const vtag_info *tag, const bf_record *r);
 void bf_record_json(out *o, const bf_record *r);
 /* 1 if a record says that its process is at work, and there is no such process. */
 int bf_record_dead(const bf_record *r);
-/* One line for people, or one object without a name; nothing if there is no record. */
-void bf_status_print(const cli_store *st, const vtag_info *tag);
-void bf_status_json(out *o, const cli_store *st, const vtag_info *tag);
+/* Adds a point to the burn-down, metadata "progress:TAG", in the batch that is open. */
+vtag_err bf_points_add(cli_store *st, const vtag_info *tag, uint64_t time, const vtag_cover *c);
 
 typedef struct bf_plan {     /* what a backfill would take */
     const char *tag;         /* a name */

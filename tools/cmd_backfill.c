@@ -90,6 +90,7 @@ typedef struct backfill {
     double      tokens;      /* of --rate */
     double      tokens_ms;
     char        pause[256];  /* why it is paused; "" it is not */
+    uint64_t    pointed;     /* when the burn-down got a point */
     uint64_t    looked, heard; /* when throttles were looked at, the record written */
     int         rc;          /* not 0: stop, it is reported */
 
@@ -268,6 +269,19 @@ static int bf_begin(backfill *b)
     return cli_error(err, "%s", b->file);
 }
 
+/* What the burn-down shows: a point every half minute, and one at the end. */
+static vtag_err bf_point(backfill *b, int last)
+{
+    vtag_cover c;
+    vtag_err err;
+    if (!last && b->pointed && cli_now() - b->pointed < 30000) return VTAG_OK;
+    b->pointed = cli_now();
+    b->rc = cli_snap(&b->st);
+    if (b->rc) return VTAG_OK;
+    err = vtag_coverage(b->st.snap, b->tag.tag, 0, &c);
+    return err ? err : bf_points_add(&b->st, &b->tag, cli_clock(), &c);
+}
+
 /* Commits what is done, for about --chunk-time, with the record of the state. */
 static void bf_commit(backfill *b, const char *state, const char *reason)
 {
@@ -287,6 +301,7 @@ static void bf_commit(backfill *b, const char *state, const char *reason)
     if (b->st.batch && !rc) {
         bf_record_now(b, &r, state, reason);
         err = bf_record_set(&b->st, &b->tag, &r);
+        if (!err && !b->rc) err = bf_point(b, !strcmp(state, "done") || !strcmp(state, "stopped"));
         if (err && !b->rc) b->rc = cli_error(err, "%s: metadata", b->file);
         rc = cli_commit(&b->st);
         if (rc && !b->rc) b->rc = rc;

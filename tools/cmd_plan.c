@@ -235,10 +235,24 @@ static int plan_date(const char *s, uint64_t *ms)
     return 1;
 }
 
+/* Keeps the target in the file, for status and report to compare with. */
+static int plan_keep(cli_store *st, const bf_plan *p, uint64_t target)
+{
+    char name[320], text[64];
+    vtag_err err;
+    int n, rc;
+    if (snprintf(name, sizeof name, "plan:%s", p->tag) > 255) return 0;
+    n = snprintf(text, sizeof text, "{\"target\":%llu}", (unsigned long long)target);
+    rc = cli_begin(st, 0);
+    if (rc) return rc;
+    err = vtag_meta_set(st->batch, name, text, (size_t)n);
+    return err ? cli_error(err, "%s: metadata %s", st->path, name) : cli_commit(st);
+}
+
 int cmd_plan(int argc, char **argv)
 {
     const char *file, *date = NULL;
-    int as_json = 0, rc;
+    int as_json = 0, keep = 0, rc;
     uint64_t target = 0;
     cli_store st = {0};
     bf_plan p;
@@ -251,6 +265,7 @@ int cmd_plan(int argc, char **argv)
         {"--rate", "N", CLI_F64, &p.rate, "items a second; else a sample's, else the last backfill's",
          NULL},
         {"--target", "DATE", CLI_STR, &date, "2026-11-30, 2026-11-30T12:00 (UTC), or 36h", NULL},
+        {"--keep", NULL, CLI_FLAG, &keep, "the target in the file: status compares with it", NULL},
         {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
         CLI_END};
     memset(&p, 0, sizeof p);
@@ -261,8 +276,10 @@ int cmd_plan(int argc, char **argv)
         return cli_misuse("plan: --target wants 2026-11-30, 2026-11-30T12:00 or 36h, not '%s'", date);
     }
     if (p.dim > 32768 || p.rate < 0) return cli_misuse("plan: --dim is 1 to 32,768, --rate not negative");
-    rc = cli_look(&st, file);
+    if (keep && !date) return cli_misuse("plan: --keep wants a --target");
+    rc = keep ? cli_change(&st, file) : cli_look(&st, file);
     if (!rc) rc = bf_plan_make(&st, &p);
+    if (!rc && keep) rc = plan_keep(&st, &p, target);
     if (!rc) rc = bf_plan_show(&p, target, as_json);
     cli_close(&st);
     return rc;

@@ -65,7 +65,11 @@ static void quarantine_print(quarantine *q)
     char why[90], name[60], count[CLI_TEXT], when[CLI_TEXT];
     cli_table t = {0};
     size_t i, from;
-    if (q->n) qsort(q->items, q->n, sizeof *q->items, quarantine_by_why);
+    if (!q->n) {
+        printf("nothing is quarantined under %s\n", q->tag.spec.name);
+        return;
+    }
+    qsort(q->items, q->n, sizeof *q->items, quarantine_by_why);
     cli_row(&t, "items\treason");
     for (i = from = 0; i < q->n; i++) {
         const char *w = q->items[i].why ? q->items[i].why : "";
@@ -73,9 +77,7 @@ static void quarantine_print(quarantine *q)
         cli_row(&t, "%s\t%s", cli_count(count, i + 1 - from), cli_line(why, sizeof why, w, strlen(w)));
         from = i + 1;
     }
-    if (!q->n) printf("nothing is quarantined under %s\n", q->tag.spec.name);
-    else cli_table_print(&t, "rl");
-    if (!q->n) return;
+    cli_table_print(&t, "rl");
     putchar('\n');
     memset(&t, 0, sizeof t);
     cli_row(&t, "item\trevision\ttime\treason");

@@ -226,7 +226,7 @@ static void dash_backfills(const dash *d, dash_tag *t)
         b->rate = member_f64(v, "rate");
         b->running = !strcmp(b->state, "running");
         b->silent = (b->running && d->now > b->updated && d->now - b->updated > SILENT_MS) ||
-                    (b->running && process_gone(b->pid));
+                    ((b->running || !strcmp(b->state, "paused")) && process_gone(b->pid));
     }
     json_free(&j);
     /* below 1 % an estimate would be a guess */

@@ -9,10 +9,10 @@
 #include "backfill.h"
 #include "json.h"
 
-static void record_name(const vtag_info *tag, char name[256])
+static void record_name(const vtag_info *tag, char name[320])
 {
-    int n = snprintf(name, 256, "backfill:%s", tag->spec.name);
-    if (n > 255) snprintf(name, 256, "backfill:%u", tag->tag);
+    int n = snprintf(name, 320, "backfill:%s", tag->spec.name);
+    if (n > 255) snprintf(name, 320, "backfill:%u", tag->tag);
 }
 
 static uint64_t record_u64(const json_value *v, const char *name)
@@ -29,7 +29,7 @@ static void record_text(const json_value *v, const char *name, char *to, size_t 
 
 int bf_record_get(const cli_store *st, const vtag_info *tag, bf_record *r)
 {
-    char name[256];
+    char name[320];
     const void *p;
     size_t n;
     json j = {0};
@@ -71,7 +71,7 @@ void bf_record_json(out *o, const bf_record *r)
 
 vtag_err bf_record_set(cli_store *st, const vtag_info *tag, const bf_record *r)
 {
-    char name[256], *text = NULL;
+    char name[320], *text = NULL;
     size_t n = 0;
     FILE *f = open_memstream(&text, &n);
     vtag_err err;
@@ -93,28 +93,46 @@ int bf_record_dead(const bf_record *r)
     return r->pid && kill((pid_t)r->pid, 0) != 0 && errno == ESRCH;
 }
 
-void bf_status_print(const cli_store *st, const vtag_info *tag)
+/* ---- The burn-down ------------------------------------------------------------------ */
+
+/* Writes the old points, every second one if they are too many. */
+static void points_write(FILE *f, const json_value *old)
 {
-    char a[CLI_TEXT], b[CLI_TEXT], c[CLI_TEXT];
-    bf_record r;
-    uint64_t now = cli_clock();
-    if (!bf_record_get(st, tag, &r)) return;
-    printf("\nbackfill   %s: %s%s%s%s, %s of %s items", tag->spec.name,
-           bf_record_dead(&r) ? "killed while " : "", r.state, r.reason[0] ? ": " : "", r.reason,
-           cli_count(a, r.done), cli_count(b, r.total));
-    if (r.rate > 0) printf(", %.4g/s", r.rate);
-    if (r.eta_ms && !strcmp(r.state, "running")) printf(", %s left", cli_span(c, r.eta_ms));
-    if (r.quarantined) printf(", %s quarantined", cli_count(a, r.quarantined));
-    printf("; %s ago\n", cli_span(c, now > r.updated ? now - r.updated : 0));
+    enum { MOST = 300 };
+    size_t i, n = old && old->type == JSON_ARRAY ? old->n : 0;
+    for (i = 0; i < n; i++) {
+        const json_value *row = &old->u.items[i];
+        size_t k, width;
+        if ((n > MOST && i % 2) || !json_is_numbers(row, &width) || width != 5) continue;
+        for (k = 0; k < 5; k++) {
+            json_value room;
+            fprintf(f, "%s%.0f", k ? "," : "[", json_at(row, k, &room)->num);
+        }
+        fputs("],", f);
+    }
 }
 
-void bf_status_json(out *o, const cli_store *st, const vtag_info *tag)
+vtag_err bf_points_add(cli_store *st, const vtag_info *tag, uint64_t time, const vtag_cover *c)
 {
-    bf_record r;
-    if (!bf_record_get(st, tag, &r)) return;
-    out_open(o, NULL, '{');
-    out_str(o, "tag", tag->spec.name);
-    bf_record_json(o, &r);
-    out_bool(o, "process_gone", bf_record_dead(&r));
-    out_close(o, '}');
+    char name[320], *text = NULL;
+    const void *p;
+    size_t n = 0;
+    json j = {0};
+    const json_value *old = NULL;
+    vtag_err err;
+    FILE *f;
+    if (snprintf(name, sizeof name, "progress:%s", tag->spec.name) > 255) return VTAG_OK;
+    f = open_memstream(&text, &n);
+    if (!f) return VTAG_NOMEM;
+    if (!vtag_meta_get(st->snap, name, &p, &n)) old = json_parse(&j, p, n);
+    fputc('[', f);
+    points_write(f, old);
+    fprintf(f, "[%llu,%llu,%llu,%llu,%llu]]", (unsigned long long)time, (unsigned long long)c->fresh,
+            (unsigned long long)c->stale, (unsigned long long)c->missing,
+            (unsigned long long)c->waived);
+    fclose(f);
+    json_free(&j);
+    err = vtag_meta_set(st->batch, name, text, n);
+    free(text);
+    return err;
 }
