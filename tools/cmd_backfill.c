@@ -279,7 +279,10 @@ static vtag_err bf_point(backfill *b, int last)
     b->rc = cli_snap(&b->st);
     if (b->rc) return VTAG_OK;
     err = vtag_coverage(b->st.snap, b->tag.tag, 0, &c);
-    return err ? err : bf_points_add(&b->st, &b->tag, cli_clock(), &c);
+    if (!err) err = bf_points_add(&b->st, &b->tag, cli_clock(), &c);
+    vtag_release(b->st.snap);
+    b->st.snap = NULL;
+    return err;
 }
 
 /* Commits what is done, for about --chunk-time, with the record of the state. */
