@@ -1862,6 +1862,11 @@ typedef void vt_score_fn(const float *q, const float *x, size_t pad, size_t n, d
 typedef void vt_cross_fn(const uint8_t *const *x, const int8_t *h, size_t bytes, size_t nq,
                          int32_t *out);
 
+/* The same for blocks of 16 queries each, their bytes interleaved by vt_interleave. tmp has
+   room for the 16 rows' codes. Faster for many queries; not every instruction set has it. */
+typedef void vt_tile_fn(const uint8_t *const *x, const int8_t *h, size_t bytes, size_t blocks,
+                        uint8_t *tmp, int32_t *out);
+
 typedef struct vt_probe { /* a query as the rows of one segment see it; chapter 8 fills it */
     float unit;           /* half a step of codes times a step of the query */
     int32_t shift;        /* 15 times the sum of the query's bytes */
@@ -1935,7 +1940,8 @@ static int32_t vt_clip_code(int32_t q, int32_t step) {
         float by = (float)(1 / sqrt((double)p)), half = 0.70710678f;    \
         for (round = 0; round < (p < dim ? 4u : 2u); round++) {         \
             float *x = round % 2 ? v + dim - p : v;                     \
-            vt_signs(v, dim, seed + round);                             \
+            for (i = 0; i < dim; i += 16)                               \
+                vt_flip_##isa(v + i, vt_signs(seed + round, i));        \
             for (h = p / 2; h >= 16; h /= 2)                            \
                 for (i = 0; i < p; i += 2 * h)                          \
                     for (j = i; j < i + h; j += 16)                     \
@@ -1970,6 +1976,18 @@ static int32_t vt_clip_code(int32_t q, int32_t step) {
     }
 /* clang-format on */
 
+/* Lays out a block of 16 queries h[16][wide] for vt_tile_fn: of each 4 bytes of codes, the 4
+   numbers for the low halves of every query, then those for the high halves. */
+static void vt_interleave(const int8_t *h, size_t wide, int8_t *to) {
+    size_t c, i, q;
+    for (c = 0; c < wide; c += 128)
+        for (i = c; i < c + 64; i += 4, to += 128)
+            for (q = 0; q < 16; q++) {
+                memcpy(to + 4 * q, h + q * wide + i, 4);
+                memcpy(to + 64 + 4 * q, h + q * wide + i + 64, 4);
+            }
+}
+
 /* The largest power of two that is at most n. */
 static uint32_t vt_power_below(uint32_t n) {
     uint32_t p = 1;
@@ -1983,15 +2001,9 @@ static uint64_t vt_mix(uint64_t x) { /* splitmix64's finaliser */
     return x ^ x >> 31;
 }
 
-/* Flips the signs of x[n] as the bits of a seed say; n % 64 == 0. */
-static void vt_signs(float *x, uint32_t n, uint64_t seed) {
-    uint32_t i, j;
-    for (i = 0; i < n; i += 16) {
-        uint32_t bits = (uint32_t)(vt_mix(seed << 32 | i / 64) >> i % 64), u[16];
-        memcpy(u, x + i, sizeof u);
-        for (j = 0; j < 16; j++) u[j] ^= (bits >> j & 1) << 31;
-        memcpy(x + i, u, sizeof u);
-    }
+/* Which of 16 signs, from number i on, the bits of a seed flip. */
+static uint32_t vt_signs(uint64_t seed, uint32_t i) {
+    return (uint32_t)(vt_mix(seed << 32 | i / 64) >> i % 64) & 0xFFFFu;
 }
 
 typedef struct vt_kernels {
@@ -1999,6 +2011,7 @@ typedef struct vt_kernels {
     int (*runs)(void); /* on this processor */
     vt_score_fn *dot, *l2sq;
     vt_cross_fn *cross;
+    vt_tile_fn *tile; /* NULL: there is none */
     vt_reach_fn *reach;
     vt_rotate_fn *rotate;
     vt_clip_fn *clip;
@@ -2058,6 +2071,14 @@ static void vt_fold4_scalar(const int32_t *a, const int32_t *b, const int32_t *c
     out[0] = *a, out[1] = *b, out[2] = *c, out[3] = *d;
 }
 
+/* Flips the signs of 16 numbers, as bits say. */
+static void vt_flip_scalar(float *x, uint32_t bits) {
+    int j;
+    for (j = 0; j < 16; j++)
+        if (bits >> j & 1) x[j] = -x[j];
+}
+
+/* The pair (a, b) becomes (a + b, a - b), times a constant. */
 static void vt_fly_scalar(float *a, float *b, float by) {
     int j;
     for (j = 0; j < 16; j++) {
@@ -2067,6 +2088,7 @@ static void vt_fly_scalar(float *a, float *b, float by) {
     }
 }
 
+/* The last four steps of the transform, inside 16 numbers. */
 static void vt_low_scalar(float *x) {
     float y[16];
     int h, j;
@@ -2189,6 +2211,13 @@ static void vt_fold4_avx512(const __m512i *a, const __m512i *b, const __m512i *c
 }
 
 VT_TARGET(VT_VNNI)
+static void vt_flip_avx512(float *x, uint32_t bits) {
+    __m512i v = _mm512_loadu_si512((const void *)x);
+    v = _mm512_mask_xor_epi32(v, (__mmask16)bits, v, _mm512_set1_epi32(INT32_MIN));
+    _mm512_storeu_si512((void *)x, v);
+}
+
+VT_TARGET(VT_VNNI)
 static void vt_fly_avx512(float *a, float *b, float by) {
     __m512 x = _mm512_loadu_ps(a), y = _mm512_loadu_ps(b), c = _mm512_set1_ps(by);
     _mm512_storeu_ps(a, _mm512_mul_ps(_mm512_add_ps(x, y), c));
@@ -2219,6 +2248,76 @@ static uint32_t vt_reach_avx512(const vtf_factors *f, const int32_t *dots, const
     up = _mm512_fmadd_ps(_mm512_loadu_ps(f->rest), _mm512_set1_ps(p->by_rest), up);
     up = _mm512_fmadd_ps(_mm512_abs_ps(bias), _mm512_set1_ps(VT_SLACK), up);
     return _mm512_cmp_ps_mask(up, _mm512_set1_ps(p->floor), _CMP_GE_OQ);
+}
+
+/* Four rows' codes at i: u[t] holds, in lane l, their bytes 4 * (4 l + t) to + 3. */
+VT_TARGET(VT_VNNI)
+static void vt_four_rows_avx512(const uint8_t *const *x, size_t i, __m512i *u) {
+    __m512i a = _mm512_loadu_si512((const void *)(x[0] + i));
+    __m512i b = _mm512_loadu_si512((const void *)(x[1] + i));
+    __m512i c = _mm512_loadu_si512((const void *)(x[2] + i));
+    __m512i d = _mm512_loadu_si512((const void *)(x[3] + i));
+    __m512i ab = _mm512_maskz_unpacklo_epi32(0xFFFF, a, b);
+    __m512i cd = _mm512_maskz_unpacklo_epi32(0xFFFF, c, d);
+    u[0] = _mm512_maskz_unpacklo_epi64(0xFF, ab, cd);
+    u[1] = _mm512_maskz_unpackhi_epi64(0xFF, ab, cd);
+    ab = _mm512_maskz_unpackhi_epi32(0xFFFF, a, b);
+    cd = _mm512_maskz_unpackhi_epi32(0xFFFF, c, d);
+    u[2] = _mm512_maskz_unpacklo_epi64(0xFF, ab, cd);
+    u[3] = _mm512_maskz_unpackhi_epi64(0xFF, ab, cd);
+}
+
+/* Transposes 64 bytes of 16 rows' codes at i, by 4 bytes, into to[16][64]. */
+VT_TARGET(VT_VNNI)
+static void vt_transpose_avx512(const uint8_t *const *x, size_t i, uint8_t *to) {
+    __m512i u[4][4];
+    int t;
+    for (t = 0; t < 4; t++) vt_four_rows_avx512(x + 4 * t, i, u[t]);
+    for (t = 0; t < 4; t++, to += 64) {
+        __m512i a = _mm512_maskz_shuffle_i32x4(0xFFFF, u[0][t], u[1][t], 0x44);
+        __m512i b = _mm512_maskz_shuffle_i32x4(0xFFFF, u[2][t], u[3][t], 0x44);
+        __m512i c = _mm512_maskz_shuffle_i32x4(0xFFFF, u[0][t], u[1][t], 0xEE);
+        __m512i d = _mm512_maskz_shuffle_i32x4(0xFFFF, u[2][t], u[3][t], 0xEE);
+        _mm512_storeu_si512((void *)to, _mm512_maskz_shuffle_i32x4(0xFFFF, a, b, 0x88));
+        _mm512_storeu_si512((void *)(to + 256), _mm512_maskz_shuffle_i32x4(0xFFFF, a, b, 0xDD));
+        _mm512_storeu_si512((void *)(to + 512), _mm512_maskz_shuffle_i32x4(0xFFFF, c, d, 0x88));
+        _mm512_storeu_si512((void *)(to + 768), _mm512_maskz_shuffle_i32x4(0xFFFF, c, d, 0xDD));
+    }
+}
+
+/* 16 rows against one query's 4 bytes in each product. */
+VT_TARGET(VT_VNNI)
+static __m512i vt_tile_mac_avx512(__m512i s, __m512i codes, const int8_t *h) {
+    int32_t four;
+    memcpy(&four, h, 4);
+    return _mm512_dpbusd_epi32(s, codes, _mm512_set1_epi32(four));
+}
+
+/* clang-format off */
+#define VT_EACH_16(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15)
+#define VT_TILE_ZERO(q) __m512i s##q = _mm512_setzero_si512();
+#define VT_TILE_STEP(q)                                                 \
+    s##q = vt_tile_mac_avx512(s##q, lo, h + 4 * q);                     \
+    s##q = vt_tile_mac_avx512(s##q, hi, h + 64 + 4 * q);
+#define VT_TILE_STORE(q) _mm512_storeu_si512((void *)(out + q * VT_GROUP), s##q);
+/* clang-format on */
+
+VT_TARGET(VT_VNNI)
+static void vt_tile_avx512(const uint8_t *const *x, const int8_t *h, size_t bytes, size_t blocks,
+                           uint8_t *tmp, int32_t *out) {
+    const __m512i low = _mm512_set1_epi8(15);
+    size_t i;
+    for (i = 0; i < bytes; i += 64) vt_transpose_avx512(x, i, tmp + 16 * i);
+    for (; blocks; blocks--, out += 16 * VT_GROUP) {
+        VT_EACH_16(VT_TILE_ZERO)
+        for (i = 0; i < bytes; i += 4, h += 128) {
+            __m512i v = _mm512_loadu_si512((const void *)(tmp + 16 * i));
+            __m512i lo = _mm512_and_si512(v, low);
+            __m512i hi = _mm512_and_si512(_mm512_maskz_srli_epi16(0xFFFFFFFFu, v, 4), low);
+            VT_EACH_16(VT_TILE_STEP)
+        }
+        VT_EACH_16(VT_TILE_STORE)
+    }
 }
 
 VT_CROSS(avx512, 4, VT_TARGET(VT_VNNI))
@@ -2315,6 +2414,20 @@ static void vt_fold4_avx2(const __m256i *a, const __m256i *b, const __m256i *c, 
     __m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(*a, *b), _mm256_hadd_epi32(*c, *d));
     _mm_storeu_si128((__m128i *)(void *)out,
                      _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
+}
+
+VT_TARGET("avx2,fma")
+static void vt_flip_8_avx2(float *x, uint32_t bits) {
+    __m256i lane = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
+    __m256i on = _mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32((int)bits), lane), lane);
+    __m256 sign = _mm256_and_ps(_mm256_castsi256_ps(on), _mm256_set1_ps(-0.0f));
+    _mm256_storeu_ps(x, _mm256_xor_ps(_mm256_loadu_ps(x), sign));
+}
+
+VT_TARGET("avx2,fma")
+static void vt_flip_avx2(float *x, uint32_t bits) {
+    vt_flip_8_avx2(x, bits);
+    vt_flip_8_avx2(x + 8, bits >> 8);
 }
 
 VT_TARGET("avx2,fma")
@@ -2465,6 +2578,17 @@ static void vt_fold4_neon(const int32x4_t *a, const int32x4_t *b, const int32x4_
     vst1q_s32(out, vpaddq_s32(vpaddq_s32(*a, *b), vpaddq_s32(*c, *d)));
 }
 
+static void vt_flip_neon(float *x, uint32_t bits) {
+    const uint32_t lanes[4] = {1, 2, 4, 8};
+    int j;
+    for (j = 0; j < 16; j += 4) {
+        uint32x4_t on = vtstq_u32(vdupq_n_u32(bits >> j), vld1q_u32(lanes));
+        uint32x4_t v = vreinterpretq_u32_f32(vld1q_f32(x + j));
+        v = veorq_u32(v, vandq_u32(on, vdupq_n_u32(0x80000000u)));
+        vst1q_f32(x + j, vreinterpretq_f32_u32(v));
+    }
+}
+
 static void vt_fly_neon(float *a, float *b, float by) {
     int j;
     for (j = 0; j < 16; j += 4) {
@@ -2541,22 +2665,22 @@ static int vt_runs_neondot(void) {
 static const vt_kernels vt_kernel_table[] = { /* the best first                 */
 #ifdef VT_HAVE_X86
     {"avx512vnni", vt_runs_avx512vnni, vt_dot_f32_avx512, vt_l2sq_f32_avx512,
-     vt_cross_avx512, vt_reach_avx512, vt_rotate_avx512, vt_clip_avx512},
+     vt_cross_avx512, vt_tile_avx512, vt_reach_avx512, vt_rotate_avx512, vt_clip_avx512},
     {"avx512", vt_runs_avx512, vt_dot_f32_avx512, vt_l2sq_f32_avx512,
-     vt_cross_avx2, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2},
+     vt_cross_avx2, NULL, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2},
     {"avx2", vt_runs_avx2, vt_dot_f32_avx2, vt_l2sq_f32_avx2,
-     vt_cross_avx2, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2},
+     vt_cross_avx2, NULL, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2},
 #endif
 #ifdef VT_DOTPROD
     {"neondot", vt_runs_neondot, vt_dot_f32_neon, vt_l2sq_f32_neon,
-     vt_cross_neondot, vt_reach_scalar, vt_rotate_neon, vt_clip_neon},
+     vt_cross_neondot, NULL, vt_reach_scalar, vt_rotate_neon, vt_clip_neon},
 #endif
 #ifdef VT_HAVE_NEON
     {"neon", vt_runs_always, vt_dot_f32_neon, vt_l2sq_f32_neon,
-     vt_cross_neon, vt_reach_scalar, vt_rotate_neon, vt_clip_neon},
+     vt_cross_neon, NULL, vt_reach_scalar, vt_rotate_neon, vt_clip_neon},
 #endif
     {"scalar", vt_runs_always, vt_dot_f32_scalar, vt_l2sq_f32_scalar,
-     vt_cross_scalar, vt_reach_scalar, vt_rotate_scalar, vt_clip_scalar}};
+     vt_cross_scalar, NULL, vt_reach_scalar, vt_rotate_scalar, vt_clip_scalar}};
 /* clang-format on */
 #define VT_KERNEL_ROWS (sizeof vt_kernel_table / sizeof vt_kernel_table[0])
 
@@ -2695,14 +2819,19 @@ static float vt_unhalf(uint16_t h) {
     return h & 0x8000u ? -x : x;
 }
 
+/* The largest magnitude: without a sign, the bits of floats order as they do. */
+static float vt_most(const float *x, uint32_t n) {
+    uint32_t most = 0, i;
+    for (i = 0; i < n; i++) {
+        uint32_t u = vt_bits(x[i]) & 0x7FFFFFFFu;
+        most = u > most ? u : most;
+    }
+    return vt_float(most);
+}
+
 /* The scale of an I8 vector. */
 static float vt_i8_scale(const float *x, uint32_t n) {
-    float most = 0, scale;
-    uint32_t i;
-    for (i = 0; i < n; i++)
-        if (x[i] > most || -x[i] > most) most = x[i] < 0 ? -x[i] : x[i];
-    scale = most / 127;
-    return vt_float((vt_bits(scale) + 0xFFu) & ~0xFFu);
+    return vt_float((vt_bits(vt_most(x, n) / 127) + 0xFFu) & ~0xFFu);
 }
 
 /* x[n] as it is stored, in to[vt_stride(n)]. */
@@ -2840,7 +2969,7 @@ static void vt_sketch_codes(const vt_encoder *e, float unit, int32_t step, uint8
 /* Sketches row i; 0: its numbers are out of range. */
 static int vt_sketch_row(const vt_encoder *e, uint32_t i, vtf_factors *f, uint8_t *codes) {
     double sum, bias, along;
-    float most = 0, unit, a;
+    float most, unit, a;
     uint32_t r = i % VT_GROUP, j;
     int32_t own;
     vt_sketch_centre(e, i);
@@ -2849,7 +2978,7 @@ static int vt_sketch_row(const vt_encoder *e, uint32_t i, vtf_factors *f, uint8_
     e->k->dot(e->v, e->v, e->wide, 1, &sum);
     if (!(sum <= 1e30 && fabs(bias) <= 1e30)) return 0;
     f->bias[r] = (float)(e->metric == VTAG_L2SQ ? -0.5 * sum : bias);
-    for (j = 0; j < e->wide; j++) most = (float)fmax(most, fabs(e->v[j]));
+    most = vt_most(e->v, e->wide);
     if (most < 1e-20f) { /* no direction: all of v is rest                        */
         memset(codes, 0, e->wide / 2);
         f->scale[r] = f->size[r] = 0;
@@ -2927,7 +3056,7 @@ typedef struct vt_bound { /* a query in a segment's terms                       
 static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, const vt_sketch *s,
                         uint32_t dim, float *v, int8_t *h) {
     double w, m, my, yy, e = 0;
-    float most = 0, unit, step;
+    float most, unit, step;
     uint32_t i;
     int32_t sum = 0;
     memset(v + dim, 0, (s->dim - dim) * sizeof *v);
@@ -2938,7 +3067,7 @@ static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, co
     k->rotate(v, s->dim, s->seed);
     k->dot(v, v, s->dim, 1, &w);
     if (!(w <= 1e30 && yy <= 1e30 && m <= 1e30)) return 0;
-    for (i = 0; i < s->dim; i++) most = (float)fmax(most, fabs(v[i]));
+    most = vt_most(v, s->dim);
     unit = most < 1e-20f ? 0 : 127 / most;
     step = most / 127;
     for (i = 0; i < s->dim; i++) {
@@ -7201,12 +7330,19 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
    bound reaches the k-th score. Where too many gather, they are scored early, which
    raises the floor; none is dropped unseen.
 
+   Many queries at once are cheap enough a row for what comes before a floor is found to
+   weigh; so some groups are looked at first, for their lower bounds alone. No row's
+   bound is counted twice.
+
    Filters by id are asked before a row's codes are looked at; whether it is stale, only
    of a row that would be a candidate. */
 
 #define VT_ROWS_AT_ONCE 32u     /* rows scored at once                               */
 #define VT_CANDIDATES   524288u /* of all queries, before some are scored early; 6 MiB */
 #define VT_IDS_AT_ONCE  4096u   /* of `only`, sorted by where their rows lie        */
+
+#define VT_MANY 8u     /* queries from which on some groups are looked at first */
+#define VT_WARM 12288u /* rows of those, about                              */
 
 typedef struct vt_cand {
     float up; /* upper bound of its similarity, rounded up                        */
@@ -7233,8 +7369,12 @@ typedef struct vt_scan {
     vtag_metric metric;
     uint32_t pad, wide; /* of rows and queries; of codes                         */
     size_t nq, cands;   /* queries; candidates that each may have */
+    uint32_t every;     /* one group of so many is looked at before; 0: none          */
+    int warm;           /* that is being done                                         */
     vt_ask *ask;        /* ask[nq]                                                    */
-    int8_t *h;          /* h[nq * wide]: queries in terms of the segment at hand      */
+    size_t blocks;      /* of 16 queries, which the tile kernel takes; the rest, cross  */
+    int8_t *h;          /* h[nq * wide]: queries in terms of the segment at hand */
+    int8_t *raw;        /* raw[16 * wide]: before they are interleaved; codes of a tile    */
     int32_t *dots;      /* dots[nq * VT_GROUP]                                        */
     float *v;           /* v[max(wide, VT_ROWS_AT_ONCE * pad)]: scratch               */
     vt_group *places;   /* of `only`, VT_IDS_AT_ONCE                               */
@@ -7373,12 +7513,15 @@ static void vt_scan_offer(const vt_scan *c, size_t j, const vt_seg *s, const vt_
     float lo, up;
     vt_bound_row(&a->bound, lot->f, r, c->dots[j * VT_GROUP + r], &lo, &up);
     if ((double)up < a->floor || (c->o->fresh_only && vt_stale(c->s, row->id, row->rev))) return;
+    if (c->warm || !c->every || lot->row[r] / VT_GROUP % c->every) {
+        vt_best_push(&a->best, lo);
+        vt_ask_floor(c, a, (double)a->best.least);
+    }
+    if (c->warm) return;
     if (a->n == c->cands) vt_scan_room(c, a);
     a->cand[a->n].up = up;
     a->cand[a->n].seg = s->f.number;
     a->cand[a->n++].row = lot->row[r];
-    vt_best_push(&a->best, lo);
-    vt_ask_floor(c, a, (double)a->best.least);
 }
 
 /* Looks at the rows of a lot, and empties it. */
@@ -7388,7 +7531,9 @@ static void vt_scan_lot(const vt_scan *c, const vt_seg *s, const vt_sketch *k, v
     size_t j;
     for (i = 0; i < VT_GROUP; i++)
         codes[i] = k->codes + (size_t)lot->row[i < lot->n ? i : lot->n - 1] * (k->dim / 2);
-    c->k->cross(codes, c->h, k->dim / 2, c->nq, c->dots);
+    if (c->blocks) c->k->tile(codes, c->h, k->dim / 2, c->blocks, (uint8_t *)c->raw, c->dots);
+    j = c->blocks * 16;
+    c->k->cross(codes, c->h + j * c->wide, k->dim / 2, c->nq - j, c->dots + j * VT_GROUP);
     for (j = 0; j < c->nq; j++) {
         uint32_t hits = c->k->reach(lot->f, c->dots + j * VT_GROUP, &c->ask[j].bound.p);
         for (r = 0; r < lot->n && hits >> r; r++)
@@ -7419,11 +7564,12 @@ static int vt_scan_fit(const vt_scan *c, const vt_sketch *k) {
     uint32_t i;
     for (j = 0; j < c->nq; j++) {
         vt_ask *a = &c->ask[j];
+        int8_t *h = j < c->blocks * 16 ? c->raw + j % 16 * c->wide : c->h + j * c->wide;
         float by = c->metric == VTAG_COSINE ? 1 / a->norm : 1;
         for (i = 0; i < c->tag->f.dim; i++) c->v[i] = a->x[i] * by;
-        if (!vt_bound_fit(&a->bound, c->k, c->metric, k, c->tag->f.dim, c->v, c->h + j * c->wide))
-            return 0;
+        if (!vt_bound_fit(&a->bound, c->k, c->metric, k, c->tag->f.dim, c->v, h)) return 0;
         vt_bound_floor(&a->bound, a->floor);
+        if (h == c->raw + 15 * c->wide) vt_interleave(c->raw, c->wide, c->h + (j - 15) * c->wide);
     }
     return 1;
 }
@@ -7446,6 +7592,7 @@ static void vt_scan_sketch(const vt_scan *c, const vt_seg *s, const vt_sketch *k
     few.n = 0;
     for (g = from; g < to; g += n) {
         n = (uint32_t)vt_min_u64(VT_GROUP - g % VT_GROUP, to - g);
+        if (c->warm && g / VT_GROUP % c->every) continue;
         mask = vt_scan_mask(c, s, g, n);
         if (n == VT_GROUP && mask == 0xFFFF) {
             for (i = 0; i < VT_GROUP; i++) whole.row[i] = g + i;
@@ -7468,7 +7615,7 @@ static void vt_scan_segment(const vt_scan *c, const vt_seg *s, uint32_t from, ui
         raw = k.rows < from ? from : k.rows < to ? k.rows : to;
         vt_scan_sketch(c, s, &k, from, raw);
     }
-    vt_scan_rows(c, s, raw, to);
+    if (!c->warm) vt_scan_rows(c, s, raw, to);
 }
 
 /* The caller's share [*from, *to) of n. */
@@ -7622,17 +7769,19 @@ static uint64_t vt_scan_size(const vt_scan *c) {
 static vtag_err vt_scan_memory(vt_scan *c, size_t k, vtag_hit *hits, void **block) {
     size_t best = (size_t)vt_min_u64(k, vt_scan_size(c) + 1), j;
     uint64_t v = vt_max_u64(c->wide, VT_ROWS_AT_ONCE * c->pad) * 4;
+    uint64_t raw = c->blocks ? 16 * (uint64_t)c->wide : 0;
     uint64_t places = c->o->only ? VT_IDS_AT_ONCE * sizeof *c->places : 0;
     uint64_t x = c->pad * 4, cand = c->cands * sizeof(vt_cand), least = vt_best_room(best) * 4;
     uint64_t one = sizeof *c->ask + x + c->wide + VT_GROUP * 4 + cand + least + 3 * 64;
     uint8_t *p;
-    if (c->nq > (SIZE_MAX / 2 - v - places) / one) return VTAG_NOMEM;
-    *block = vt_alloc((size_t)(c->nq * one + v + places + 6 * 64));
+    if (c->nq > (SIZE_MAX / 2 - v - raw - places) / one) return VTAG_NOMEM;
+    *block = vt_alloc((size_t)(c->nq * one + v + raw + places + 7 * 64));
     if (!*block) return VTAG_NOMEM;
     p = (uint8_t *)*block;
     c->ask = (vt_ask *)vt_carve(&p, c->nq * sizeof *c->ask);
     c->h = (int8_t *)vt_carve(&p, c->nq * c->wide);
     c->dots = (int32_t *)vt_carve(&p, c->nq * VT_GROUP * 4);
+    c->raw = (int8_t *)vt_carve(&p, raw);
     c->v = (float *)vt_carve(&p, v);
     c->places = (vt_group *)vt_carve(&p, places);
     for (j = 0; j < c->nq; j++) {
@@ -7668,10 +7817,17 @@ VTAG_API vtag_err vtag_search_many(const vtag_snap *snap, vtag_vec q, size_t nq,
     c.score = c.metric == VTAG_L2SQ ? c.k->l2sq : c.k->dot;
     c.pad = vt_pad(q.dim);
     c.wide = vt_sketch_dim(q.dim);
+    c.blocks = c.k->tile ? nq / 16 : 0;
     c.cands = (size_t)vt_min_u64(vt_max_u64(VT_CANDIDATES / nq, 512), 16384);
     err = vt_scan_memory(&c, k, hits, &block);
     for (j = 0; j < nq && !err; j++) err = vt_ask_begin(&c, &c.ask[j], q.x + j * q.dim);
     if (!err && k && c.o->only) vt_scan_only(&c);
+    if (!err && k && !c.o->only && nq >= VT_MANY) {
+        c.every = (uint32_t)vt_min_u64(vt_scan_size(&c) / VT_WARM + 1, 32);
+        c.warm = 1;
+        vt_scan_all(&c);
+        c.warm = 0;
+    }
     if (!err && k && !c.o->only) vt_scan_all(&c);
     if (!err) vt_scan_finish(&c, n);
     vt_free(block);
