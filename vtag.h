@@ -646,6 +646,14 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
 #define VTAG_ASSERT(x) assert(x)
 #endif
 
+#ifdef __cplusplus
+#define VT_ZERO \
+    {}
+#else
+#define VT_ZERO \
+    { 0 } /* the initializer of any struct or array */
+#endif
+
 /* A declaration, legal in a file and in a block; repeats do no harm. */
 #define VT_STATIC_ASSERT(cond, name) extern char vt_static_assert_##name[(cond) ? 1 : -1]
 
@@ -1610,9 +1618,8 @@ static vtag_err vt_os_write(void *file, uint64_t at, const void *p, size_t n) {
 }
 
 static vtag_err vt_os_zeros(void *file, uint64_t at, uint64_t n) {
-    uint8_t zero[8192];
+    uint8_t zero[8192] = VT_ZERO;
     vtag_err err = VTAG_OK;
-    memset(zero, 0, sizeof zero);
     while (n > 0 && err == VTAG_OK) {
         size_t part = (size_t)vt_min_u64(n, sizeof zero);
         err = vt_os_write(file, at, zero, part);
@@ -2307,9 +2314,8 @@ static vtag_err vt_file_cover(vt_file *f, uint64_t at, uint64_t n) {
 
 /* The first n bytes in memory of our own, to be mended there. */
 static vtag_err vt_file_private(vt_file *f, uint64_t n) {
-    vt_map m;
+    vt_map m = VT_ZERO;
     vtag_err err;
-    memset(&m, 0, sizeof m);
     m.bytes = n;
     if (n > SIZE_MAX || !n) return VTAG_NOMEM;
     m.own = (uint8_t *)vt_alloc((size_t)n);
@@ -2417,9 +2423,8 @@ static vtag_err vt_extent_new(vt_file *f, vtf_head *head, vtf_extent *e, uint64_
 
 /* Writes zeros over [at, at + n): no older record may stand there. */
 static vtag_err vt_file_zero(vt_file *f, uint64_t at, uint64_t n) {
-    uint8_t zeros[4096];
+    uint8_t zeros[4096] = VT_ZERO;
     vtag_err err = VTAG_OK;
-    memset(zeros, 0, sizeof zeros);
     while (n && !err) {
         size_t part = (size_t)vt_min_u64(n, sizeof zeros);
         err = vt_file_write(f, at, zeros, part);
@@ -2773,7 +2778,7 @@ static void vt_tags_free(vt_tags *t) {
 static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f) {
     vt_tag *old = vt_tags_get(t, f->tag);
     const vtf_blob *b;
-    vt_tag tag;
+    vt_tag tag = VT_ZERO;
     if (old) {
         if (f->dim != old->f.dim || f->metric != old->f.metric || f->codec != old->f.codec ||
             f->names != old->f.names || f->role > VTAG_GONE)
@@ -2785,7 +2790,6 @@ static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f) {
     if (!b || !b->name || !f->tag || !f->dim || f->dim > VTF_MAX_DIM || f->codec ||
         f->metric > VTAG_L2SQ || f->role > VTAG_GONE)
         return vt_say(&file->env, VTAG_CORRUPT, "malformed tag", f->names);
-    memset(&tag, 0, sizeof tag);
     tag.f = *f;
     tag.name = vt_blob_name(b);
     tag.note = b->data ? (const char *)vt_blob_data(b) : NULL;
@@ -2956,8 +2960,7 @@ static int vt_policy_resolve(vtag_policy *p, const vtag_policy *given) {
 }
 
 static void vt_policy_pack(vt_out *o, const vtag_policy *p) {
-    vtf_policy f, *at;
-    memset(&f, 0, sizeof f);
+    vtf_policy f = VT_ZERO, *at;
     vt_gate_pack(&f.gate, &p->gate);
     f.retain_ms = p->retain_ms;
     f.retain_scores = p->retain_scores;
@@ -2995,8 +2998,7 @@ static void vt_cover_unpack(vtag_cover *c, const vtf_cover *f) {
 
 /* The data of an event's blob, into an empty o. */
 static void vt_event_pack(vt_out *o, const vtag_event *e) {
-    vtf_event f;
-    memset(&f, 0, sizeof f);
+    vtf_event f = VT_ZERO;
     f.time = e->time;
     f.kind = (uint32_t)e->kind;
     f.tag = e->tag;
@@ -4026,9 +4028,8 @@ static vtag_err vt_db_rewrite(vtag_db *db, const vt_out *list, uint64_t end) {
    where this handle has looked further already. */
 static vtag_err vt_db_recover(vtag_db *db) {
     vt_state *from = NULL, *s = NULL;
-    vt_out list;
+    vt_out list = VT_ZERO;
     vtag_err err = VTAG_OK;
-    memset(&list, 0, sizeof list);
     if (db->ahead) err = vt_state_load(db->file, &db->slot, &from);
     else from = vt_state_hold(db->state);
     if (!err) err = vt_db_roll(db, from, &list, &s);
@@ -4115,17 +4116,15 @@ static vtag_err vt_db_refresh(vtag_db *db, int writer) {
 /* ---- Open and close ------------------------------------------------------------------------ */
 
 static vtag_err vt_front_write(vt_file *f, uint32_t flags) {
-    uint8_t page[VTF_IDENTITY];
-    vtf_identity id;
+    uint8_t page[VTF_IDENTITY] = VT_ZERO;
+    vtf_identity id = VT_ZERO;
     uint32_t crc;
-    memset(&id, 0, sizeof id);
     memcpy(id.magic, "\x89vtag\r\n\x1a", 8);
     id.order = VTF_ORDER;
     id.version = VTF_VERSION;
     memcpy(id.uuid, f->uuid, sizeof id.uuid);
     id.flags = flags;
     f->flags = flags;
-    memset(page, 0, sizeof page);
     memcpy(page, &id, sizeof id);
     crc = vt_crc32c(0, page, sizeof page - 4);
     memcpy(page + sizeof page - 4, &crc, 4);
@@ -4136,12 +4135,10 @@ static vtag_err vt_front_write(vt_file *f, uint32_t flags) {
    a crash leaves a file that is plainly unfinished. base: the state's scalars. */
 static vtag_err vt_file_create(vt_file *f, const vtf_head *base, uint32_t flags) {
     const vtag_io *io = f->env.io;
-    vtf_slot slot;
-    vtf_extent e;
+    vtf_slot slot = VT_ZERO;
+    vtf_extent e = VT_ZERO;
     vtag_err err;
     int i;
-    memset(&e, 0, sizeof e);
-    memset(&slot, 0, sizeof slot);
     e.kind = VTF_LOG;
     e.length = VTF_ALIGN;
     slot.head = *base;
@@ -4195,11 +4192,10 @@ static vtag_err vt_file_blank(vt_file *f, int *blank) {
 /* Creates a store in a blank file, unless another process is just doing so. */
 static vtag_err vt_db_create(vtag_db *db, vt_file *f, uint32_t flags) {
     const vtag_io *io = db->env.io;
-    vtf_head base;
+    vtf_head base = VT_ZERO;
     int blank;
     vtag_err err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
     if (err) return err;
-    memset(&base, 0, sizeof base);
     base.time = io->now(io->ctx);
     err = vt_file_blank(f, &blank);
     if (!err && blank) {
@@ -4297,11 +4293,10 @@ static vtag_err vt_db_open(vtag_db *db, const char *path, const vtag_open_opts *
 }
 
 VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_db **out) {
-    vtag_open_opts zero;
+    vtag_open_opts zero = VT_ZERO;
     const vtag_io *io;
     vtag_db *db;
     vtag_err err;
-    memset(&zero, 0, sizeof zero);
     if (!opts) opts = &zero;
     io = opts->io ? opts->io : vt_os_io();
     if (!path || !*path || !out || !io || (unsigned)opts->access > VTAG_NEW ||
@@ -4318,10 +4313,9 @@ VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_d
 /* A file object over an image; the image is copied if it is not aligned. */
 static vtag_err vt_file_image(const vt_env *env, const void *image, size_t size, vt_file **out) {
     vt_file *f = (vt_file *)vt_zalloc(sizeof *f);
-    vt_map m;
+    vt_map m = VT_ZERO;
     vtag_err err = f ? VTAG_OK : VTAG_NOMEM;
     if (err) return err;
-    memset(&m, 0, sizeof m);
     m.bytes = size;
     if ((uintptr_t)image % 64 && size) {
         uint8_t *own = (uint8_t *)vt_alloc(size + 64);
@@ -4347,11 +4341,10 @@ static vtag_err vt_file_image(const vt_env *env, const void *image, size_t size,
 
 VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_open_opts *opts,
                                    vtag_db **out) {
-    vtag_open_opts o;
+    vtag_open_opts o = VT_ZERO;
     vt_file *f = NULL;
     vtag_db *db;
     vtag_err err;
-    memset(&o, 0, sizeof o);
     if (opts) o = *opts;
     o.access = VTAG_READ;
     if (!image || !out) return VTAG_ARG;
@@ -4543,7 +4536,7 @@ static vtag_err vt_batch_extent(vtag_batch *b, vtf_extent *e, uint64_t *at) {
 /* Where n bytes of a kind go next, in one extent, and the stream that takes them;
    the caller adds n to tail->used. */
 static vtag_err vt_tail_space(vtag_batch *b, vtf_tail *t, vt_stream *s, uint64_t n) {
-    vtf_extent e;
+    vtf_extent e = VT_ZERO;
     vtag_err err;
     if (!s->open && b->s->file->flags & VTF_FLAG_PAD) t->used = vt_align(t->used, 512);
     if (t->at && t->used <= t->length && n <= t->length - t->used) {
@@ -4552,7 +4545,6 @@ static vtag_err vt_tail_space(vtag_batch *b, vtf_tail *t, vt_stream *s, uint64_t
     }
     err = vt_stream_close(b, s);
     if (err) return err;
-    memset(&e, 0, sizeof e);
     e.kind = t->kind;
     e.length = vt_align(n + VTF_HEAD_ROOM, VTF_ALIGN);
     if (e.length < VT_EXTENT / 4)
@@ -4587,8 +4579,7 @@ static vtag_err vt_batch_blob(vtag_batch *b, vtf_blob *blob, const void *name, c
 }
 
 static vtf_blob vt_blob_of(uint32_t kind, uint64_t id, size_t name, size_t data) {
-    vtf_blob b;
-    memset(&b, 0, sizeof b);
+    vtf_blob b = VT_ZERO;
     b.kind = kind;
     b.id = id;
     b.name = (uint32_t)name;
@@ -4603,12 +4594,11 @@ static vtag_err vt_run_write(vtag_batch *b, const vt_space *sp, vt_iter *it, uin
                              vt_run *run) {
     vtf_tail *t = vt_state_tail(b->s, VTF_INDEX);
     vt_stream *s = &b->tail[1];
-    vtf_run d;
+    vtf_run d = VT_ZERO;
     const vtf_entry *e;
     vtag_err err = vt_tail_space(b, t, s, sizeof d + max * sizeof *e);
     if (!err) err = vt_stream_close(b, s);
     if (err) return err;
-    memset(&d, 0, sizeof d);
     d.space = sp->kind;
     d.tag = sp->tag;
     d.at = t->at + t->used + sizeof d;
@@ -5036,9 +5026,8 @@ static vtag_err vt_space_checkpoint(vtag_batch *b, vt_space *s) {
 }
 
 static void vt_ckpt_build(const vt_state *s, vt_out *o) {
-    vtf_ckpt c;
+    vtf_ckpt c = VT_ZERO;
     size_t i, j;
-    memset(&c, 0, sizeof c);
     c.magic = VTF_CKPT_MAGIC;
     c.tags = (uint32_t)s->tags.n;
     c.segs = (uint32_t)s->rows.n;
@@ -5059,8 +5048,7 @@ static void vt_ckpt_build(const vt_state *s, vt_out *o) {
     for (i = 0; i < s->index.n; i++)
         for (j = 0; j < s->index.a[i].n; j++) {
             const vt_run *r = &s->index.a[i].runs[j];
-            vtf_run d;
-            memset(&d, 0, sizeof d);
+            vtf_run d = VT_ZERO;
             d.space = s->index.a[i].kind;
             d.tag = s->index.a[i].tag;
             d.n = r->n, d.at = r->at, d.min = r->min, d.max = r->max, d.crc = r->crc;
@@ -5073,11 +5061,10 @@ static void vt_ckpt_build(const vt_state *s, vt_out *o) {
 static vtag_err vt_checkpoint(vtag_batch *b, vtf_ckpt_ref *ref) {
     vt_state *s = b->s;
     vtf_tail *t = vt_state_tail(s, VTF_META);
-    vt_out o;
+    vt_out o = VT_ZERO;
     uint64_t at = 0;
     size_t i, n;
     vtag_err err = VTAG_OK;
-    memset(&o, 0, sizeof o);
     for (i = 0; i < s->index.n && !err; i++) err = vt_space_checkpoint(b, &s->index.a[i]);
     for (i = 0; i < s->rows.n && !err; i++)
         if (s->rows.a[i].changed && s->rows.a[i].f.dead) err = vt_bits_store(b, &s->rows.a[i]);
@@ -5152,9 +5139,8 @@ static vtag_err vt_emit_tab(vtag_batch *b, vt_tab *t, vt_out *o) {
     vt_space *s = vt_index_find(&b->s->index, t->kind, t->tag);
     size_t i;
     for (i = s && !err ? s->n - t->runs : 0; s && i < s->n && !err; i++) {
-        vtf_delta d;
+        vtf_delta d = VT_ZERO;
         if (s->runs[i].n > VT_INLINE && !s->runs[i].at) err = vt_space_store(b, s, i, i + 1);
-        memset(&d, 0, sizeof d);
         d.tag = t->tag;
         d.n = (uint32_t)s->runs[i].n;
         d.at = s->runs[i].at;
@@ -5203,12 +5189,11 @@ static vtag_err vt_log_space(vtag_batch *b, size_t n, vtf_link *link) {
     vt_state *s = b->s;
     uint64_t room = vt_log_room(&s->pos), least = n + vt_record_size(s->file, sizeof *link);
     vtf_head before = s->head;
-    vtf_extent e;
+    vtf_extent e = VT_ZERO;
     uint64_t at = 0;
     vtag_err err;
     memset(link, 0, sizeof *link);
     if (room >= least + VTF_LOG_RESERVE) return VTAG_OK;
-    memset(&e, 0, sizeof e);
     e.kind = VTF_LOG;
     e.length = vt_align(least + VTF_LOG_RESERVE + VTF_HEAD_ROOM, VTF_ALIGN);
     e.length = vt_max_u64(e.length, VT_LOG);
@@ -5225,10 +5210,9 @@ static vtag_err vt_log_space(vtag_batch *b, size_t n, vtf_link *link) {
 
 /* Writes the LINK record and moves the log position to the extent that it names. */
 static vtag_err vt_log_link(vt_state *s, vtf_link *link) {
-    uint8_t record[512];
+    uint8_t record[512] = VT_ZERO;
     uint32_t n = vt_record_size(s->file, sizeof *link);
     vtag_err err;
-    memset(record, 0, sizeof record);
     memcpy(record, link, sizeof *link);
     vt_record_seal((vtf_record *)(void *)record, VTF_R_LINK, n, s);
     err = vt_record_write(s, (vtf_record *)(void *)record);
@@ -5241,7 +5225,7 @@ static vtag_err vt_log_link(vt_state *s, vtf_link *link) {
 /* Events whose blobs lie in the record at `at`: their entries, now that it is known. */
 static vtag_err vt_emit_events(vtag_batch *b, vt_out *o, uint64_t at) {
     vt_space *s = b->nevents ? vt_index_space(&b->s->index, VTF_S_EVENTS, 0) : NULL;
-    vtf_delta d;
+    vtf_delta d = VT_ZERO;
     vt_run run;
     vt_buf *own;
     vtag_err err;
@@ -5250,7 +5234,6 @@ static vtag_err vt_emit_events(vtag_batch *b, vt_out *o, uint64_t at) {
     if (!s) return VTAG_NOMEM;
     for (i = 0; i < b->nevents; i++)
         b->events[i].at += at + sizeof(vtf_record) + sizeof(vtf_section);
-    memset(&d, 0, sizeof d);
     d.n = (uint32_t)b->nevents;
     d.live = (int32_t)b->nevents;
     vt_emit_delta(o, VTF_S_EVENTS, &d, b->events);
@@ -5268,7 +5251,7 @@ static vtag_err vt_emit_events(vtag_batch *b, vt_out *o, uint64_t at) {
 
 /* Writes all data, and gathers the sections of the record in o. */
 static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
-    vtf_ckpt_ref ref;
+    vtf_ckpt_ref ref = VT_ZERO;
     vtag_err err = VTAG_OK;
     size_t i;
     for (i = 0; i < b->nsegw && !err; i++) {
@@ -5280,7 +5263,6 @@ static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
     if (!err) err = vt_emit_segs(b, o);
     for (i = 0; i < b->ntabs && !err; i++) err = vt_emit_tab(b, &b->tabs[i], o);
     for (i = 0; i < b->s->index.n && !err; i++) err = vt_space_tidy(&b->s->index.a[i]);
-    memset(&ref, 0, sizeof ref);
     if (!err && vt_checkpoint_due(b)) {
         err = vt_checkpoint(b, &ref);
         if (err == VTAG_NOSPACE && b->full) err = VTAG_OK; /* another time     */
@@ -5374,10 +5356,9 @@ static void vt_clock_tick(vt_state *s, uint64_t now) {
 static vtag_err vt_commit_try(vtag_batch *b) {
     vtag_db *db = b->db;
     uint64_t ckpt = b->s->ckpt.at;
-    vt_out o;
+    vt_out o = VT_ZERO;
     int wrote = 0;
     vtag_err err;
-    memset(&o, 0, sizeof o);
     vt_out_space(&o, sizeof(vtf_record));
     if (!b->restore || !b->s->head.time) vt_clock_tick(b->s, b->now);
     err = vt_commit_data(b, &o);
@@ -5552,10 +5533,9 @@ VTAG_API vtag_err vtag_flush(vtag_db *db) {
 }
 
 static vtag_err vt_db_seal(vtag_db *db, uint32_t wait_ms) {
-    vtag_begin_opts opts;
+    vtag_begin_opts opts = VT_ZERO;
     vtag_batch *b;
     vtag_err err;
-    memset(&opts, 0, sizeof opts);
     opts.wait_ms = wait_ms;
     err = vtag_begin(db, &opts, &b);
     if (err) return err;
@@ -5775,9 +5755,8 @@ static vtag_err vt_event_add(vtag_batch *b, const vtag_event *e, int role) {
     vtf_entry entry = vt_entry_of(seq, b->s->head.commit + 1, 0, (uint64_t)e->kind << 32 | e->tag);
     vtag_event stamped = *e;
     vtf_blob blob;
-    vt_out data;
+    vt_out data = VT_ZERO;
     vtag_err err;
-    memset(&data, 0, sizeof data);
     if (!b->restore) stamped.time = b->now;
     vt_event_pack(&data, &stamped);
     blob = vt_blob_of(VTF_S_EVENTS, seq, e->name ? strlen(e->name) : 0, data.n);
@@ -5803,7 +5782,7 @@ VTAG_API vtag_err vtag_waive(vtag_batch *b, const vtag_item *item, vtag_tag tag,
     const vt_tag *t;
     vtf_blob blob;
     vtf_entry e;
-    vtag_event event;
+    vtag_event event = VT_ZERO;
     uint64_t id;
     vtag_err err;
     if (!b || !item || vt_forked(b->db)) return VTAG_ARG;
@@ -5818,7 +5797,6 @@ VTAG_API vtag_err vtag_waive(vtag_batch *b, const vtag_item *item, vtag_tag tag,
     e = vt_entry_of(id, old->rev, VTF_DEAD, b->restore ? item->time : b->now);
     if (!why && !vt_batch_get(b, VTF_S_WAIVERS, tag, id)) return VTAG_OK;
     b->thrifty = 0;
-    memset(&event, 0, sizeof event);
     event.kind = VTAG_K_WAIVED;
     event.tag = tag;
     event.text = why ? why : "lifted";
@@ -5903,9 +5881,8 @@ static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
     size_t name = strlen(s->name), note = s->note ? strlen(s->note) : 0;
     vtf_blob blob = vt_blob_of(0, 0, name, note);
     char *text;
-    vt_tag t;
+    vt_tag t = VT_ZERO;
     vtag_err err;
-    memset(&t, 0, sizeof t);
     err = vt_tags_number(&b->s->tags, s->name, &t.f.tag);
     if (err) return err;
     t.f.dim = s->dim;
@@ -5936,7 +5913,7 @@ static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
 }
 
 VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *tag) {
-    vtag_event e;
+    vtag_event e = VT_ZERO;
     vt_tag *t;
     vtag_err err = vt_spec_check(spec);
     if (!b || vt_forked(b->db)) return VTAG_ARG;
@@ -5956,7 +5933,6 @@ VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *t
         t->f.activated = b->now;
         t->f.order = b->s->head.event + 1;
     }
-    memset(&e, 0, sizeof e);
     e.kind = VTAG_K_DECLARED;
     e.tag = t->f.tag;
     e.name = spec->name;
@@ -6023,22 +5999,20 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
     vtag_policy p;
     vtf_entry e = vt_entry_of(0, 0, 0, 0);
     vtf_blob blob;
-    vtag_event event;
-    vt_out o;
+    vtag_event event = VT_ZERO;
+    vt_out o = VT_ZERO;
     vtag_err err;
     if (!b || !policy || vt_forked(b->db)) return VTAG_ARG;
     if (b->err) return b->err;
     if (!b->restore && (!reason || !*reason || strlen(reason) > 1024)) return VTAG_ARG;
     vt_policy_default(&p);
     if (!vt_policy_resolve(&p, policy)) return VTAG_ARG;
-    memset(&o, 0, sizeof o);
     vt_policy_pack(&o, &p);
     blob = vt_blob_of(VTF_S_POLICY, 0, 0, o.n);
     b->thrifty = 0;
     err = o.err ? o.err : vt_batch_blob(b, &blob, "", o.p, &e.at);
     vt_free(o.p);
     if (!err) err = vt_batch_set(b, VTF_S_POLICY, 0, &e);
-    memset(&event, 0, sizeof event);
     event.kind = VTAG_K_POLICY;
     event.text = reason;
     event.used = p.gate;
@@ -6494,11 +6468,10 @@ static vtag_err vt_items_by_rev(const vt_state *s, vtag_tag tag, uint32_t states
     size_t got = 0, i;
     vtag_err err = vt_ledger_begin(&l, s, tag, 0, 0);
     while (!err && vt_ledger_next(&l, &line)) {
-        vtag_item item;
+        vtag_item item = VT_ZERO;
         uint64_t rev = line.item->rev;
         if (tag && !(line.state & states)) continue;
         if (*cursor && (newest ? rev >= *cursor : rev <= *cursor)) continue;
-        memset(&item, 0, sizeof item);
         item.id = line.item->id;
         item.rev = rev;
         vt_items_keep(out, &got, cap, &item, newest);
@@ -6663,7 +6636,7 @@ static vtag_err vt_judge(const vt_view *w, vtag_tag tag, const vtag_gate *gate, 
     const vt_state *s = w->s;
     const vt_tag *t, *active = vt_tags_get(&s->tags, s->head.active);
     vtag_policy policy;
-    vtag_verdict strict;
+    vtag_verdict strict = VT_ZERO;
     vtag_err err = vt_tag_asked(s, tag, &t);
     if (!err) err = vt_state_policy(s, &policy);
     if (err) return err;
@@ -6675,7 +6648,6 @@ static vtag_err vt_judge(const vt_view *w, vtag_tag tag, const vtag_gate *gate, 
     if (!err && (!active || (active->f.tag != tag && !vt_tag_had_rows(s, active))))
         v->pass = 1, v->failed = 0; /* there is nothing to lose                */
     if (err || !v->pass || !vt_gate_below(&v->used, &policy.gate)) return err;
-    memset(&strict, 0, sizeof strict);
     strict.used = policy.gate;
     err = vt_judge_terms(w, tag, s->head.active, &strict);
     *forced = !strict.pass && active && vt_tag_had_rows(s, active);
@@ -6687,10 +6659,9 @@ static int vt_tag_forced(const vt_view *w, const vt_tag *t) {
     vtag_tag base = t->f.forced_from == UINT32_MAX ? w->s->head.standby : t->f.forced_from;
     const vt_tag *from = vt_tags_get(&w->s->tags, base);
     vtag_policy p;
-    vtag_verdict v;
+    vtag_verdict v = VT_ZERO;
     if (!t->f.forced_from) return 0;
     if (!from || from->f.role == VTAG_GONE || vt_state_policy(w->s, &p)) return 1;
-    memset(&v, 0, sizeof v);
     v.used = p.gate;
     return vt_judge_terms(w, t->f.tag, base, &v) || !v.pass;
 }
@@ -6743,8 +6714,7 @@ static vtag_tag vt_newest_older(const vt_state *s) {
 }
 
 static vtag_event vt_event_of(const vtag_batch *b, vtag_kind kind, vtag_tag tag, vtag_tag base) {
-    vtag_event e;
-    memset(&e, 0, sizeof e);
+    vtag_event e = VT_ZERO;
     e.kind = kind;
     e.tag = tag;
     e.base = base;
@@ -7184,8 +7154,7 @@ static void vt_check_extents(vt_check *c) {
 static void vt_check_log(vt_check *c) {
     const vt_state *s = c->s;
     const vtf_extent *e = vt_extent_at(s->file, VTF_FRONT, VTF_LOG);
-    vtf_logpos pos;
-    memset(&pos, 0, sizeof pos);
+    vtf_logpos pos = VT_ZERO;
     pos.extent = VTF_FRONT;
     pos.at = VTF_FRONT + VTF_HEAD_ROOM;
     pos.length = e ? e->length : 0;
@@ -7473,13 +7442,11 @@ static vtag_err vt_copy_state(vt_copy *c) {
 
 /* An empty store at path with the uuid of another, open for a copy of it. */
 static vtag_err vt_copy_open(vtag_db *like, const char *path, vtag_db **out) {
-    vtag_open_opts o;
-    vtf_head base;
+    vtag_open_opts o = VT_ZERO;
+    vtf_head base = VT_ZERO;
     vt_file *f = NULL;
     vtag_db *db;
     vtag_err err;
-    memset(&o, 0, sizeof o);
-    memset(&base, 0, sizeof base);
     o.log = like->env.log;
     o.log_ctx = like->env.log_ctx;
     o.no_map = like->env.no_map;
@@ -7532,7 +7499,7 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
                             void *ctx) {
     const vtag_io *io;
     vtag_db *to = NULL;
-    vt_copy c;
+    vt_copy c = VT_ZERO;
     char *part;
     void *there;
     vtag_err err;
@@ -7544,7 +7511,6 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
     if (err != VTAG_IO) return !err || err == VTAG_FORMAT ? VTAG_EXISTS : err;
     part = vt_path_with(path, ".part");
     if (!part) return VTAG_NOMEM;
-    memset(&c, 0, sizeof c);
     c.progress = progress;
     c.ctx = ctx;
     io->remove(io->ctx, part);
@@ -7585,18 +7551,16 @@ static vtag_err vt_compact_swap(vtag_db *db, vtag_db *to, const char *part) {
 }
 
 VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) {
-    vtag_begin_opts opts;
+    vtag_begin_opts opts = VT_ZERO;
     vtag_batch *b;
     vtag_db *to = NULL;
     vtag_event event;
-    vt_copy c;
+    vt_copy c = VT_ZERO;
     char *part;
     vtag_err err;
-    memset(&opts, 0, sizeof opts);
     opts.wait_ms = 10000;
     err = vtag_begin(db, &opts, &b);
     if (err) return err;
-    memset(&c, 0, sizeof c);
     c.progress = progress;
     c.ctx = ctx;
     event = vt_event_of(b, VTAG_K_COMPACTED, 0, 0);
