@@ -933,6 +933,18 @@ static void *vt_grow(void *p, size_t *cap, size_t need, size_t size) {
     return q;
 }
 
+/* Appends an element of size bytes to the array of *n that *array, a pointer of
+   whatever type, points at. */
+static vtag_err vt_append(void *array, size_t *n, size_t *cap, const void *element, size_t size) {
+    void *a;
+    memcpy(&a, array, sizeof a);
+    a = vt_grow(a, cap, *n + 1, size);
+    if (!a) return VTAG_NOMEM;
+    memcpy(array, &a, sizeof a);
+    memcpy((uint8_t *)a + (*n)++ * size, element, size);
+    return VTAG_OK;
+}
+
 /* A copy of n elements; NULL: no memory. */
 static void *vt_dup(const void *p, size_t n, size_t size) {
     void *q = vt_alloc(n * size);
@@ -2202,7 +2214,8 @@ typedef struct vt_file {
     void *f;
     const uint8_t *image; /* opened from memory                                */
     uint64_t image_size;
-    vt_map *maps; /* ascending; nothing under a snapshot is ever unmapped      */
+    uint8_t *copy; /* holds an image that was not aligned                      */
+    vt_map *maps;  /* ascending; nothing under a snapshot is ever unmapped      */
     size_t n, cap;
     uint8_t uuid[16];
     uint32_t flags;
@@ -2244,6 +2257,7 @@ static void vt_file_drop(vt_file *f) {
     if (!f || vt_atomic_add(&f->refs, UINT32_MAX) != 0) return;
     for (i = 0; i < f->n; i++) vt_file_unmap(f, &f->maps[i]);
     if (f->f) f->env.io->close(f->f);
+    vt_free(f->copy);
     vt_free(f->maps);
     vt_free(f);
 }
@@ -2254,7 +2268,7 @@ static vtag_err vt_map_make(vt_file *f, uint64_t at, uint64_t bytes, vt_map *m) 
     m->at = at;
     m->bytes = bytes;
     if (bytes > SIZE_MAX) return VTAG_NOMEM;
-    if (f->image) {
+    if (f->image && !f->mended) {
         m->base = f->image + at;
         return VTAG_OK;
     }
@@ -2296,41 +2310,22 @@ static const uint8_t *vt_at(vt_file *f, uint64_t at, uint64_t n) {
 /* Sees to it that one mapping holds [at, at + n), the end of the file as known. */
 static vtag_err vt_file_cover(vt_file *f, uint64_t at, uint64_t n) {
     vt_map m;
-    vt_map *maps;
     vtag_err err;
     if (vt_at(f, at, n)) return VTAG_OK;
     err = vt_map_make(f, at, n, &m);
     if (err) return vt_say(&f->env, err, "cannot map the file", at);
     vt_spin_lock(&f->spin);
-    maps = (vt_map *)vt_grow(f->maps, &f->cap, f->n + 1, sizeof m);
-    if (maps) {
-        f->maps = maps;
-        f->maps[f->n++] = m;
-    }
+    err = vt_append(&f->maps, &f->n, &f->cap, &m, sizeof m);
     vt_spin_unlock(&f->spin);
-    if (!maps) vt_file_unmap(f, &m);
-    return maps ? VTAG_OK : VTAG_NOMEM;
+    if (err) vt_file_unmap(f, &m);
+    return err;
 }
 
 /* The first n bytes in memory of our own, to be mended there. */
 static vtag_err vt_file_private(vt_file *f, uint64_t n) {
-    vt_map m = VT_ZERO;
-    vtag_err err;
-    m.bytes = n;
-    if (n > SIZE_MAX || !n) return VTAG_NOMEM;
-    m.own = (uint8_t *)vt_alloc((size_t)n);
-    if (!m.own) return VTAG_NOMEM;
-    m.base = m.own;
-    err = vt_file_read(f, 0, m.own, (size_t)n);
     while (f->n) vt_file_unmap(f, &f->maps[--f->n]);
-    if (!f->maps) f->maps = (vt_map *)vt_grow(NULL, &f->cap, 1, sizeof m);
-    if (err || !f->maps) {
-        vt_free(m.own);
-        return err ? err : VTAG_NOMEM;
-    }
-    f->maps[f->n++] = m;
     f->env.no_map = f->mended = 1;
-    return VTAG_OK;
+    return vt_file_cover(f, 0, n);
 }
 
 /* Forgets mappings of space past end, which no committed state can refer to. */
@@ -2751,11 +2746,20 @@ static vt_tag *vt_tags_find(const vt_tags *t, const char *name) {
     return NULL;
 }
 
+/* Takes over the tag's hold on its text. */
 static vtag_err vt_tags_add(vt_tags *t, const vt_tag *tag) {
-    vt_tag *a = (vt_tag *)vt_grow(t->a, &t->cap, t->n + 1, sizeof *a);
-    if (!a) return VTAG_NOMEM;
-    t->a = a;
-    a[t->n++] = *tag;
+    vtag_err err = vt_append(&t->a, &t->n, &t->cap, tag, sizeof *tag);
+    if (err) vt_buf_drop(tag->own);
+    return err;
+}
+
+/* Gives a tag its own copy of name and note. */
+static vtag_err vt_tag_text(vt_tag *t, const char *name, const char *note) {
+    size_t n = strlen(name) + 1, m = note ? strlen(note) + 1 : 0;
+    t->own = vt_buf_new(n + m);
+    if (!t->own) return VTAG_NOMEM;
+    t->name = (const char *)memcpy(vt_buf_data(t->own), name, n);
+    t->note = m ? (const char *)memcpy((char *)vt_buf_data(t->own) + n, note, m) : NULL;
     return VTAG_OK;
 }
 
@@ -3079,16 +3083,11 @@ static vt_space *vt_index_find(const vt_index *x, uint32_t kind, uint32_t tag) {
 
 /* The space, made if there is none; NULL: no memory. */
 static vt_space *vt_index_space(vt_index *x, uint32_t kind, uint32_t tag) {
-    vt_space *s = vt_index_find(x, kind, tag);
+    vt_space *s = vt_index_find(x, kind, tag), fresh = VT_ZERO;
     if (s) return s;
-    s = (vt_space *)vt_grow(x->a, &x->cap, x->n + 1, sizeof *s);
-    if (!s) return NULL;
-    x->a = s;
-    s = &x->a[x->n++];
-    memset(s, 0, sizeof *s);
-    s->kind = kind;
-    s->tag = tag;
-    return s;
+    fresh.kind = kind;
+    fresh.tag = tag;
+    return vt_append(&x->a, &x->n, &x->cap, &fresh, sizeof fresh) ? NULL : &x->a[x->n - 1];
 }
 
 static void vt_runs_drop(vt_run *runs, size_t n) {
@@ -3122,12 +3121,11 @@ static vtag_err vt_index_copy(vt_index *to, const vt_index *from) {
     return VTAG_OK;
 }
 
+/* Takes over the run's hold on its entries. */
 static vtag_err vt_space_push(vt_space *s, const vt_run *run) {
-    vt_run *r = (vt_run *)vt_grow(s->runs, &s->cap, s->n + 1, sizeof *r);
-    if (!r) return VTAG_NOMEM;
-    s->runs = r;
-    r[s->n++] = *run;
-    return VTAG_OK;
+    vtag_err err = vt_append(&s->runs, &s->n, &s->cap, run, sizeof *run);
+    if (err) vt_buf_drop(run->own);
+    return err;
 }
 
 /* Puts one run in the place of runs [from, to). */
@@ -3253,6 +3251,15 @@ static void vt_run_of(vt_run *r, const vtf_entry *e, uint64_t n) {
     r->e = e;
     r->n = n;
     if (n) r->min = e[0].id, r->max = e[n - 1].id;
+}
+
+/* The same of a copy in memory. */
+static vtag_err vt_run_copy(vt_run *r, const vtf_entry *e, size_t n) {
+    vt_buf *own = vt_buf_new(n * sizeof *e);
+    if (!own) return VTAG_NOMEM;
+    vt_run_of(r, (const vtf_entry *)memcpy(vt_buf_data(own), e, n * sizeof *e), n);
+    r->own = own;
+    return VTAG_OK;
 }
 
 /* Merges runs [from, n) of a space into one in memory. */
@@ -4310,33 +4317,23 @@ VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_d
     return err;
 }
 
-/* A file object over an image; the image is copied if it is not aligned. */
+/* A file object over an image, which is copied if it is not aligned; dropped by the
+   caller, also on failure. */
 static vtag_err vt_file_image(const vt_env *env, const void *image, size_t size, vt_file **out) {
     vt_file *f = (vt_file *)vt_zalloc(sizeof *f);
-    vt_map m = VT_ZERO;
-    vtag_err err = f ? VTAG_OK : VTAG_NOMEM;
-    if (err) return err;
-    m.bytes = size;
-    if ((uintptr_t)image % 64 && size) {
-        uint8_t *own = (uint8_t *)vt_alloc(size + 64);
-        m.own = own;
-        if (own) own += 64 - (uintptr_t)own % 64;
-        if (own) memcpy(own, image, size);
-        image = own;
-    }
+    if (!f) return VTAG_NOMEM;
+    *out = f;
     f->refs = 1;
     f->env = *env;
-    f->image = m.base = (const uint8_t *)image;
+    f->image = (const uint8_t *)image;
     f->image_size = size;
-    if (image) f->maps = (vt_map *)vt_grow(NULL, &f->cap, 1, sizeof m);
-    if (!f->maps) {
-        vt_free(m.own);
-        vt_free(f);
-        return VTAG_NOMEM;
+    if ((uintptr_t)image % 64) {
+        f->copy = size > SIZE_MAX - 64 ? NULL : (uint8_t *)vt_alloc(size + 64);
+        if (!f->copy) return VTAG_NOMEM;
+        f->image = f->copy + (64 - (uintptr_t)f->copy % 64);
+        memcpy(f->copy + (f->image - f->copy), image, size);
     }
-    f->maps[f->n++] = m;
-    *out = f;
-    return VTAG_OK;
+    return vt_file_cover(f, 0, size);
 }
 
 VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_open_opts *opts,
@@ -4475,14 +4472,8 @@ static vtag_err vt_fail(vtag_batch *b, vtag_err err) {
 /* ---- Streams and space ------------------------------------------------------------- */
 
 static vtag_err vt_range_add(vtag_batch *b, uint64_t at, uint64_t n, uint64_t xxh) {
-    vtf_range *r = (vtf_range *)vt_grow(b->ranges, &b->cranges, b->nranges + 1, sizeof *r);
-    if (!r) return VTAG_NOMEM;
-    b->ranges = r;
-    r += b->nranges++;
-    r->at = at;
-    r->length = n;
-    r->xxh = xxh;
-    return VTAG_OK;
+    vtf_range r = {at, n, xxh};
+    return vt_append(&b->ranges, &b->nranges, &b->cranges, &r, sizeof r);
 }
 
 static void vt_stream_open(vt_stream *s, uint64_t at) {
@@ -4688,16 +4679,12 @@ static vt_tab *vt_batch_tab(const vtag_batch *b, uint32_t kind, uint32_t tag) {
 }
 
 static vt_tab *vt_batch_tab_make(vtag_batch *b, uint32_t kind, uint32_t tag) {
-    vt_tab *t = vt_batch_tab(b, kind, tag);
+    vt_tab *t = vt_batch_tab(b, kind, tag), fresh = VT_ZERO;
     if (t) return t;
-    t = (vt_tab *)vt_grow(b->tabs, &b->ctabs, b->ntabs + 1, sizeof *t);
-    if (!t) return NULL;
-    b->tabs = t;
-    t += b->ntabs++;
-    memset(t, 0, sizeof *t);
-    t->kind = kind;
-    t->tag = tag;
-    return t;
+    fresh.kind = kind;
+    fresh.tag = tag;
+    return vt_append(&b->tabs, &b->ntabs, &b->ctabs, &fresh, sizeof fresh) ? NULL
+                                                                           : &b->tabs[b->ntabs - 1];
 }
 
 static int vt_entry_order(const void *a, const void *b) {
@@ -4713,24 +4700,18 @@ static vtag_err vt_tab_fold(vtag_batch *b, vt_tab *t, int spill) {
     if (!t->n) return VTAG_OK;
     if (!s) return VTAG_NOMEM;
     qsort(t->e, t->n, sizeof *t->e, vt_entry_order);
-    vt_run_of(&run, t->e, t->n);
     if (spill) {
         vt_iter it;
+        vt_run_of(&run, t->e, t->n);
         err = vt_iter_runs(&it, &run, 1, 0);
         it.dead = 1;
         if (!err) err = vt_run_write(b, s, &it, t->n, &run);
         vt_iter_end(&it);
     } else {
-        run.own = vt_buf_new(t->n * sizeof *t->e);
-        err = run.own ? VTAG_OK : VTAG_NOMEM;
-        if (!err)
-            run.e = (const vtf_entry *)memcpy(vt_buf_data(run.own), t->e, t->n * sizeof *t->e);
+        err = vt_run_copy(&run, t->e, t->n);
     }
     if (!err) err = vt_space_push(s, &run);
-    if (err) {
-        vt_buf_drop(run.own);
-        return err;
-    }
+    if (err) return err;
     t->runs++;
     t->n = 0;
     memset(t->slot, 0, t->slots * sizeof *t->slot);
@@ -4862,14 +4843,9 @@ static vtag_err vt_batch_kill(vtag_batch *b, uint32_t seg, uint32_t row, uint32_
         return vt_rows_kill(s, row, n);
     }
     if (++s->kills <= VT_KILLS) {
-        k = (vtf_kill *)vt_grow(b->kills, &b->ckills, b->nkills + 1, sizeof *k);
-        if (!k) return VTAG_NOMEM;
-        b->kills = k;
-        k += b->nkills++;
-        k->seg = seg;
-        k->row = row;
-        k->n = n;
-        k->zero = 0;
+        vtf_kill one = {seg, row, n, 0};
+        vtag_err err = vt_append(&b->kills, &b->nkills, &b->ckills, &one, sizeof one);
+        if (err) return err;
     }
     return vt_rows_kill(s, row, n);
 }
@@ -5227,7 +5203,6 @@ static vtag_err vt_emit_events(vtag_batch *b, vt_out *o, uint64_t at) {
     vt_space *s = b->nevents ? vt_index_space(&b->s->index, VTF_S_EVENTS, 0) : NULL;
     vtf_delta d = VT_ZERO;
     vt_run run;
-    vt_buf *own;
     vtag_err err;
     size_t i;
     if (!b->nevents) return VTAG_OK;
@@ -5237,12 +5212,8 @@ static vtag_err vt_emit_events(vtag_batch *b, vt_out *o, uint64_t at) {
     d.n = (uint32_t)b->nevents;
     d.live = (int32_t)b->nevents;
     vt_emit_delta(o, VTF_S_EVENTS, &d, b->events);
-    own = vt_buf_new(b->nevents * sizeof *b->events);
-    if (!own) return VTAG_NOMEM;
-    vt_run_of(&run, (const vtf_entry *)memcpy(vt_buf_data(own), b->events, own->size), b->nevents);
-    run.own = own;
-    err = vt_space_push(s, &run);
-    if (err) vt_buf_drop(own);
+    err = vt_run_copy(&run, b->events, b->nevents);
+    if (!err) err = vt_space_push(s, &run);
     s->live += b->nevents;
     return err;
 }
@@ -5763,12 +5734,10 @@ static vtag_err vt_event_add(vtag_batch *b, const vtag_event *e, int role) {
     err = data.err;
     if (!err && !role) err = vt_batch_blob(b, &blob, e->name, data.p, &entry.at);
     if (!err && role) {
-        vtf_entry *a = (vtf_entry *)vt_grow(b->events, &b->cevents, b->nevents + 1, sizeof *a);
         entry.at = b->blobs.n;
         vt_blob_put(&b->blobs, &blob, e->name, data.p);
-        err = a ? b->blobs.err : VTAG_NOMEM;
-        if (a) b->events = a;
-        if (!err) a[b->nevents++] = entry;
+        err = b->blobs.err;
+        if (!err) err = vt_append(&b->events, &b->nevents, &b->cevents, &entry, sizeof entry);
     }
     vt_free(data.p);
     if (!err && !role) err = vt_batch_set(b, VTF_S_EVENTS, 0, &entry);
@@ -5878,9 +5847,8 @@ static int vt_spec_equal(const vt_tag *t, const vtag_spec *s) {
 }
 
 static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
-    size_t name = strlen(s->name), note = s->note ? strlen(s->note) : 0;
-    vtf_blob blob = vt_blob_of(0, 0, name, note);
-    char *text;
+    const char *note = s->note ? s->note : "";
+    vtf_blob blob = vt_blob_of(0, 0, strlen(s->name), strlen(note));
     vt_tag t = VT_ZERO;
     vtag_err err;
     err = vt_tags_number(&b->s->tags, s->name, &t.f.tag);
@@ -5895,16 +5863,9 @@ static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
     t.f.kept_from = b->s->head.clock;
     t.changed = 1;
     blob.id = t.f.tag;
-    err = vt_batch_blob(b, &blob, s->name, s->note ? s->note : "", &t.f.names);
-    t.own = err ? NULL : vt_buf_new(name + note + 2);
-    if (!t.own) return vt_fail(b, err ? err : VTAG_NOMEM);
-    text = (char *)vt_buf_data(t.own);
-    memcpy(text, s->name, name + 1);
-    memcpy(text + name + 1, s->note ? s->note : "", note + 1);
-    t.name = text;
-    t.note = note ? text + name + 1 : NULL;
-    err = vt_tags_add(&b->s->tags, &t);
-    if (err) vt_buf_drop(t.own);
+    err = vt_batch_blob(b, &blob, s->name, note, &t.f.names);
+    if (!err) err = vt_tag_text(&t, s->name, *note ? note : NULL);
+    if (!err) err = vt_tags_add(&b->s->tags, &t);
     if (err) return vt_fail(b, err);
     b->changed = 1;
     b->thrifty = 0;
@@ -7338,18 +7299,10 @@ static vtag_err vt_copy_tags(vt_copy *c) {
     size_t i;
     for (i = 0; i < tags->n && !err; i++) {
         vt_tag t = tags->a[i];
-        size_t n = strlen(t.name) + 1, m = t.note ? strlen(t.note) + 1 : 0;
-        char *text;
-        t.own = vt_buf_new(n + m);
-        if (!t.own) return VTAG_NOMEM;
-        text = (char *)vt_buf_data(t.own);
-        memcpy(text, t.name, n);
-        t.name = text;
-        if (m) t.note = (const char *)memcpy(text + n, t.note, m);
         t.changed = 1;
         err = vt_copy_blob(c, 0, &t.f.names);
+        if (!err) err = vt_tag_text(&t, t.name, t.note);
         if (!err) err = vt_tags_add(&c->to->s->tags, &t);
-        if (err) vt_buf_drop(t.own);
     }
     return err;
 }
