@@ -1211,7 +1211,7 @@ typedef struct vtf_gate {
     uint32_t has, min_queries; /* bit 0: has_min, bit 1: has_drop              */
 } vtf_gate;
 
-typedef struct vtf_cover { uint64_t n[8]; } vtf_cover;
+typedef struct vtf_cover { uint64_t n[8]; } vtf_cover; /* in the order of vtag_cover */
 
 typedef struct vtf_event {    /* data of an event's blob; then its strings, NUL after each */
     uint64_t  time;
@@ -1298,6 +1298,7 @@ VT_STATIC_ASSERT(sizeof(vtf_seg) == 56, vtf_seg_size);
 VT_STATIC_ASSERT(sizeof(vtf_tag) == 96, vtf_tag_size);
 VT_STATIC_ASSERT(sizeof(vtf_blob) == 32, vtf_blob_size);
 VT_STATIC_ASSERT(sizeof(vtf_gate) == 40, vtf_gate_size);
+VT_STATIC_ASSERT(sizeof(vtag_cover) == 64 && offsetof(vtag_cover, oldest) == 56, vtag_cover_order);
 VT_STATIC_ASSERT(sizeof(vtf_event) == 176, vtf_event_size);
 VT_STATIC_ASSERT(sizeof(vtf_policy) == 64, vtf_policy_size);
 VT_STATIC_ASSERT(sizeof(vtf_record) == 112, vtf_record_size);
@@ -2865,27 +2866,24 @@ static vtag_err vt_tags_number(const vt_tags *t, const char *name, vtag_tag *tag
 
 /* ---- Gates and policy ------------------------------------------------------ */
 
-static void vt_gate_pack(vtf_gate *f, const vtag_gate *g) {
-    memset(f, 0, sizeof *f);
-    f->min_ppm = g->min_ppm;
-    f->max_waived_ppm = g->max_waived_ppm;
-    f->max_age_ms = g->max_age_ms;
-    f->min_score = g->min_score;
-    f->max_drop = g->max_drop;
-    f->has = (g->has_min ? 1u : 0u) | (g->has_drop ? 2u : 0u);
-    f->min_queries = g->min_queries;
+/* Members of the same name and type in a value v and in its stored form f. */
+#define VT_PACK(member)   f->member = v->member;
+#define VT_UNPACK(member) v->member = f->member;
+#define VT_GATE_MEMBERS(X) \
+    X(min_ppm) X(max_waived_ppm) X(max_age_ms) X(min_score) X(max_drop) X(min_queries)
+#define VT_EVENT_MEMBERS(X) \
+    X(time) X(tag) X(base) X(flags) X(failed) X(value) X(base_value) X(queries) X(commit)
+
+static void vt_gate_pack(vtf_gate *f, const vtag_gate *v) {
+    VT_GATE_MEMBERS(VT_PACK)
+    f->has = (v->has_min ? 1u : 0u) | (v->has_drop ? 2u : 0u);
 }
 
-static void vt_gate_unpack(vtag_gate *g, const vtf_gate *f) {
-    memset(g, 0, sizeof *g);
-    g->min_ppm = f->min_ppm;
-    g->max_waived_ppm = f->max_waived_ppm;
-    g->max_age_ms = f->max_age_ms;
-    g->min_score = f->min_score;
-    g->max_drop = f->max_drop;
-    g->has_min = (int)(f->has & 1u);
-    g->has_drop = (int)(f->has >> 1 & 1u);
-    g->min_queries = f->min_queries;
+static void vt_gate_unpack(vtag_gate *v, const vtf_gate *f) {
+    memset(v, 0, sizeof *v);
+    VT_GATE_MEMBERS(VT_UNPACK)
+    v->has_min = (int)(f->has & 1u);
+    v->has_drop = (int)(f->has >> 1 & 1u);
 }
 
 /* Strings behind a packed struct: length + 1 in the struct, 0 for NULL. */
@@ -2990,61 +2988,42 @@ static int vt_policy_unpack(vtag_policy *p, const vtf_blob *b) {
 
 /* ---- Events ------------------------------------------------------------------ */
 
-static void vt_cover_pack(vtf_cover *f, const vtag_cover *c) {
-    f->n[0] = c->base, f->n[1] = c->fresh, f->n[2] = c->stale, f->n[3] = c->missing;
-    f->n[4] = c->waived, f->n[5] = c->outside, f->n[6] = c->extra, f->n[7] = c->oldest;
-}
-
-static void vt_cover_unpack(vtag_cover *c, const vtf_cover *f) {
-    c->base = f->n[0], c->fresh = f->n[1], c->stale = f->n[2], c->missing = f->n[3];
-    c->waived = f->n[4], c->outside = f->n[5], c->extra = f->n[6], c->oldest = f->n[7];
-}
-
 /* The data of an event's blob, into an empty o. */
-static void vt_event_pack(vt_out *o, const vtag_event *e) {
-    vtf_event f = VT_ZERO;
-    f.time = e->time;
-    f.kind = (uint32_t)e->kind;
-    f.tag = e->tag;
-    f.base = e->base;
-    f.flags = e->flags;
-    f.failed = e->failed;
-    f.value = e->value;
-    f.base_value = e->base_value;
-    f.queries = e->queries;
-    f.commit = e->commit;
-    vt_gate_pack(&f.used, &e->used);
-    vt_cover_pack(&f.cover, &e->cover);
-    vt_out_put(o, &f, sizeof f);
-    f.score = vt_string_pack(o, e->used.score);
-    f.reason = vt_string_pack(o, e->used.reason);
-    f.text = vt_string_pack(o, e->text);
-    if (!o->err) memcpy(o->p, &f, sizeof f);
+static void vt_event_pack(vt_out *o, const vtag_event *v) {
+    vtf_event packed = VT_ZERO, *f = &packed;
+    VT_EVENT_MEMBERS(VT_PACK)
+    f->kind = (uint32_t)v->kind;
+    vt_gate_pack(&f->used, &v->used);
+    memcpy(&f->cover, &v->cover, sizeof f->cover);
+    vt_out_put(o, f, sizeof *f);
+    f->score = vt_string_pack(o, v->used.score);
+    f->reason = vt_string_pack(o, v->used.reason);
+    f->text = vt_string_pack(o, v->text);
+    if (!o->err) memcpy(o->p, f, sizeof *f);
 }
 
-static int vt_event_unpack(vtag_event *e, const vtf_blob *b) {
+static int vt_event_unpack(vtag_event *v, const vtf_blob *b) {
     const uint8_t *at = vt_blob_data(b), *end = at + b->data;
     const vtf_event *f = (const vtf_event *)at;
     if (b->data < sizeof *f) return 0;
-    memset(e, 0, sizeof *e);
-    e->seq = b->id;
-    e->time = f->time;
-    e->kind = (vtag_kind)f->kind;
-    e->tag = f->tag;
-    e->base = f->base;
-    e->flags = f->flags;
-    e->failed = f->failed;
-    e->value = f->value;
-    e->base_value = f->base_value;
-    e->queries = f->queries;
-    e->commit = f->commit;
-    vt_gate_unpack(&e->used, &f->used);
-    vt_cover_unpack(&e->cover, &f->cover);
-    e->name = b->name ? vt_blob_name(b) : NULL;
+    memset(v, 0, sizeof *v);
+    VT_EVENT_MEMBERS(VT_UNPACK)
+    v->seq = b->id;
+    v->kind = (vtag_kind)f->kind;
+    vt_gate_unpack(&v->used, &f->used);
+    memcpy(&v->cover, &f->cover, sizeof v->cover);
+    v->name = b->name ? vt_blob_name(b) : NULL;
     at += sizeof *f;
-    return vt_string_unpack(&at, end, f->score, &e->used.score) &&
-           vt_string_unpack(&at, end, f->reason, &e->used.reason) &&
-           vt_string_unpack(&at, end, f->text, &e->text);
+    return vt_string_unpack(&at, end, f->score, &v->used.score) &&
+           vt_string_unpack(&at, end, f->reason, &v->used.reason) &&
+           vt_string_unpack(&at, end, f->text, &v->text);
+}
+
+/* The event that an entry of their space names. */
+static vtag_err vt_event_read(vt_file *f, const vtf_entry *e, vtag_event *out) {
+    const vtf_blob *b = vt_blob_at(f, e->at, VTF_S_EVENTS);
+    if (b && b->id == e->id && vt_event_unpack(out, b)) return VTAG_OK;
+    return vt_say(&f->env, VTAG_CORRUPT, "event damaged", e->at);
 }
 
 /* ==== 12  Items and index ========================================= >>index */
@@ -3237,11 +3216,6 @@ static const vtf_entry *vt_iter_next(vt_iter *it) {
         if (it->dead || e->at != VTF_DEAD) return e;
     }
     return NULL;
-}
-
-/* Moves an iterator whose next entry is *e to the first id >= id. */
-static void vt_iter_seek(vt_iter *it, const vtf_entry **e, uint64_t id) {
-    while (*e && (*e)->id < id) *e = vt_iter_next(it);
 }
 
 /* ---- Merging ------------------------------------------------------------------- */
@@ -6191,9 +6165,9 @@ VTAG_API vtag_err vtag_search(const vtag_snap *s, vtag_vec q, const vtag_search_
 /* Coverage is a merge join of the items with the rows of two tags and the waivers,
    all sorted by id: sequential, and without memory that grows with the rows. */
 
-typedef struct vt_ledger {
-    vt_iter items, base, rows, waivers;
-    const vtf_entry *a, *b, *w;
+typedef struct vt_ledger { /* items, rows of the base, rows and waivers of the tag */
+    vt_iter it[4];
+    const vtf_entry *e[4]; /* the next of each but the items                   */
 } vt_ledger;
 
 typedef struct vt_line { /* one item of the ledger                             */
@@ -6202,31 +6176,29 @@ typedef struct vt_line { /* one item of the ledger                             *
 } vt_line;
 
 static void vt_ledger_end(vt_ledger *l) {
-    vt_iter_end(&l->items);
-    vt_iter_end(&l->base);
-    vt_iter_end(&l->rows);
-    vt_iter_end(&l->waivers);
+    int i;
+    for (i = 0; i < 4; i++) vt_iter_end(&l->it[i]);
 }
 
 /* Walks the items from an id on; end with vt_ledger_end, also on failure. */
 static vtag_err vt_ledger_begin(vt_ledger *l, const vt_state *s, vtag_tag tag, vtag_tag base,
                                 uint64_t from) {
-    vtag_err err, e2, e3, e4;
-    err = vt_iter_begin(&l->items, vt_index_find(&s->index, VTF_S_ITEMS, 0), from);
-    e2 = vt_iter_begin(&l->base, base ? vt_index_find(&s->index, VTF_S_ROWS, base) : NULL, from);
-    e3 = vt_iter_begin(&l->rows, tag ? vt_index_find(&s->index, VTF_S_ROWS, tag) : NULL, from);
-    e4 =
-        vt_iter_begin(&l->waivers, tag ? vt_index_find(&s->index, VTF_S_WAIVERS, tag) : NULL, from);
-    if (err || e2 || e3 || e4) return VTAG_NOMEM;
-    l->a = vt_iter_next(&l->base);
-    l->b = vt_iter_next(&l->rows);
-    l->w = vt_iter_next(&l->waivers);
-    return VTAG_OK;
+    static const uint32_t kind[4] = {VTF_S_ITEMS, VTF_S_ROWS, VTF_S_ROWS, VTF_S_WAIVERS};
+    vtag_tag of[4] = {0, base, tag, tag};
+    vtag_err err = VTAG_OK;
+    int i;
+    for (i = 0; i < 4; i++) {
+        const vt_space *space = i && !of[i] ? NULL : vt_index_find(&s->index, kind[i], of[i]);
+        if (vt_iter_begin(&l->it[i], space, from)) err = VTAG_NOMEM;
+    }
+    for (i = 1; i < 4 && !err; i++) l->e[i] = vt_iter_next(&l->it[i]);
+    return err;
 }
 
-static const vtf_entry *vt_ledger_at(vt_iter *it, const vtf_entry **e, uint64_t id) {
-    vt_iter_seek(it, e, id);
-    return *e && (*e)->id == id ? *e : NULL;
+/* Entry of an id in column i, or NULL; ids come ascending. */
+static const vtf_entry *vt_ledger_at(vt_ledger *l, int i, uint64_t id) {
+    while (l->e[i] && l->e[i]->id < id) l->e[i] = vt_iter_next(&l->it[i]);
+    return l->e[i] && l->e[i]->id == id ? l->e[i] : NULL;
 }
 
 static uint32_t vt_state_of(const vtf_entry *item, const vtf_entry *row, const vtf_entry *waiver) {
@@ -6237,11 +6209,11 @@ static uint32_t vt_state_of(const vtf_entry *item, const vtf_entry *row, const v
 
 /* The next item; 0: there is none. */
 static int vt_ledger_next(vt_ledger *l, vt_line *line) {
-    line->item = vt_iter_next(&l->items);
+    line->item = vt_iter_next(&l->it[0]);
     if (!line->item) return 0;
-    line->base = vt_ledger_at(&l->base, &l->a, line->item->id);
-    line->row = vt_ledger_at(&l->rows, &l->b, line->item->id);
-    line->waiver = vt_ledger_at(&l->waivers, &l->w, line->item->id);
+    line->base = vt_ledger_at(l, 1, line->item->id);
+    line->row = vt_ledger_at(l, 2, line->item->id);
+    line->waiver = vt_ledger_at(l, 3, line->item->id);
     line->state = vt_state_of(line->item, line->row, line->waiver);
     return 1;
 }
@@ -6280,20 +6252,12 @@ typedef struct vt_view {
 } vt_view;
 
 static vt_view vt_view_snap(const vtag_snap *s) {
-    vt_view v;
-    v.db = s->db;
-    v.s = s->state;
-    v.now = s->db->env.io->now(s->db->env.io->ctx);
-    v.committed = 1;
+    vt_view v = {s->db, s->state, s->db->env.io->now(s->db->env.io->ctx), 1};
     return v;
 }
 
 static vt_view vt_view_batch(const vtag_batch *b) {
-    vt_view v;
-    v.db = b->db;
-    v.s = b->s;
-    v.now = b->now;
-    v.committed = !b->changed;
+    vt_view v = {b->db, b->s, b->now, !b->changed};
     return v;
 }
 
@@ -6301,15 +6265,16 @@ static vt_view vt_view_batch(const vtag_batch *b) {
 static vtag_err vt_cover(const vt_view *v, vtag_tag tag, vtag_tag base, vtag_cover *c) {
     vt_memo memo;
     vtag_err err;
+    if (!v->committed) return vt_cover_count(v->s, tag, base, c);
     vt_spin_lock(&v->db->spin);
     memo = v->db->memo;
     vt_spin_unlock(&v->db->spin);
-    if (v->committed && memo.tag == tag && memo.base == base && memo.commit == v->s->head.commit) {
+    if (memo.tag == tag && memo.base == base && memo.commit == v->s->head.commit) {
         *c = memo.cover;
         return VTAG_OK;
     }
     err = vt_cover_count(v->s, tag, base, c);
-    if (err || !v->committed) return err;
+    if (err) return err;
     memo.commit = v->s->head.commit;
     memo.tag = tag;
     memo.base = base;
@@ -6381,26 +6346,19 @@ static vtag_err vt_items_by_id(const vt_state *s, vtag_tag tag, uint32_t states,
     return VTAG_OK;
 }
 
-/* Keeps out[cap] the items that come first by revision; a heap, worst on top. */
-static void vt_items_keep(vtag_item *out, size_t *n, size_t cap, const vtag_item *item,
-                          int newest) {
-    size_t i = *n, child;
-    if (i < cap) {
-        (*n)++;
-        while (i &&
-               (newest ? out[(i - 1) / 2].rev > item->rev : out[(i - 1) / 2].rev < item->rev)) {
+/* Keeps out[cap] the items of the lowest rev; a heap, the highest on top. */
+static void vt_items_keep(vtag_item *out, size_t *n, size_t cap, const vtag_item *item) {
+    size_t i = 0, child;
+    if (*n < cap) {
+        for (i = (*n)++; i && out[(i - 1) / 2].rev < item->rev; i = (i - 1) / 2)
             out[i] = out[(i - 1) / 2];
-            i = (i - 1) / 2;
-        }
         out[i] = *item;
         return;
     }
-    if (newest ? item->rev < out[0].rev : item->rev > out[0].rev) return;
-    for (i = 0; (child = 2 * i + 1) < cap; i = child) {
-        if (child + 1 < cap &&
-            (newest ? out[child + 1].rev < out[child].rev : out[child + 1].rev > out[child].rev))
-            child++;
-        if (newest ? out[child].rev >= item->rev : out[child].rev <= item->rev) break;
+    if (item->rev > out[0].rev) return;
+    for (; (child = 2 * i + 1) < cap; i = child) {
+        if (child + 1 < cap && out[child + 1].rev > out[child].rev) child++;
+        if (out[child].rev <= item->rev) break;
         out[i] = out[child];
     }
     out[i] = *item;
@@ -6411,40 +6369,29 @@ static int vt_rev_order(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static void vt_items_reverse(vtag_item *a, size_t n) {
-    size_t i;
-    for (i = 0; i < n / 2; i++) {
-        vtag_item t = a[i];
-        a[i] = a[n - 1 - i];
-        a[n - 1 - i] = t;
-    }
-}
-
-/* The next cap items by revision past the cursor, found by one walk of all. */
+/* The next cap items by revision past the cursor, found by one walk of all. Flipped,
+   the newest revision is the lowest. */
 static vtag_err vt_items_by_rev(const vt_state *s, vtag_tag tag, uint32_t states, uint64_t *cursor,
                                 vtag_item *out, size_t cap, size_t *n) {
-    int newest = (states & VTAG_NEWEST_FIRST) != 0;
+    uint64_t flip = states & VTAG_NEWEST_FIRST ? UINT64_MAX : 0;
     vt_ledger l;
     vt_line line;
     size_t got = 0, i;
     vtag_err err = vt_ledger_begin(&l, s, tag, 0, 0);
     while (!err && vt_ledger_next(&l, &line)) {
         vtag_item item = VT_ZERO;
-        uint64_t rev = line.item->rev;
-        if (tag && !(line.state & states)) continue;
-        if (*cursor && (newest ? rev >= *cursor : rev <= *cursor)) continue;
         item.id = line.item->id;
-        item.rev = rev;
-        vt_items_keep(out, &got, cap, &item, newest);
+        item.rev = line.item->rev ^ flip;
+        if (tag && !(line.state & states)) continue;
+        if (*cursor && item.rev <= (*cursor ^ flip)) continue;
+        vt_items_keep(out, &got, cap, &item);
     }
     vt_ledger_end(&l);
     qsort(out, got, sizeof *out, vt_rev_order);
-    if (newest) vt_items_reverse(out, got);
     for (i = 0; i < got && !err; i++) {
-        const vt_index *x = &s->index;
         line.item = vt_state_item(s, out[i].id);
-        line.row = vt_space_get(vt_index_find(x, VTF_S_ROWS, tag), out[i].id);
-        line.waiver = vt_space_get(vt_index_find(x, VTF_S_WAIVERS, tag), out[i].id);
+        line.row = vt_state_group(s, tag, out[i].id);
+        line.waiver = vt_space_get(vt_index_find(&s->index, VTF_S_WAIVERS, tag), out[i].id);
         if (!line.item) return vt_say(&s->file->env, VTAG_CORRUPT, "index out of order", 0);
         line.state = vt_state_of(line.item, line.row, line.waiver);
         err = vt_line_fill(s, tag, &line, &out[i]);
@@ -6511,23 +6458,25 @@ VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uin
 
 /* ---- Gate ----------------------------------------------------------------------------------- */
 
-/* The newest score of a name under a tag; 0: there is none. */
+/* The next score of a tag among events; 0: there is none, or *err. */
+static int vt_score_next(const vt_state *s, vt_iter *events, vtag_tag tag, vtag_event *out,
+                         vtag_err *err) {
+    const vtf_entry *e = NULL;
+    do e = *err ? NULL : vt_iter_next(events);
+    while (e && e->aux != ((uint64_t)VTAG_K_SCORE << 32 | tag));
+    if (e) *err = vt_event_read(s->file, e, out);
+    return e && !*err;
+}
+
+/* The newest score of a name under a tag. *found 0: there is none. */
 static vtag_err vt_score_newest(const vt_state *s, vtag_tag tag, const char *name, vtag_event *out,
                                 int *found) {
-    const vt_space *space = vt_index_find(&s->index, VTF_S_EVENTS, 0);
-    const vtf_entry *e;
+    vtag_event x;
     vt_iter it;
-    vtag_err err = vt_iter_begin(&it, space, 0);
+    vtag_err err = vt_iter_begin(&it, vt_index_find(&s->index, VTF_S_EVENTS, 0), 0);
     *found = 0;
-    while (!err && (e = vt_iter_next(&it)) != NULL) {
-        const vtf_blob *b;
-        vtag_event event;
-        if (e->aux != ((uint64_t)VTAG_K_SCORE << 32 | tag)) continue;
-        b = vt_blob_at(s->file, e->at, VTF_S_EVENTS);
-        if (!b || !vt_event_unpack(&event, b))
-            err = vt_say(&s->file->env, VTAG_CORRUPT, "event damaged", e->at);
-        else if (event.name && !strcmp(event.name, name)) *out = event, *found = 1;
-    }
+    while (vt_score_next(s, &it, tag, &x, &err))
+        if (x.name && !strcmp(x.name, name)) *out = x, *found = 1;
     vt_iter_end(&it);
     return err;
 }
@@ -6797,23 +6746,14 @@ static uint64_t vt_kept(const vt_state *s, const vt_tag *t, uint64_t now) {
 /* Scores of the active tag since it became active that count towards a retirement. */
 static vtag_err vt_passing_scores(const vt_state *s, const vtag_policy *p, uint32_t *n) {
     const vt_tag *active = vt_tags_get(&s->tags, s->head.active);
-    const vtf_entry *e;
+    vtag_event x;
     vt_iter it;
     vtag_err err = vt_iter_begin(&it, vt_index_find(&s->index, VTF_S_EVENTS, 0), 0);
     *n = 0;
-    while (!err && active && (e = vt_iter_next(&it)) != NULL) {
-        const vtf_blob *b;
-        vtag_event x;
-        if (e->aux != ((uint64_t)VTAG_K_SCORE << 32 | active->f.tag)) continue;
-        b = vt_blob_at(s->file, e->at, VTF_S_EVENTS);
-        if (!b || !vt_event_unpack(&x, b)) {
-            err = vt_say(&s->file->env, VTAG_CORRUPT, "event damaged", e->at);
-        } else if (x.time >= active->f.activated && vt_score_counts(&x, &p->gate) &&
-                   (!p->gate.score || (x.name && !strcmp(x.name, p->gate.score))) &&
-                   (!p->gate.has_min || x.value >= p->gate.min_score)) {
-            (*n)++;
-        }
-    }
+    while (active && vt_score_next(s, &it, active->f.tag, &x, &err))
+        *n += x.time >= active->f.activated && vt_score_counts(&x, &p->gate) &&
+              (!p->gate.score || (x.name && !strcmp(x.name, p->gate.score))) &&
+              (!p->gate.has_min || x.value >= p->gate.min_score);
     vt_iter_end(&it);
     return err;
 }
@@ -6972,11 +6912,8 @@ VTAG_API vtag_err vtag_history(const vtag_snap *s, uint64_t *cursor, vtag_event 
     next = *cursor;
     err = vt_iter_begin(&it, vt_index_find(&s->state->index, VTF_S_EVENTS, 0), next);
     while (!err && got < cap && (e = vt_iter_next(&it)) != NULL) {
-        const vtf_blob *b = vt_blob_at(s->state->file, e->at, VTF_S_EVENTS);
-        if (!b || b->id != e->id || !vt_event_unpack(&out[got], b))
-            err = vt_say(&s->db->env, VTAG_CORRUPT, "event damaged", e->at);
+        err = vt_event_read(s->state->file, e, &out[got++]);
         next = e->id + 1;
-        got++;
     }
     vt_iter_end(&it);
     if (err) return err;
