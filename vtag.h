@@ -1080,7 +1080,7 @@ static void vt_out_align(vt_out *o, size_t to) {
 #define VT_MAX_NORM      3.40282347e+38f
 #define VTF_DEAD         UINT64_MAX /* vtf_entry.at: the key is gone           */
 
-typedef struct vtf_identity { /* at 0; the page's last 4 bytes are its CRC-32C */
+typedef struct vtf_identity { /* at 0                                          */
     uint8_t  magic[8];        /* 0x89 "vtag" CR LF 0x1A                        */
     uint32_t order;           /* VTF_ORDER                                     */
     uint32_t version;
@@ -1089,7 +1089,8 @@ typedef struct vtf_identity { /* at 0; the page's last 4 bytes are its CRC-32C *
     uint64_t read_compatible; /* features that a writer must know              */
     uint64_t incompatible;    /* features that everyone must know              */
     uint32_t flags;           /* VTF_FLAG_...                                  */
-    uint32_t zero;
+    uint8_t  rest[VTF_IDENTITY - 64]; /* zero                                  */
+    uint32_t crc;             /* CRC-32C of the bytes before                   */
 } vtf_identity;
 
 typedef struct vtf_head {     /* the scalars of a state                        */
@@ -1114,6 +1115,8 @@ typedef struct vtf_logpos {   /* where the next record goes                    *
     uint32_t zero;
 } vtf_logpos;
 
+typedef struct vtf_ckpt_ref { uint64_t at, length; uint32_t crc, zero; } vtf_ckpt_ref;
+
 typedef struct vtf_slot {     /* superblock                                    */
     uint8_t    magic[8];      /* "vtagslot"                                    */
     uint8_t    uuid[16];
@@ -1123,8 +1126,7 @@ typedef struct vtf_slot {     /* superblock                                    *
     uint64_t   salt;          /* of records past log                           */
     vtf_head   head;
     vtf_logpos log;           /* end of the log                                */
-    uint64_t   ckpt_at, ckpt_len; /* newest checkpoint directory; 0: none      */
-    uint32_t   ckpt_crc, zero;
+    vtf_ckpt_ref ckpt;        /* newest checkpoint directory; at 0: none       */
     vtf_logpos ckpt_log;      /* where the log goes on after it                */
     uint64_t   redo_at, redo_n, redo_xxh; /* of a recovery under way, see above; 0: none */
     uint8_t    rest[268];     /* zero                                          */
@@ -1264,8 +1266,6 @@ typedef struct vtf_tail {     /* the extent of its kind that is being filled   *
     uint64_t at, length, used;
 } vtf_tail;
 
-typedef struct vtf_ckpt_ref { uint64_t at, length; uint32_t crc, zero; } vtf_ckpt_ref;
-
 typedef struct vtf_space { uint32_t space, tag; uint64_t live, runs; } vtf_space;
 
 typedef struct vtf_ckpt {     /* directory; then tags, segments, spaces, runs of each space */
@@ -1277,41 +1277,33 @@ typedef struct vtf_ckpt {     /* directory; then tags, segments, spaces, runs of
 #define VTF_CKPT_MAGIC 0x4B435456u /* "VTCK"                                   */
 
 /* clang-format on */
-VT_STATIC_ASSERT(sizeof(vtf_identity) == 64, vtf_identity_size);
-VT_STATIC_ASSERT(offsetof(vtf_identity, incompatible) == 48, vtf_identity_features);
-VT_STATIC_ASSERT(sizeof(vtf_head) == 80, vtf_head_size);
-VT_STATIC_ASSERT(offsetof(vtf_head, active) == 64, vtf_head_active);
-VT_STATIC_ASSERT(sizeof(vtf_logpos) == 32, vtf_logpos_size);
-VT_STATIC_ASSERT(sizeof(vtf_slot) == 512, vtf_slot_size);
-VT_STATIC_ASSERT(offsetof(vtf_slot, head) == 48, vtf_slot_head);
-VT_STATIC_ASSERT(offsetof(vtf_slot, log) == 128, vtf_slot_log);
-VT_STATIC_ASSERT(offsetof(vtf_slot, ckpt_log) == 184, vtf_slot_ckpt);
-VT_STATIC_ASSERT(offsetof(vtf_slot, redo_at) == 216, vtf_slot_redo);
-VT_STATIC_ASSERT(offsetof(vtf_slot, crc) == 508, vtf_slot_crc);
-VT_STATIC_ASSERT(sizeof(vtf_extent) == 64, vtf_extent_size);
-VT_STATIC_ASSERT(offsetof(vtf_extent, tag) == 40, vtf_extent_tag);
-VT_STATIC_ASSERT(sizeof(vtf_row) == 40, vtf_row_size);
-VT_STATIC_ASSERT(offsetof(vtf_row, norm) == 32, vtf_row_norm);
-VT_STATIC_ASSERT(sizeof(vtf_entry) == 32, vtf_entry_size);
-VT_STATIC_ASSERT(sizeof(vtf_run) == 48, vtf_run_size);
+VT_STATIC_ASSERT(sizeof(vtf_identity) == VTF_IDENTITY && offsetof(vtf_identity, flags) == 56, id);
+VT_STATIC_ASSERT(sizeof(vtf_head) == 80 && offsetof(vtf_head, active) == 64, vtf_head);
+VT_STATIC_ASSERT(sizeof(vtf_logpos) == 32, vtf_logpos);
+VT_STATIC_ASSERT(offsetof(vtf_slot, head) == 48 && offsetof(vtf_slot, log) == 128, vtf_slot_state);
+VT_STATIC_ASSERT(offsetof(vtf_slot, ckpt) == 160 && offsetof(vtf_slot, redo_at) == 216, vtf_slot);
+VT_STATIC_ASSERT(sizeof(vtf_slot) == 512 && offsetof(vtf_slot, crc) == 508, vtf_slot_end);
+VT_STATIC_ASSERT(sizeof(vtf_extent) == 64 && offsetof(vtf_extent, tag) == 40, vtf_extent);
+VT_STATIC_ASSERT(sizeof(vtf_row) == 40 && offsetof(vtf_row, norm) == 32, vtf_row);
+VT_STATIC_ASSERT(sizeof(vtf_entry) == 32 && sizeof(vtf_run) == 48, vtf_index);
 VT_STATIC_ASSERT(sizeof(vtf_seg) == 56, vtf_seg_size);
-VT_STATIC_ASSERT(sizeof(vtf_tag) == 96, vtf_tag_size);
-VT_STATIC_ASSERT(sizeof(vtf_blob) == 32, vtf_blob_size);
-VT_STATIC_ASSERT(sizeof(vtf_gate) == 40, vtf_gate_size);
+VT_STATIC_ASSERT(sizeof(vtf_tag) == 96 && sizeof(vtf_blob) == 32, vtf_tag);
+VT_STATIC_ASSERT(sizeof(vtf_gate) == 40 && sizeof(vtf_policy) == 64, vtf_gate);
 VT_STATIC_ASSERT(sizeof(vtag_cover) == 64 && offsetof(vtag_cover, oldest) == 56, vtag_cover_order);
-VT_STATIC_ASSERT(sizeof(vtf_event) == 176, vtf_event_size);
-VT_STATIC_ASSERT(sizeof(vtf_policy) == 64, vtf_policy_size);
-VT_STATIC_ASSERT(sizeof(vtf_record) == 112, vtf_record_size);
-VT_STATIC_ASSERT(sizeof(vtf_link) == 128, vtf_link_size);
-VT_STATIC_ASSERT(sizeof(vtf_delta) == 24, vtf_delta_size);
-VT_STATIC_ASSERT(sizeof(vtf_tail) == 32, vtf_tail_size);
-VT_STATIC_ASSERT(sizeof(vtf_ckpt) == 128, vtf_ckpt_size);
+VT_STATIC_ASSERT(sizeof(vtf_event) == 176, vtf_event);
+VT_STATIC_ASSERT(sizeof(vtf_record) == 112 && sizeof(vtf_link) == 128, vtf_record);
+VT_STATIC_ASSERT(sizeof(vtf_delta) == 24 && sizeof(vtf_tail) == 32, vtf_delta);
+VT_STATIC_ASSERT(sizeof(vtf_ckpt) == 128, vtf_ckpt);
 
 static uint64_t vt_align(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
 /* Bytes of a segment before its column of vectors. */
 static uint64_t vtf_vectors_at(uint64_t cap) {
     return vt_align(VTF_HEAD_ROOM + cap * sizeof(vtf_row), 512);
+}
+
+static uint32_t vtf_crc_identity(const vtf_identity *id) {
+    return vt_crc32c(0, id, offsetof(vtf_identity, crc));
 }
 
 static uint32_t vtf_crc_slot(const vtf_slot *s) {
@@ -1373,7 +1365,8 @@ static vtag_err vt_os_err(int code, int writing) {
     if (code == ENOSPC || code == EDQUOT || code == EFBIG) return VTAG_NOSPACE;
     if (code == ENOMEM) return VTAG_NOMEM;
     if (code == EISDIR) return VTAG_FORMAT;
-    if (writing && (code == EACCES || code == EROFS || code == EPERM)) return VTAG_READONLY;
+    if (writing && (code == EACCES || code == EROFS || code == EPERM || code == EBADF))
+        return VTAG_READONLY;
     return VTAG_IO;
 }
 
@@ -1598,36 +1591,29 @@ static int vt_os_beyond(uint64_t at, uint64_t n) {
     return at > (uint64_t)INT64_MAX || n > (uint64_t)INT64_MAX - at;
 }
 
-static vtag_err vt_os_read(void *file, uint64_t at, void *p, size_t n) {
-    uint8_t *to = (uint8_t *)p;
-    if (vt_os_beyond(at, n)) return VTAG_IO;
-    while (n > 0) {
-        ssize_t got = pread(((vt_os_file *)file)->fd, to, vt_min_size(n, VT_OS_CHUNK), (off_t)at);
+/* Reads n bytes into to, or, if that is NULL, writes them from from. */
+static vtag_err vt_os_move(void *file, uint64_t at, uint8_t *to, const uint8_t *from, size_t n) {
+    int fd = ((vt_os_file *)file)->fd;
+    size_t done = 0;
+    if (vt_os_beyond(at, n)) return to ? VTAG_IO : VTAG_NOSPACE;
+    while (done < n) {
+        size_t part = vt_min_size(n - done, VT_OS_CHUNK);
+        off_t where = (off_t)(at + done);
+        ssize_t got = to ? pread(fd, to + done, part, where) : pwrite(fd, from + done, part, where);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return vt_os_err(errno, 0);
+        if (got < 0) return vt_os_err(errno, !to);
         if (got == 0) return VTAG_IO; /* the file ends */
-        to += got;
-        at += (uint64_t)got;
-        n -= (size_t)got;
+        done += (size_t)got;
     }
     return VTAG_OK;
 }
 
+static vtag_err vt_os_read(void *file, uint64_t at, void *p, size_t n) {
+    return vt_os_move(file, at, (uint8_t *)p, NULL, n);
+}
+
 static vtag_err vt_os_write(void *file, uint64_t at, const void *p, size_t n) {
-    const uint8_t *from = (const uint8_t *)p;
-    if (vt_os_beyond(at, n)) return VTAG_NOSPACE;
-    while (n > 0) {
-        ssize_t put =
-            pwrite(((vt_os_file *)file)->fd, from, vt_min_size(n, VT_OS_CHUNK), (off_t)at);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0 && errno == EBADF) return VTAG_READONLY;
-        if (put < 0) return vt_os_err(errno, 1);
-        if (put == 0) return VTAG_IO;
-        from += put;
-        at += (uint64_t)put;
-        n -= (size_t)put;
-    }
-    return VTAG_OK;
+    return vt_os_move(file, at, NULL, (const uint8_t *)p, n);
 }
 
 static vtag_err vt_os_zeros(void *file, uint64_t at, uint64_t n) {
@@ -1653,7 +1639,6 @@ static vtag_err vt_os_allocate(void *file, uint64_t bytes) {
     while (code == EINTR);
     if (code == EOPNOTSUPP || code == EINVAL || code == ENOSYS)
         return vt_os_zeros(file, size, bytes - size);
-    if (code == EBADF) return VTAG_READONLY;
     return code == 0 ? VTAG_OK : vt_os_err(code, 1);
 }
 
@@ -1699,7 +1684,7 @@ static vtag_err vt_os_lock(void *file, int which, uint32_t wait_ms) {
     uint64_t start = vt_os_steady_ms();
     uint32_t nap_us = 50;
     vtag_err err = vt_os_lock_once(f, which);
-    while (err == VTAG_LOCKED && vt_os_clock_ms(CLOCK_MONOTONIC) - start < wait_ms) {
+    while (err == VTAG_LOCKED && vt_os_steady_ms() - start < wait_ms) {
         vt_os_sleep_us(nap_us);
         nap_us = (uint32_t)vt_min_u64(nap_us * 2, 1000);
         err = vt_os_lock_once(f, which);
@@ -2269,10 +2254,8 @@ static vtag_err vt_map_make(vt_file *f, uint64_t at, uint64_t bytes, vt_map *m) 
     m->at = at;
     m->bytes = bytes;
     if (bytes > SIZE_MAX) return VTAG_NOMEM;
-    if (f->image && !f->mended) {
-        m->base = f->image + at;
-        return VTAG_OK;
-    }
+    if (f->image && !f->mended) m->base = f->image + at;
+    if (m->base) return VTAG_OK;
     if (f->env.io->map && !f->env.no_map) return f->env.io->map(f->f, at, bytes, &m->base);
     m->own = (uint8_t *)vt_alloc((size_t)bytes);
     if (!m->own) return VTAG_NOMEM;
@@ -2286,15 +2269,14 @@ static vtag_err vt_map_make(vt_file *f, uint64_t at, uint64_t bytes, vt_map *m) 
    the newest mapping of an extent holds it whole. Call with spin taken. */
 static const vt_map *vt_map_find(const vt_file *f, uint64_t at, uint64_t n) {
     size_t lo = 0, hi = f->n;
+    const vt_map *m;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
         if (f->maps[mid].at <= at) lo = mid + 1;
         else hi = mid;
     }
-    if (!lo) return NULL;
-    lo--;
-    if (at - f->maps[lo].at > f->maps[lo].bytes) return NULL;
-    return n <= f->maps[lo].bytes - (at - f->maps[lo].at) ? &f->maps[lo] : NULL;
+    m = lo ? &f->maps[lo - 1] : NULL;
+    return m && at - m->at <= m->bytes && n <= m->bytes - (at - m->at) ? m : NULL;
 }
 
 /* The bytes [at, at + n) of the file, or NULL if they are not mapped. */
@@ -2406,10 +2388,9 @@ static vtag_err vt_extent_new(vt_file *f, vtf_head *head, vtf_extent *e, uint64_
     err = f->env.io->allocate(f->f, end);
     if (err) return vt_say(&f->env, err, "cannot grow the file", end);
     err = vt_file_cover(f, head->end, e->length);
-    if (err) return err;
     e->number = head->extent + 1;
     vt_extent_seal(e, f);
-    err = vt_file_write(f, head->end, e, sizeof *e);
+    if (!err) err = vt_file_write(f, head->end, e, sizeof *e);
     if (err) return err;
     *at = head->end;
     head->end = end;
@@ -2432,9 +2413,8 @@ static vtag_err vt_file_zero(vt_file *f, uint64_t at, uint64_t n) {
 
 /* ---- Slots ------------------------------------------------------------------- */
 
-static int vt_slot_ok(const vtf_slot *s, uint32_t index, const vt_file *f) {
-    return !memcmp(s->magic, "vtagslot", 8) && s->index == index && s->crc == vtf_crc_slot(s) &&
-           !memcmp(s->uuid, f->uuid, 16) && s->seq;
+static int vt_slot_whole(const vtf_slot *s, uint32_t index) {
+    return !memcmp(s->magic, "vtagslot", 8) && s->index == index && s->crc == vtf_crc_slot(s);
 }
 
 static vtag_err vt_slot_read(vt_file *f, uint32_t index, vtf_slot *s) {
@@ -2442,7 +2422,8 @@ static vtag_err vt_slot_read(vt_file *f, uint32_t index, vtf_slot *s) {
     int tries;
     for (tries = 0; tries < 3; tries++) { /* a writer may be in the middle of it */
         err = vt_file_read(f, VTF_SLOT_AT(index), s, sizeof *s);
-        if (err || vt_slot_ok(s, index, f)) return err;
+        if (err) return err;
+        if (vt_slot_whole(s, index) && !memcmp(s->uuid, f->uuid, 16)) return VTAG_OK;
     }
     s->seq = 0;
     return VTAG_OK;
@@ -2480,13 +2461,14 @@ static vtag_err vt_file_sync(vt_file *f) {
 
 /* ---- Records ------------------------------------------------------------------ */
 
+/* Bytes of the log extent past pos. */
+static uint64_t vt_log_room(const vtf_logpos *pos) { return pos->length - (pos->at - pos->extent); }
+
 /* The record at pos, if it is whole and the next of its chain; else NULL. */
 static const vtf_record *vt_log_peek(vt_file *f, const vtf_logpos *pos) {
     const vtf_record *r;
-    uint64_t room;
-    if (pos->at % 8 || pos->at < pos->extent) return NULL;
-    if (pos->at - pos->extent > pos->length) return NULL;
-    room = pos->length - (pos->at - pos->extent);
+    uint64_t room = vt_log_room(pos);
+    if (pos->at % 8 || pos->at < pos->extent || pos->at - pos->extent > pos->length) return NULL;
     if (room < sizeof *r || !vt_at(f, pos->at, room)) return NULL;
     r = (const vtf_record *)vt_at(f, pos->at, sizeof *r);
     if (r->magic != VTF_RECORD_MAGIC || r->prev != pos->crc) return NULL;
@@ -2497,10 +2479,11 @@ static const vtf_record *vt_log_peek(vt_file *f, const vtf_logpos *pos) {
 /* Follows a LINK record to the extent that it names; 0: there is no such extent. */
 static int vt_log_follow(vt_file *f, const vtf_record *r, vtf_logpos *pos) {
     const vtf_link *link = (const vtf_link *)r;
+    const vtf_extent *e;
     if (r->size < sizeof *link || link->extent <= pos->extent) return 0;
     if (vt_file_fetch(f, link->extent, link->length)) return 0;
-    if (!vt_extent_at(f, link->extent, VTF_LOG)) return 0;
-    if (link->length != vt_extent_at(f, link->extent, VTF_LOG)->length) return 0;
+    e = vt_extent_at(f, link->extent, VTF_LOG);
+    if (!e || e->length != link->length) return 0;
     pos->extent = link->extent;
     pos->length = link->length;
     pos->at = link->extent + VTF_HEAD_ROOM;
@@ -2516,30 +2499,20 @@ static const vtf_record *vt_log_next(vt_file *f, vtf_logpos *pos, const uint64_t
         if (!r || (salt && r->salt != *salt)) return NULL;
         p.at += r->size;
         p.crc = r->crc;
-        if (r->type == VTF_R_LINK) {
-            if (!vt_log_follow(f, r, &p)) return NULL;
-        } else if (r->type == VTF_R_COMMIT) {
+        if (r->type == VTF_R_COMMIT) {
             *pos = p;
             return r;
-        } else {
-            return NULL;
         }
+        if (r->type != VTF_R_LINK || !vt_log_follow(f, r, &p)) return NULL;
     }
 }
 
-/* Bytes of the log extent past pos. */
-static uint64_t vt_log_room(const vtf_logpos *pos) { return pos->length - (pos->at - pos->extent); }
-
 /* Whether anything but zeros lies in the log extent past pos: a crash's remains. */
 static int vt_log_dirty(vt_file *f, const vtf_logpos *pos) {
-    uint64_t n = vt_log_room(pos), i;
+    uint64_t n = vt_log_room(pos), i, any = 0;
     const uint8_t *p = vt_at(f, pos->at, n);
-    uint64_t any = 0, word;
     if (!p) return 1;
-    for (i = 0; i + 8 <= n; i += 8) {
-        memcpy(&word, p + i, 8);
-        any |= word;
-    }
+    for (i = 0; i + 8 <= n; i += 8) any |= vt_load_u64(p + i);
     return any != 0;
 }
 
@@ -2556,27 +2529,20 @@ static const vtf_section *vt_section_next(const vtf_record *r, uint32_t *at) {
 /* Starts a section; vt_section_end completes it with its size. */
 static size_t vt_section_begin(vt_out *o, uint32_t kind, uint32_t arg) {
     size_t at = o->n;
-    vtf_section s;
-    s.kind = (uint16_t)kind;
-    s.arg = (uint16_t)arg;
-    s.size = 0;
+    vtf_section s = {(uint16_t)kind, (uint16_t)arg, 0};
     vt_out_put(o, &s, sizeof s);
     return at;
 }
 
 static void vt_section_end(vt_out *o, size_t at) {
     vt_out_align(o, 8);
-    if (o->n == at + sizeof(vtf_section)) { /* an empty one is left out         */
-        o->n = at;
-        return;
-    }
-    if (!o->err && o->n - at > UINT32_MAX / 2) o->err = VTAG_FULL;
-    if (!o->err) ((vtf_section *)(void *)(o->p + at))->size = (uint32_t)(o->n - at);
+    if (o->n - at > UINT32_MAX / 2 && !o->err) o->err = VTAG_FULL;
+    if (o->n == at + sizeof(vtf_section)) o->n = at; /* an empty one is left out */
+    else if (!o->err) ((vtf_section *)(void *)(o->p + at))->size = (uint32_t)(o->n - at);
 }
 
 static void vt_section_put(vt_out *o, uint32_t kind, const void *p, size_t n) {
-    size_t at = n ? vt_section_begin(o, kind, 0) : 0;
-    if (!n) return;
+    size_t at = vt_section_begin(o, kind, 0);
     vt_out_put(o, p, n);
     vt_section_end(o, at);
 }
@@ -2603,13 +2569,24 @@ static int vt_record_intact(vt_file *f, const vtf_record *r) {
 static void vt_redo_list(vt_out *list, const vtf_record *r, uint64_t r_at) {
     uint32_t at = sizeof *r;
     const vtf_section *s;
-    vtf_range self;
+    vtf_range self = {r_at, r->size, vt_xxh64(r, r->size)};
     while (r->type == VTF_R_COMMIT && (s = vt_section_next(r, &at)) != NULL)
         if (s->kind == VTF_RANGES) vt_out_put(list, s + 1, s->size - sizeof *s);
-    self.at = r_at;
-    self.length = r->size;
-    self.xxh = vt_xxh64(r, r->size);
     vt_out_put(list, &self, sizeof self);
+}
+
+/* Writes the bytes that the list names again: where they are, or one after the other
+   from `to` on. */
+static vtag_err vt_redo_rewrite(vt_file *f, const vt_out *list, uint64_t to) {
+    const vtf_range *g = (const vtf_range *)(const void *)list->p;
+    size_t i, n = list->n / sizeof *g;
+    vtag_err err = VTAG_OK;
+    for (i = 0; i < n && !err; i++) {
+        const uint8_t *p = vt_at(f, g[i].at, g[i].length);
+        err = vt_file_write(f, to ? to : g[i].at, p, (size_t)g[i].length);
+        to += to ? g[i].length : 0;
+    }
+    return err;
 }
 
 /* Writes the list and the bytes that it names to `to`, past the end of the file. */
@@ -2621,19 +2598,7 @@ static vtag_err vt_redo_write(vt_file *f, const vt_out *list, uint64_t to) {
     for (i = 0; i < n; i++) end += g[i].length;
     err = f->env.io->allocate(f->f, vt_align(end, VTF_ALIGN));
     if (!err) err = vt_file_write(f, to, list->p, list->n);
-    for (i = 0, to += list->n; i < n && !err; to += g[i++].length)
-        err = vt_file_write(f, to, vt_at(f, g[i].at, g[i].length), (size_t)g[i].length);
-    return err;
-}
-
-/* Writes what the list names again, as it is. */
-static vtag_err vt_redo_rewrite(vt_file *f, const vt_out *list) {
-    const vtf_range *g = (const vtf_range *)(const void *)list->p;
-    size_t i, n = list->n / sizeof *g;
-    vtag_err err = VTAG_OK;
-    for (i = 0; i < n && !err; i++)
-        err = vt_file_write(f, g[i].at, vt_at(f, g[i].at, g[i].length), (size_t)g[i].length);
-    return err;
+    return err ? err : vt_redo_rewrite(f, list, to + list->n);
 }
 
 /* Moves n bytes within the file (a reader: into its own memory), or only hashes them. */
@@ -3520,16 +3485,16 @@ static vtag_err vt_kills_apply(vt_rows *r, const vtf_kill *k, size_t n) {
 typedef struct vt_state {
     uint32_t refs, zero;
     vt_file *file;
-    vtf_head head;
+    vtf_head head;  /* from here to tags a copy is a copy of the bytes        */
     vtf_logpos pos; /* where the next record goes                             */
     uint64_t salt;  /* of the next record                                     */
     vtf_ckpt_ref ckpt;
     vtf_logpos ckpt_pos;
     uint64_t bytes, log, records; /* since the checkpoint: bytes in all, of the log */
+    vtf_tail tails[3];            /* ITEMS, INDEX, META                        */
     vt_tags tags;
     vt_index index;
     vt_rows rows;
-    vtf_tail tails[3]; /* ITEMS, INDEX, META                                   */
 } vt_state;
 
 typedef struct vt_memo { /* a coverage that was counted on a committed state */
@@ -3596,15 +3561,7 @@ static vt_state *vt_state_hold(vt_state *s) {
 static vt_state *vt_state_clone(const vt_state *from) {
     vt_state *s = vt_state_new(from->file);
     if (!s) return NULL;
-    s->head = from->head;
-    s->pos = from->pos;
-    s->salt = from->salt;
-    s->ckpt = from->ckpt;
-    s->ckpt_pos = from->ckpt_pos;
-    s->bytes = from->bytes;
-    s->log = from->log;
-    s->records = from->records;
-    memcpy(s->tails, from->tails, sizeof s->tails);
+    memcpy(&s->head, &from->head, offsetof(vt_state, tags) - offsetof(vt_state, head));
     if (!vt_tags_copy(&s->tags, &from->tags) && !vt_index_copy(&s->index, &from->index) &&
         !vt_rows_copy(&s->rows, &from->rows))
         return s;
@@ -3781,11 +3738,8 @@ static vtag_err vt_state_load(vt_file *f, const vtf_slot *slot, vt_state **out) 
         (slot->head.end > size || slot->head.end % VTF_ALIGN || slot->head.end <= VTF_FRONT))
         err = vt_say(&f->env, VTAG_CORRUPT, "the file is shorter than its superblock says", size);
     if (!err) err = vt_file_cover_to(f, slot->head.end);
-    s->pos = slot->ckpt_log;
-    s->ckpt.at = slot->ckpt_at;
-    s->ckpt.length = slot->ckpt_len;
-    s->ckpt.crc = slot->ckpt_crc;
-    s->ckpt_pos = slot->ckpt_log;
+    s->ckpt = slot->ckpt;
+    s->pos = s->ckpt_pos = slot->ckpt_log;
     if (!err && !vt_extent_at(f, s->pos.extent, VTF_LOG))
         err = vt_say(&f->env, VTAG_CORRUPT, "log extent damaged", s->pos.extent);
     if (!err && vt_extent_at(f, s->pos.extent, VTF_LOG)->length != s->pos.length)
@@ -3827,10 +3781,6 @@ static void vt_db_publish(vtag_db *db, vt_state *s) {
     vt_state_drop(old);
 }
 
-static int vt_in_memory(const vtag_db *db) {
-    return db->env.no_map || !db->env.io || !db->env.io->map;
-}
-
 static vtag_err vt_file_open(const vt_env *env, const char *path, vtag_access access,
                              vt_file **out) {
     vt_file *f = (vt_file *)vt_zalloc(sizeof *f);
@@ -3849,23 +3799,19 @@ static vtag_err vt_file_open(const vt_env *env, const char *path, vtag_access ac
 
 /* Checks the identity page and takes the file's uuid and flags from it. */
 static vtag_err vt_identify(vt_file *f) {
-    uint8_t page[VTF_IDENTITY];
     vtf_identity id;
-    uint32_t crc;
     uint64_t size;
     vtag_err err = vt_file_size(f, &size);
     if (err) return err;
     if (size < VTF_FRONT + VTF_ALIGN)
         return vt_say(&f->env, VTAG_FORMAT, "too short for a vtag file", size);
-    err = vt_file_read(f, 0, page, sizeof page);
+    err = vt_file_read(f, 0, &id, sizeof id);
     if (err) return err;
-    memcpy(&id, page, sizeof id);
-    memcpy(&crc, page + sizeof page - 4, 4);
     if (memcmp(id.magic, "\x89vtag\r\n\x1a", 8))
         return vt_say(&f->env, VTAG_FORMAT, "not a vtag file", 0);
     if (id.order != VTF_ORDER || id.version > VTF_VERSION || id.incompatible)
         return vt_say(&f->env, VTAG_FORMAT, "written by a newer vtag; upgrade this program", 8);
-    if (crc != vt_crc32c(0, page, sizeof page - 4))
+    if (id.crc != vtf_crc_identity(&id))
         return vt_say(&f->env, VTAG_CORRUPT, "identity page damaged", 0);
     if (id.read_compatible && !f->env.read_only)
         return vt_say(&f->env, VTAG_READONLY, "has features that this vtag may only read", 8);
@@ -3910,12 +3856,12 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
     vt_state *s = NULL;
     vtag_err err = VTAG_CORRUPT;
     uint64_t size;
-    int near_ = db->state->ckpt.at == slot->ckpt_at && db->state->head.commit <= slot->head.commit;
+    int near_ = db->state->ckpt.at == slot->ckpt.at && db->state->head.commit <= slot->head.commit;
     if (slot->head.commit < db->state->head.commit && slot->salt == db->state->salt) {
         db->slot = *slot; /* it was written while we looked past the one before */
         return VTAG_OK;
     }
-    if (!near_ && vt_in_memory(db)) return vt_db_reopen(db);
+    if (!near_ && (db->env.no_map || !db->env.io->map)) return vt_db_reopen(db);
     if (near_) {
         s = vt_state_clone(db->state);
         if (!s) return VTAG_NOMEM;
@@ -3966,9 +3912,7 @@ static void vt_slot_fill(vtf_slot *slot, const vt_state *s) {
     slot->head = s->head;
     slot->salt = s->salt;
     slot->log = s->pos;
-    slot->ckpt_at = s->ckpt.at;
-    slot->ckpt_len = s->ckpt.length;
-    slot->ckpt_crc = s->ckpt.crc;
+    slot->ckpt = s->ckpt;
     slot->ckpt_log = s->ckpt_pos;
 }
 
@@ -3999,7 +3943,7 @@ static vtag_err vt_db_rewrite(vtag_db *db, const vt_out *list, uint64_t end) {
         if (!err) err = vt_slot_write(db->file, &db->slot);
         if (!err) err = vt_file_sync(db->file);
     }
-    if (!err) err = vt_redo_rewrite(db->file, list);
+    if (!err) err = vt_redo_rewrite(db->file, list, 0);
     if (!err) err = vt_file_sync(db->file);
     db->slot.redo_at = db->slot.redo_n = db->slot.redo_xxh = 0;
     return err;
@@ -4045,24 +3989,25 @@ static int vt_db_tail(vtag_db *db, int writer) {
     return p && memcmp(p, none, 8);
 }
 
+/* Whether a writer is at work on the file. */
+static int vt_file_locked(const vt_file *f) {
+    return !f->image && f->env.io->locked && f->env.io->locked(f->f, VTAG_LOCK_WRITER);
+}
+
 /* A reader sees a dead writer's last commit, once it is sure to last. */
 static vtag_err vt_db_peek(vtag_db *db) {
     vt_state *s = NULL;
-    vtag_err err;
-    const vtag_io *io = db->env.io;
-    vtf_logpos pos = db->state->pos;
-    if (db->file->image == NULL && io->locked && io->locked(db->file->f, VTAG_LOCK_WRITER))
-        return VTAG_OK;
-    if (!vt_log_peek(db->file, &pos)) return VTAG_OK;
-    err = db->env.read_only ? VTAG_OK : vt_file_sync(db->file);
+    vtag_err err = VTAG_OK;
+    if (vt_file_locked(db->file) || !vt_log_peek(db->file, &db->state->pos)) return VTAG_OK;
+    if (!db->env.read_only) err = vt_file_sync(db->file);
     if (!err) err = vt_db_roll(db, db->state, NULL, &s);
     if (err || !s) return err;
-    if (!db->file->image && io->locked && io->locked(db->file->f, VTAG_LOCK_WRITER))
+    if (vt_file_locked(db->file)) {
         vt_state_drop(s);
-    else {
-        db->ahead = 1;
-        vt_db_publish(db, s);
+        return VTAG_OK;
     }
+    db->ahead = 1;
+    vt_db_publish(db, s);
     return VTAG_OK;
 }
 
@@ -4097,19 +4042,15 @@ static vtag_err vt_db_refresh(vtag_db *db, int writer) {
 /* ---- Open and close ------------------------------------------------------------------------ */
 
 static vtag_err vt_front_write(vt_file *f, uint32_t flags) {
-    uint8_t page[VTF_IDENTITY] = VT_ZERO;
     vtf_identity id = VT_ZERO;
-    uint32_t crc;
     memcpy(id.magic, "\x89vtag\r\n\x1a", 8);
     id.order = VTF_ORDER;
     id.version = VTF_VERSION;
     memcpy(id.uuid, f->uuid, sizeof id.uuid);
     id.flags = flags;
+    id.crc = vtf_crc_identity(&id);
     f->flags = flags;
-    memcpy(page, &id, sizeof id);
-    crc = vt_crc32c(0, page, sizeof page - 4);
-    memcpy(page + sizeof page - 4, &crc, 4);
-    return vt_file_write(f, 0, page, sizeof page);
+    return vt_file_write(f, 0, &id, sizeof id);
 }
 
 /* Makes an empty store of f: everything else first, then the identity page, so that
@@ -4139,33 +4080,26 @@ static vtag_err vt_file_create(vt_file *f, const vtf_head *base, uint32_t flags)
     return err ? err : vt_file_sync(f);
 }
 
-/* Whether a slot names a state in which nothing was ever committed. */
-static int vt_slot_virgin(const vtf_slot *s, uint32_t index) {
-    return !memcmp(s->magic, "vtagslot", 8) && s->index == index && s->crc == vtf_crc_slot(s) &&
-           !s->head.commit;
-}
-
 /* Whether a file is empty, or what a crash left of making one: its identity page,
    written last, is missing, or torn while both slots say that nothing came after. */
 static vtag_err vt_file_blank(vt_file *f, int *blank) {
-    uint8_t page[VTF_IDENTITY];
-    vtf_slot slot[2];
+    vtf_identity id;
+    vtf_slot slot;
     uint64_t size;
-    uint32_t crc;
-    size_t i, n;
+    uint32_t i;
+    size_t k = 0, n;
     vtag_err err = vt_file_size(f, &size);
     *blank = 0;
     if (err || size > VTF_FRONT + VTF_ALIGN) return err;
-    n = (size_t)vt_min_u64(size, sizeof page);
-    err = n ? vt_file_read(f, 0, page, n) : VTAG_OK;
-    for (i = 0; i < n && !page[i];) i++;
-    *blank = !err && i == n;
+    n = (size_t)vt_min_u64(size, sizeof id);
+    err = n ? vt_file_read(f, 0, &id, n) : VTAG_OK;
+    while (k < n && !((const uint8_t *)&id)[k]) k++;
+    *blank = !err && k == n;
     if (err || *blank || size < VTF_FRONT + VTF_ALIGN) return err;
-    memcpy(&crc, page + sizeof page - 4, 4);
-    *blank = crc != vt_crc32c(0, page, sizeof page - 4);
+    *blank = id.crc != vtf_crc_identity(&id);
     for (i = 0; i < 2 && !err; i++) {
-        err = vt_file_read(f, VTF_SLOT_AT((uint32_t)i), &slot[i], sizeof slot[i]);
-        *blank = *blank && !err && vt_slot_virgin(&slot[i], (uint32_t)i);
+        err = vt_file_read(f, VTF_SLOT_AT(i), &slot, sizeof slot);
+        *blank = *blank && !err && vt_slot_whole(&slot, i) && !slot.head.commit;
     }
     return err;
 }
@@ -4544,11 +4478,7 @@ static vtag_err vt_batch_blob(vtag_batch *b, vtf_blob *blob, const void *name, c
 }
 
 static vtf_blob vt_blob_of(uint32_t kind, uint64_t id, size_t name, size_t data) {
-    vtf_blob b = VT_ZERO;
-    b.kind = kind;
-    b.id = id;
-    b.name = (uint32_t)name;
-    b.data = data;
+    vtf_blob b = {0, kind, id, data, (uint32_t)name, 0};
     return b;
 }
 
@@ -4721,11 +4651,7 @@ static vtag_err vt_batch_set(vtag_batch *b, uint32_t kind, uint32_t tag, const v
 }
 
 static vtf_entry vt_entry_of(uint64_t id, uint64_t rev, uint64_t at, uint64_t aux) {
-    vtf_entry e;
-    e.id = id;
-    e.rev = rev;
-    e.at = at;
-    e.aux = aux;
+    vtf_entry e = {id, rev, at, aux};
     return e;
 }
 
@@ -4988,20 +4914,15 @@ static void vt_ckpt_build(const vt_state *s, vt_out *o) {
     for (i = 0; i < s->tags.n; i++) vt_out_put(o, &s->tags.a[i].f, sizeof(vtf_tag));
     for (i = 0; i < s->rows.n; i++) vt_out_put(o, &s->rows.a[i].f, sizeof(vtf_seg));
     for (i = 0; i < s->index.n; i++) {
-        vtf_space x;
-        x.space = s->index.a[i].kind;
-        x.tag = s->index.a[i].tag;
-        x.live = s->index.a[i].live;
-        x.runs = s->index.a[i].n;
-        vt_out_put(o, &x, sizeof x);
+        const vt_space *x = &s->index.a[i];
+        vtf_space d = {x->kind, x->tag, x->live, x->n};
+        vt_out_put(o, &d, sizeof d);
     }
     for (i = 0; i < s->index.n; i++)
         for (j = 0; j < s->index.a[i].n; j++) {
-            const vt_run *r = &s->index.a[i].runs[j];
-            vtf_run d = VT_ZERO;
-            d.space = s->index.a[i].kind;
-            d.tag = s->index.a[i].tag;
-            d.n = r->n, d.at = r->at, d.min = r->min, d.max = r->max, d.crc = r->crc;
+            const vt_space *x = &s->index.a[i];
+            const vt_run *r = &x->runs[j];
+            vtf_run d = {x->kind, x->tag, r->n, r->at, r->min, r->max, r->crc, 0};
             vt_out_put(o, &d, sizeof d);
         }
     if (!o->err) ((vtf_ckpt *)(void *)o->p)->size = o->n;
@@ -5028,20 +4949,14 @@ static vtag_err vt_checkpoint(vtag_batch *b, vtf_ckpt_ref *ref) {
     t->used -= n;
     if (!err) err = o.err ? o.err : vt_tail_put(b, VTF_META, o.p, n, &at);
     if (!err) {
-        memset(ref, 0, sizeof *ref);
-        ref->at = at;
-        ref->length = n;
-        ref->crc = vt_crc32c(0, o.p, n);
+        vtf_ckpt_ref made = {at, n, vt_crc32c(0, o.p, n), 0};
+        *ref = made;
     }
     vt_free(o.p);
     return err;
 }
 
 /* ---- Record -------------------------------------------------------------------------------- */
-
-static void vt_emit_blobs(const vtag_batch *b, vt_out *o) {
-    vt_section_put(o, VTF_BLOBS, b->blobs.p, b->blobs.n);
-}
 
 /* Tags as they are, but for what the deltas will add. */
 static void vt_emit_tags(const vtag_batch *b, vt_out *o) {
@@ -5115,13 +5030,8 @@ static uint32_t vt_record_size(const vt_file *f, size_t n) {
 }
 
 static void vt_record_seal(vtf_record *r, uint32_t type, size_t size, const vt_state *s) {
-    r->magic = VTF_RECORD_MAGIC;
-    r->size = (uint32_t)size;
-    r->type = type;
-    r->prev = s->pos.crc;
-    r->zero = 0;
-    r->salt = s->salt;
-    r->head = s->head;
+    vtf_record head = {VTF_RECORD_MAGIC, 0, (uint32_t)size, type, s->pos.crc, 0, s->salt, s->head};
+    *r = head;
     r->crc = vtf_crc_record(r);
 }
 
@@ -5203,7 +5113,7 @@ static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
         err = vt_stream_close(b, &b->segw[i].rec);
         if (!err) err = vt_stream_close(b, &b->segw[i].vec);
     }
-    vt_emit_blobs(b, o);
+    vt_section_put(o, VTF_BLOBS, b->blobs.p, b->blobs.n);
     vt_emit_tags(b, o);
     if (!err) err = vt_emit_segs(b, o);
     for (i = 0; i < b->ntabs && !err; i++) err = vt_emit_tab(b, &b->tabs[i], o);
@@ -5694,6 +5604,15 @@ VTAG_API vtag_err vtag_fill(vtag_batch *b, const vtag_item *item, const vtag_vec
     return vt_fail(b, vt_put_groups(b, id, item->rev, 1, v, n));
 }
 
+static vtag_event vt_event_of(const vtag_batch *b, vtag_kind kind, vtag_tag tag, vtag_tag base) {
+    vtag_event e = VT_ZERO;
+    e.kind = kind;
+    e.tag = tag;
+    e.base = base;
+    e.commit = b->s->head.commit;
+    return e;
+}
+
 /* Adds an event to the batch: to ITEMS, or (role) to the record itself. */
 static vtag_err vt_event_add(vtag_batch *b, const vtag_event *e, int role) {
     uint64_t seq = b->restore ? e->seq : b->s->head.event + 1;
@@ -5725,7 +5644,7 @@ VTAG_API vtag_err vtag_waive(vtag_batch *b, const vtag_item *item, vtag_tag tag,
     const vt_tag *t;
     vtf_blob blob;
     vtf_entry e;
-    vtag_event event = VT_ZERO;
+    vtag_event event;
     uint64_t id;
     vtag_err err;
     if (!b || !item || vt_forked(b->db)) return VTAG_ARG;
@@ -5740,10 +5659,8 @@ VTAG_API vtag_err vtag_waive(vtag_batch *b, const vtag_item *item, vtag_tag tag,
     e = vt_entry_of(id, old->rev, VTF_DEAD, b->restore ? item->time : b->now);
     if (!why && !vt_batch_get(b, VTF_S_WAIVERS, tag, id)) return VTAG_OK;
     b->thrifty = 0;
-    event.kind = VTAG_K_WAIVED;
-    event.tag = tag;
+    event = vt_event_of(b, VTAG_K_WAIVED, tag, 0);
     event.text = why ? why : "lifted";
-    event.commit = b->s->head.commit;
     event.queries = id;
     blob = vt_blob_of(VTF_S_WAIVERS, id, 0, why ? strlen(why) : 0);
     if (why) err = vt_batch_blob(b, &blob, "", why, &e.at);
@@ -5848,7 +5765,7 @@ static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
 }
 
 VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *tag) {
-    vtag_event e = VT_ZERO;
+    vtag_event e;
     vt_tag *t;
     vtag_err err = vt_spec_check(spec);
     if (!b || vt_forked(b->db)) return VTAG_ARG;
@@ -5868,11 +5785,9 @@ VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *t
         t->f.activated = b->now;
         t->f.order = b->s->head.event + 1;
     }
-    e.kind = VTAG_K_DECLARED;
-    e.tag = t->f.tag;
+    e = vt_event_of(b, VTAG_K_DECLARED, t->f.tag, 0);
     e.name = spec->name;
     e.text = spec->note;
-    e.commit = b->s->head.commit;
     if (tag) *tag = t->f.tag;
     return b->restore ? VTAG_OK : vt_event_add(b, &e, 0);
 }
@@ -5900,10 +5815,9 @@ VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
     f->kept_from = b->s->head.clock - info->kept_ms;
     if (info->role == VTAG_ACTIVE) b->s->head.active = tag;
     if (info->role == VTAG_STANDBY) b->s->head.standby = tag;
-    f->role = info->role == VTAG_GONE      ? (uint32_t)VTAG_GONE
-              : info->role == VTAG_OLDER   ? (uint32_t)VTAG_OLDER
-              : info->role == VTAG_STANDBY ? (uint32_t)VTAG_OLDER
-                                           : (uint32_t)VTAG_CANDIDATE;
+    f->role = VTAG_CANDIDATE;
+    if (info->role == VTAG_GONE) f->role = VTAG_GONE;
+    if (info->role == VTAG_OLDER || info->role == VTAG_STANDBY) f->role = VTAG_OLDER;
     f->forced_from = info->forced ? UINT32_MAX : 0;
     vt_tags_rank(&b->s->tags);
     return VTAG_OK;
@@ -5934,7 +5848,7 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
     vtag_policy p;
     vtf_entry e = vt_entry_of(0, 0, 0, 0);
     vtf_blob blob;
-    vtag_event event = VT_ZERO;
+    vtag_event event;
     vt_out o = VT_ZERO;
     vtag_err err;
     if (!b || !policy || vt_forked(b->db)) return VTAG_ARG;
@@ -5948,10 +5862,9 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
     err = o.err ? o.err : vt_batch_blob(b, &blob, "", o.p, &e.at);
     vt_free(o.p);
     if (!err) err = vt_batch_set(b, VTF_S_POLICY, 0, &e);
-    event.kind = VTAG_K_POLICY;
+    event = vt_event_of(b, VTAG_K_POLICY, 0, 0);
     event.text = reason;
     event.used = p.gate;
-    event.commit = b->s->head.commit;
     if (!err && !b->restore) err = vt_event_add(b, &event, 0);
     return vt_fail(b, err);
 }
@@ -6621,15 +6534,6 @@ static vtag_tag vt_newest_older(const vt_state *s) {
         if (!best || t->f.order > best->f.order) best = t;
     }
     return best ? best->f.tag : 0;
-}
-
-static vtag_event vt_event_of(const vtag_batch *b, vtag_kind kind, vtag_tag tag, vtag_tag base) {
-    vtag_event e = VT_ZERO;
-    e.kind = kind;
-    e.tag = tag;
-    e.base = base;
-    e.commit = b->s->head.commit;
-    return e;
 }
 
 VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gate,

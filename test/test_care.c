@@ -667,7 +667,7 @@ static void find_places(places *w, uint8_t *p, size_t n)
         if (e->kind == VTF_LOG) place_log(w, at, at + e->length);
         at += e->length;
     }
-    place_ckpt(w, newest_slot(p)->ckpt_at, newest_slot(p)->ckpt_len);
+    place_ckpt(w, newest_slot(p)->ckpt.at, newest_slot(p)->ckpt.length);
     place(w, P_SLOT, VTF_SLOT_AT(0), sizeof(vtf_slot));
     place(w, P_SLOT, VTF_SLOT_AT(1), sizeof(vtf_slot));
 }
@@ -722,8 +722,8 @@ static void repair(places *w, size_t i, uint32_t *chain)
     case P_SLOT:
         if (slot == newest_slot(w->p)) {
             slot->log.crc = *chain;
-            if (slot->ckpt_at && slot->ckpt_at < w->n && slot->ckpt_len < w->n - slot->ckpt_at)
-                slot->ckpt_crc = vt_crc32c(0, w->p + slot->ckpt_at, (size_t)slot->ckpt_len);
+            if (slot->ckpt.at && slot->ckpt.at < w->n && slot->ckpt.length < w->n - slot->ckpt.at)
+                slot->ckpt.crc = vt_crc32c(0, w->p + slot->ckpt.at, (size_t)slot->ckpt.length);
         }
         slot->crc = vtf_crc_slot(slot);
         break;
