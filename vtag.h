@@ -2766,6 +2766,12 @@ static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f) {
     return vt_tags_add(t, &tag);
 }
 
+/* Why a tag, NULL if there is none, cannot be asked or written; or OK. */
+static vtag_err vt_tag_live(const vt_tag *t) {
+    if (!t) return VTAG_NOTAG;
+    return t->f.role == VTAG_GONE ? VTAG_RETIRED : VTAG_OK;
+}
+
 static vtag_role vt_tag_role(const vt_tag *t, const vtf_head *h) {
     if (t->f.tag == h->active) return VTAG_ACTIVE;
     if (t->f.tag == h->standby) return VTAG_STANDBY;
@@ -3103,6 +3109,8 @@ static const vtf_entry *vt_space_any(const vt_space *s, uint64_t id) {
     }
     return NULL;
 }
+
+static uint64_t vt_space_live(const vt_space *s) { return s ? s->live : 0; }
 
 static const vtf_entry *vt_space_get(const vt_space *s, uint64_t id) {
     const vtf_entry *e = vt_space_any(s, id);
@@ -5202,10 +5210,10 @@ static void vt_commit_settle(vtag_batch *b, size_t record, uint64_t ckpt) {
     for (i = 0; i < s->tags.n; i++) s->tags.a[i].changed = 0;
 }
 
-static void vt_clock_tick(vt_state *s, uint64_t now) {
-    uint64_t most = 7u * 86400000ull;
-    if (now > s->head.time) s->head.clock += vt_min_u64(now - s->head.time, most);
-    s->head.time = now;
+/* The clock of retentions as it stands now; a gap between commits counts for at most
+   a week. */
+static uint64_t vt_clock_at(const vtf_head *h, uint64_t now) {
+    return h->clock + (now > h->time ? vt_min_u64(now - h->time, 7u * 86400000ull) : 0);
 }
 
 static vtag_err vt_commit_try(vtag_batch *b) {
@@ -5215,7 +5223,10 @@ static vtag_err vt_commit_try(vtag_batch *b) {
     int wrote = 0;
     vtag_err err;
     vt_out_space(&o, sizeof(vtf_record));
-    if (!b->restore || !b->s->head.time) vt_clock_tick(b->s, b->now);
+    if (!b->restore || !b->s->head.time) {
+        b->s->head.clock = vt_clock_at(&b->s->head, b->now);
+        b->s->head.time = b->now;
+    }
     err = vt_commit_data(b, &o);
     if (!err) err = vt_commit_record(b, &o, &wrote);
     if (!err) {
@@ -5443,20 +5454,17 @@ static vtag_err vt_item_id(const vtag_item *item, uint64_t *id) {
     return *id == UINT64_MAX ? VTAG_ARG : VTAG_OK;
 }
 
-/* A tag that may be written, and whose vectors fit. */
-static vtag_err vt_tag_usable(const vtag_batch *b, vtag_tag tag, const vt_tag **t) {
-    *t = vt_tags_get(&b->s->tags, tag);
-    if (!*t) return VTAG_NOTAG;
-    return (*t)->f.role == VTAG_GONE ? VTAG_RETIRED : VTAG_OK;
+/* ARG, or what poisoned the batch. */
+static vtag_err vt_batch_ready(const vtag_batch *b) {
+    return !b || vt_forked(b->db) ? VTAG_ARG : b->err;
 }
 
 static vtag_err vt_vecs_check(vtag_batch *b, const vtag_vec *v, size_t n) {
-    const vt_tag *t;
     size_t i;
-    if (n && !v) return VTAG_ARG;
-    if (n > 1u << 20) return VTAG_ARG;
+    if ((n && !v) || n > 1u << 20) return VTAG_ARG;
     for (i = 0; i < n; i++) {
-        vtag_err err = vt_tag_usable(b, v[i].tag, &t);
+        const vt_tag *t = vt_tags_get(&b->s->tags, v[i].tag);
+        vtag_err err = vt_tag_live(t);
         float norm, *x;
         if (err) return err;
         if (v[i].dim != t->f.dim) return VTAG_DIM;
@@ -5555,10 +5563,8 @@ VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, si
     vtf_entry e;
     uint64_t id;
     int kept;
-    vtag_err err;
-    if (!b || !item || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
-    err = vt_item_id(item, &id);
+    vtag_err err = item ? vt_batch_ready(b) : VTAG_ARG;
+    if (!err) err = vt_item_id(item, &id);
     if (!err && b->restore && !item->rev) err = VTAG_ARG;
     if (!err) err = vt_vecs_check(b, v, n);
     if (err) return err;
@@ -5589,13 +5595,10 @@ VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, si
 VTAG_API vtag_err vtag_fill(vtag_batch *b, const vtag_item *item, const vtag_vec *v, size_t n) {
     const vtf_entry *old;
     uint64_t id;
-    vtag_err err;
-    if (!b || !item || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
-    err = vt_item_id(item, &id);
-    if (err) return err;
-    if (!n || !item->rev || !v || vt_vecs_of(v, n, v[0].tag) != n) return VTAG_ARG;
-    err = vt_vecs_check(b, v, n);
+    vtag_err err = item ? vt_batch_ready(b) : VTAG_ARG;
+    if (!err) err = vt_item_id(item, &id);
+    if (!err && (!n || !item->rev || !v || vt_vecs_of(v, n, v[0].tag) != n)) err = VTAG_ARG;
+    if (!err) err = vt_vecs_check(b, v, n);
     if (err) return err;
     old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
     if (!old) return VTAG_NOTFOUND;
@@ -5641,18 +5644,15 @@ static vtag_err vt_event_add(vtag_batch *b, const vtag_event *e, int role) {
 
 VTAG_API vtag_err vtag_waive(vtag_batch *b, const vtag_item *item, vtag_tag tag, const char *why) {
     const vtf_entry *old;
-    const vt_tag *t;
     vtf_blob blob;
     vtf_entry e;
     vtag_event event;
     uint64_t id;
-    vtag_err err;
-    if (!b || !item || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
-    err = vt_item_id(item, &id);
-    if (!err) err = vt_tag_usable(b, tag, &t);
+    vtag_err err = item ? vt_batch_ready(b) : VTAG_ARG;
+    if (!err) err = vt_item_id(item, &id);
+    if (!err) err = vt_tag_live(vt_tags_get(&b->s->tags, tag));
+    if (!err && why && (!*why || strlen(why) > 1024)) err = VTAG_ARG;
     if (err) return err;
-    if (why && (!*why || strlen(why) > 1024)) return VTAG_ARG;
     old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
     if (!old) return VTAG_NOTFOUND;
     if (item->rev && item->rev != old->rev) return VTAG_CHANGED;
@@ -5671,10 +5671,9 @@ VTAG_API vtag_err vtag_waive(vtag_batch *b, const vtag_item *item, vtag_tag tag,
 
 VTAG_API vtag_err vtag_del(vtag_batch *b, uint64_t id) {
     vtf_entry e = vt_entry_of(id, 0, VTF_DEAD, 0);
-    vtag_err err = VTAG_OK;
+    vtag_err err = vt_batch_ready(b);
     size_t i;
-    if (!b || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    if (err) return err;
     if (!vt_batch_get(b, VTF_S_ITEMS, 0, id)) return VTAG_NOTFOUND;
     for (i = 0; i < b->s->tags.n && !err; i++) {
         vtag_tag tag = b->s->tags.a[i].f.tag;
@@ -5704,9 +5703,8 @@ VTAG_API vtag_err vtag_meta_set(vtag_batch *b, const char *name, const void *p, 
     vtf_blob blob;
     vtf_entry e;
     int clash;
-    vtag_err err;
-    if (!b || !name || !*name || strlen(name) > 255 || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vtag_err err = name && *name && strlen(name) <= 255 ? vt_batch_ready(b) : VTAG_ARG;
+    if (err) return err;
     e = vt_entry_of(vt_xxh64(name, strlen(name)), 0, VTF_DEAD, 0);
     if (e.id == UINT64_MAX) return VTAG_ARG;
     old = vt_batch_get(b, VTF_S_NAMES, 0, e.id);
@@ -5767,9 +5765,8 @@ static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
 VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *tag) {
     vtag_event e;
     vt_tag *t;
-    vtag_err err = vt_spec_check(spec);
-    if (!b || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vtag_err err = vt_batch_ready(b);
+    if (!err) err = vt_spec_check(spec);
     if (err) return err;
     t = vt_tags_find(&b->s->tags, spec->name);
     if (t) {
@@ -5850,9 +5847,8 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
     vtf_blob blob;
     vtag_event event;
     vt_out o = VT_ZERO;
-    vtag_err err;
-    if (!b || !policy || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vtag_err err = policy ? vt_batch_ready(b) : VTAG_ARG;
+    if (err) return err;
     if (!b->restore && (!reason || !*reason || strlen(reason) > 1024)) return VTAG_ARG;
     vt_policy_default(&p);
     if (!vt_policy_resolve(&p, policy)) return VTAG_ARG;
@@ -6200,14 +6196,13 @@ static vtag_err vt_cover(const vt_view *v, vtag_tag tag, vtag_tag base, vtag_cov
 
 VTAG_API vtag_err vtag_coverage(const vtag_snap *s, vtag_tag tag, vtag_tag base,
                                 vtag_cover *cover) {
-    const vt_tag *t;
     vt_view view;
     vtag_err err;
     if (!s || !cover || vt_forked(s->db)) return VTAG_ARG;
     view = vt_view_snap(s);
     if (!base) base = s->state->head.active;
-    err = vt_tag_asked(s->state, tag, &t);
-    if (!err) err = vt_tag_asked(s->state, base, &t);
+    err = vt_tag_live(vt_tags_get(&s->state->tags, tag));
+    if (!err) err = vt_tag_live(vt_tags_get(&s->state->tags, base));
     return err ? err : vt_cover(&view, tag, base, cover);
 }
 
@@ -6318,12 +6313,11 @@ static vtag_err vt_items_by_rev(const vt_state *s, vtag_tag tag, uint32_t states
 VTAG_API vtag_err vtag_items(const vtag_snap *s, vtag_tag tag, uint32_t states, uint64_t *cursor,
                              vtag_item *out, size_t cap, size_t *n) {
     uint32_t order = VTAG_NEWEST_FIRST | VTAG_OLDEST_FIRST;
-    const vt_tag *t;
     vtag_err err;
     if (!s || !cursor || !n || (cap && !out) || vt_forked(s->db)) return VTAG_ARG;
     if (states & ~(VTAG_ALL | order) || (states & order) == order) return VTAG_ARG;
     if (tag && !(states & VTAG_ALL)) return VTAG_ARG;
-    err = tag ? vt_tag_asked(s->state, tag, &t) : VTAG_OK;
+    err = tag ? vt_tag_live(vt_tags_get(&s->state->tags, tag)) : VTAG_OK;
     if (err) return err;
     if (!cap) {
         *n = 0;
@@ -6433,14 +6427,14 @@ static int vt_tag_had_rows(const vt_state *s, const vt_tag *t) {
 /* Judges tag against base by the thresholds in v->used. */
 static vtag_err vt_judge_terms(const vt_view *w, vtag_tag tag, vtag_tag base, vtag_verdict *v) {
     const vt_state *s = w->s;
-    const vt_space *items = vt_index_find(&s->index, VTF_S_ITEMS, 0);
     vtag_cover *c = &v->cover;
     uint64_t age;
     vtag_err err = vt_cover(w, tag, base, c);
     if (err) return err;
     v->failed = 0;
     v->score = v->base_score = 0;
-    if (c->base ? !vt_cover_passes(c, v->used.min_ppm) : items && items->live)
+    if (c->base ? !vt_cover_passes(c, v->used.min_ppm)
+                : vt_space_live(vt_index_find(&s->index, VTF_S_ITEMS, 0)) > 0)
         v->failed |= VTAG_TERM_COVERAGE;
     if (c->waived > 1 && c->waived * 1000000 > vt_limit(v->used.max_waived_ppm) * c->base)
         v->failed |= VTAG_TERM_WAIVED;
@@ -6457,10 +6451,10 @@ static vtag_err vt_judge_terms(const vt_view *w, vtag_tag tag, vtag_tag base, vt
 static vtag_err vt_judge(const vt_view *w, vtag_tag tag, const vtag_gate *gate, vtag_verdict *v,
                          int *forced) {
     const vt_state *s = w->s;
-    const vt_tag *t, *active = vt_tags_get(&s->tags, s->head.active);
+    const vt_tag *active = vt_tags_get(&s->tags, s->head.active);
     vtag_policy policy;
     vtag_verdict strict = VT_ZERO;
-    vtag_err err = vt_tag_asked(s, tag, &t);
+    vtag_err err = vt_tag_live(vt_tags_get(&s->tags, tag));
     if (!err) err = vt_state_policy(s, &policy);
     if (err) return err;
     memset(v, 0, sizeof *v);
@@ -6517,9 +6511,7 @@ static void vt_activate(vtag_batch *b, vt_tag *t) {
 
 static void vt_leave(vtag_batch *b, vt_tag *t, vtag_role role) {
     t->f.role = (uint32_t)role;
-    t->f.kept_from =
-        b->s->head.clock +
-        vt_min_u64(b->now > b->s->head.time ? b->now - b->s->head.time : 0, 7u * 86400000ull);
+    t->f.kept_from = vt_clock_at(&b->s->head, b->now);
     t->f.forced_from = 0;
     t->changed = 1;
 }
@@ -6543,9 +6535,8 @@ VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gat
     vt_tag *t, *left;
     vt_view view;
     int forced;
-    vtag_err err;
-    if (!b || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vtag_err err = vt_batch_ready(b);
+    if (err) return err;
     err = vt_batch_settle(b);
     view = vt_view_batch(b);
     if (!err) err = vt_judge(&view, tag, gate, &v, &forced);
@@ -6582,20 +6573,18 @@ VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gat
 VTAG_API vtag_err vtag_rollback(vtag_batch *b, vtag_tag to, vtag_cover *hidden) {
     vtag_event e;
     vt_tag *t, *left;
-    const vt_tag *asked;
     vtf_head *h;
     vt_view view;
-    vtag_err err;
-    if (!b || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vtag_err err = vt_batch_ready(b);
+    if (err) return err;
     h = &b->s->head;
     if (hidden) memset(hidden, 0, sizeof *hidden);
     if ((!to && h->flags & VTF_ROLLED_BACK) || (to && to == h->active)) return VTAG_OK;
     if (!to && !h->standby) return VTAG_NOTFOUND;
     if (!to) to = h->standby;
-    err = vt_tag_asked(b->s, to, &asked);
-    if (err) return err;
     t = vt_tags_get(&b->s->tags, to);
+    err = vt_tag_live(t);
+    if (err) return err;
     left = vt_tags_get(&b->s->tags, h->active);
     if (t->f.role != VTAG_OLDER || !left) return VTAG_ARG;
     err = vt_batch_settle(b);
@@ -6641,10 +6630,7 @@ static vtag_err vt_lost_count(const vt_state *s, vtag_tag tag, vtag_cover *c) {
 
 /* Retention that a tag has been credited by now. */
 static uint64_t vt_kept(const vt_state *s, const vt_tag *t, uint64_t now) {
-    uint64_t clock = s->head.clock;
-    if (t->f.tag == s->head.active) return 0;
-    if (now > s->head.time) clock += vt_min_u64(now - s->head.time, 7u * 86400000ull);
-    return clock - t->f.kept_from;
+    return t->f.tag == s->head.active ? 0 : vt_clock_at(&s->head, now) - t->f.kept_from;
 }
 
 /* Scores of the active tag since it became active that count towards a retirement. */
@@ -6677,22 +6663,19 @@ static vtag_err vt_retire_check(const vtag_batch *b, const vt_tag *t, const char
 }
 
 VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, vtag_cover *lost) {
-    const vt_tag *asked;
     vtag_event e;
     vt_tag *t, *active;
     vt_view view;
     int early;
-    vtag_err err;
-    if (!b || vt_forked(b->db) || (reason && (!*reason || strlen(reason) > 1024))) return VTAG_ARG;
-    if (b->err) return b->err;
-    err = vt_tag_asked(b->s, tag, &asked);
+    vtag_err err = reason && (!*reason || strlen(reason) > 1024) ? VTAG_ARG : vt_batch_ready(b);
     if (err) return err;
-    err = vt_batch_settle(b);
+    t = vt_tags_get(&b->s->tags, tag);
+    err = vt_tag_live(t);
+    if (!err) err = vt_batch_settle(b);
     e = vt_event_of(b, VTAG_K_RETIRED, tag, b->s->head.active);
     if (!err) err = vt_fail(b, vt_lost_count(b->s, tag, &e.cover));
     if (err) return err;
     if (lost) *lost = e.cover;
-    t = vt_tags_get(&b->s->tags, tag);
     early = vt_retire_check(b, t, NULL) == VTAG_KEPT;
     err = vt_retire_check(b, t, reason);
     if (err) return err;
@@ -6716,18 +6699,14 @@ VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, v
 
 static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info) {
     const vt_state *s = snap->state;
-    const vt_space *space = vt_index_find(&s->index, VTF_S_ROWS, t->f.tag);
+    vtag_spec spec = {
+        t->name,    t->f.dim, (vtag_metric)t->f.metric, (vtag_codec)t->f.codec, t->f.fingerprint,
+        t->f.flags, t->note};
     vt_view view = vt_view_snap(snap);
     size_t i;
     memset(info, 0, sizeof *info);
     info->tag = t->f.tag;
-    info->spec.name = t->name;
-    info->spec.dim = t->f.dim;
-    info->spec.metric = (vtag_metric)t->f.metric;
-    info->spec.codec = (vtag_codec)t->f.codec;
-    info->spec.fingerprint = t->f.fingerprint;
-    info->spec.flags = t->f.flags;
-    info->spec.note = t->note;
+    info->spec = spec;
     info->role = vt_tag_role(t, &s->head);
     info->created = t->f.created;
     info->activated = t->f.activated;
@@ -6738,9 +6717,10 @@ static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info
     for (i = 0; i < s->rows.n; i++) {
         if (s->rows.a[i].f.tag != t->f.tag) continue;
         info->bytes += s->rows.a[i].f.length;
-        if (info->role != VTAG_GONE) info->rows += s->rows.a[i].f.rows - s->rows.a[i].f.dead;
+        info->rows += s->rows.a[i].f.rows - s->rows.a[i].f.dead;
     }
-    if (space && info->role != VTAG_GONE) info->items = space->live;
+    info->items = vt_space_live(vt_index_find(&s->index, VTF_S_ROWS, t->f.tag));
+    if (info->role == VTAG_GONE) info->items = info->rows = 0;
 }
 
 VTAG_API vtag_err vtag_find(const vtag_snap *s, const char *name, vtag_tag *tag) {
@@ -6778,9 +6758,8 @@ VTAG_API vtag_err vtag_tags(const vtag_snap *s, uint64_t *cursor, vtag_info *out
 VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event) {
     vtag_policy policy;
     vtag_event e;
-    vtag_err err;
-    if (!b || !event || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vtag_err err = event ? vt_batch_ready(b) : VTAG_ARG;
+    if (err) return err;
     e = *event;
     if ((e.text && strlen(e.text) > 4096) || (e.name && strlen(e.name) > 255)) return VTAG_ARG;
     if (b->restore) {
@@ -6871,20 +6850,17 @@ VTAG_API vtag_err vtag_metas(const vtag_snap *s, uint64_t *cursor, const char **
 
 VTAG_API vtag_err vtag_stats(const vtag_snap *s, vtag_stat *stat) {
     const vt_state *st;
-    const vt_space *items, *events;
     size_t i;
     if (!s || !stat || vt_forked(s->db)) return VTAG_ARG;
     st = s->state;
-    items = vt_index_find(&st->index, VTF_S_ITEMS, 0);
-    events = vt_index_find(&st->index, VTF_S_EVENTS, 0);
     memset(stat, 0, sizeof *stat);
     memcpy(stat->uuid, st->file->uuid, sizeof stat->uuid);
     stat->commit = st->head.commit;
     stat->time = st->head.time;
     stat->revision = st->head.revision;
     stat->file_bytes = stat->live_bytes = st->head.end;
-    stat->items = items ? items->live : 0;
-    stat->events = events ? events->live : 0;
+    stat->items = vt_space_live(vt_index_find(&st->index, VTF_S_ITEMS, 0));
+    stat->events = vt_space_live(vt_index_find(&st->index, VTF_S_EVENTS, 0));
     stat->tags = (uint32_t)st->tags.n;
     stat->segments = (uint32_t)st->rows.n;
     stat->active = st->head.active;
@@ -7083,18 +7059,13 @@ static int vt_check_blobs(vt_check *c, const vt_space *s) {
 
 VTAG_API vtag_err vtag_verify(const vtag_snap *snap, vtag_report *report, vtag_progress *progress,
                               void *ctx) {
-    vtag_report r;
-    vt_check c;
+    vtag_report r = VT_ZERO;
+    vt_check c = {NULL, &r, progress, ctx, 0, 0};
     size_t i;
     int go;
     if (!snap || !report || vt_forked(snap->db)) return VTAG_ARG;
-    memset(&r, 0, sizeof r);
     c.s = snap->state;
-    c.r = &r;
-    c.progress = progress;
-    c.ctx = ctx;
-    c.total = snap->state->head.end;
-    c.cancelled = 0;
+    c.total = c.s->head.end;
     vt_check_front(&c);
     vt_check_extents(&c);
     vt_check_log(&c);
