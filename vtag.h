@@ -1415,7 +1415,7 @@ static int vt_os_reserve(int fd, uint64_t from, uint64_t n) {
     return posix_fallocate(fd, (off_t)from, (off_t)n);
 }
 
-static int vt_os_is_remote(int fd) {
+static int vt_os_remote(void *file) {
     static const uint32_t magic[] = {
         0x6969u,     /* NFS  */ 0x517Bu,     /* SMB  */ 0xFF534D42u, /* CIFS */
         0xFE534D42u, /* SMB2 */ 0x01021997u, /* 9p   */ 0x5346414Fu, /* AFS  */
@@ -1423,7 +1423,7 @@ static int vt_os_is_remote(int fd) {
     };
     struct statfs fs;
     size_t i;
-    if (fstatfs(fd, &fs) != 0) return 0;
+    if (fstatfs(((vt_os_file *)file)->fd, &fs) != 0) return 0;
     for (i = 0; i < sizeof magic / sizeof magic[0]; i++)
         if ((uint32_t)fs.f_type == magic[i]) return 1;
     return 0;
@@ -1445,8 +1445,8 @@ static int vt_os_reserve(int fd, uint64_t from, uint64_t n) {
     return EOPNOTSUPP;
 }
 
-static int vt_os_is_remote(int fd) {
-    (void)fd;
+static int vt_os_remote(void *file) {
+    (void)file;
     return 0;
 }
 
@@ -1460,25 +1460,24 @@ static ssize_t vt_os_entropy(void *p, size_t n) {
 /* Tries once to take, or to give back, a lock: 0, or -1 and errno. */
 #ifdef F_OFD_SETLK
 
-static void vt_os_range(struct flock *l, int type, int which) {
-    memset(l, 0, sizeof *l);
-    l->l_type = (short)type;
-    l->l_whence = SEEK_SET;
-    l->l_start = (off_t)((INT64_C(1) << 62) + which);
-    l->l_len = 1;
+static struct flock vt_os_range(int type, int which) {
+    struct flock l = VT_ZERO;
+    l.l_type = (short)type;
+    l.l_whence = SEEK_SET;
+    l.l_start = (off_t)((INT64_C(1) << 62) + which);
+    l.l_len = 1;
+    return l;
 }
 
 static int vt_os_try(int fd, int which, int take) {
-    struct flock l;
-    vt_os_range(&l, take ? F_WRLCK : F_UNLCK, which);
+    struct flock l = vt_os_range(take ? F_WRLCK : F_UNLCK, which);
     return fcntl(fd, F_OFD_SETLK, &l);
 }
 
 /* A probe that fails says yes: then a reader trusts less. */
-static int vt_os_probe(vt_os_file *f, int which) {
-    struct flock l;
-    vt_os_range(&l, F_RDLCK, which);
-    return fcntl(f->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
+static int vt_os_locked(void *file, int which) {
+    struct flock l = vt_os_range(F_RDLCK, which);
+    return fcntl(((vt_os_file *)file)->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
 }
 
 #else /* one lock on the whole file: the writer's */
@@ -1489,7 +1488,8 @@ static int vt_os_try(int fd, int which, int take) {
 }
 
 /* Takes it for a moment; `held` keeps our own threads from converting it. */
-static int vt_os_probe(vt_os_file *f, int which) {
+static int vt_os_locked(void *file, int which) {
+    vt_os_file *f = (vt_os_file *)file;
     int taken;
     if (which != VTAG_LOCK_WRITER || !vt_atomic_cas(&f->held[which], 0, 1)) return 0;
     taken = flock(f->fd, LOCK_SH | LOCK_NB) != 0;
@@ -1507,11 +1507,10 @@ static int vt_os_probe(vt_os_file *f, int which) {
 static vtag_err vt_os_sync_dir(const char *path) {
     const char *slash = strrchr(path, '/');
     size_t n = slash ? (size_t)(slash - path) + 1 : 1;
-    char *dir = (char *)VTAG_MALLOC(n + 1);
+    char *dir = (char *)vt_zalloc(n + 1);
     int fd, failed;
     if (!dir) return VTAG_NOMEM;
     memcpy(dir, slash ? path : ".", n);
-    dir[n] = 0;
     fd = open(dir, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
     VTAG_FREE(dir);
     if (fd < 0) return VTAG_OK;
@@ -1557,7 +1556,7 @@ static vtag_err vt_os_open(void *ctx, const char *path, vtag_access access, void
     (void)ctx;
     if (fd < 0 && access == VTAG_NEW && errno == EEXIST) return VTAG_EXISTS;
     if (fd < 0) return vt_os_err(errno, access != VTAG_READ);
-    f = (vt_os_file *)VTAG_MALLOC(sizeof *f);
+    f = (vt_os_file *)vt_zalloc(sizeof *f);
     if (!f) err = VTAG_NOMEM;
     else if (fstat(fd, &st) != 0) err = VTAG_IO;
     else if (!S_ISREG(st.st_mode)) err = VTAG_FORMAT;
@@ -1567,7 +1566,6 @@ static vtag_err vt_os_open(void *ctx, const char *path, vtag_access access, void
         close(fd);
         return err;
     }
-    memset(f, 0, sizeof *f);
     f->fd = fd;
     *file = f;
     return VTAG_OK;
@@ -1698,8 +1696,6 @@ static void vt_os_unlock(void *file, int which) {
     vt_atomic_store(&f->held[which], 0);
 }
 
-static int vt_os_locked(void *file, int which) { return vt_os_probe((vt_os_file *)file, which); }
-
 /* ---- Names and the rest -------------------------------------------------- */
 
 static vtag_err vt_os_rename(void *ctx, const char *from, const char *to) {
@@ -1719,8 +1715,6 @@ static int vt_os_same(void *file, const char *path) {
            a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-static int vt_os_remote(void *file) { return vt_os_is_remote(((vt_os_file *)file)->fd); }
-
 static vtag_err vt_os_random(void *ctx, void *p, size_t n) {
     vt_os_file f;
     vtag_err err = VTAG_OK;
@@ -1738,13 +1732,14 @@ static vtag_err vt_os_random(void *ctx, void *p, size_t n) {
     return err;
 }
 
-static const vtag_io vt_os_table = {vt_os_open,   vt_os_close,  vt_os_size,   vt_os_allocate,
-                                    vt_os_read,   vt_os_write,  vt_os_sync,   vt_os_map,
-                                    vt_os_unmap,  vt_os_lock,   vt_os_unlock, vt_os_locked,
-                                    vt_os_rename, vt_os_remove, vt_os_same,   vt_os_remote,
-                                    vt_os_random, vt_os_now,    NULL};
-
-static const vtag_io *vt_os_io(void) { return &vt_os_table; }
+static const vtag_io *vt_os_io(void) {
+    static const vtag_io io = {vt_os_open,   vt_os_close,  vt_os_size,   vt_os_allocate,
+                               vt_os_read,   vt_os_write,  vt_os_sync,   vt_os_map,
+                               vt_os_unmap,  vt_os_lock,   vt_os_unlock, vt_os_locked,
+                               vt_os_rename, vt_os_remove, vt_os_same,   vt_os_remote,
+                               vt_os_random, vt_os_now,    NULL};
+    return &io;
+}
 
 #else /* Windows comes with a later version; until then bring your own io */
 
@@ -4130,21 +4125,18 @@ static vtag_err vt_db_create(vtag_db *db, vt_file *f, uint32_t flags) {
 }
 
 static void vt_db_drop(vtag_db *db) {
-    if (vt_atomic_add(&db->refs, UINT32_MAX) != 0) return;
+    if (!db || vt_atomic_add(&db->refs, UINT32_MAX) != 0) return;
     vt_state_drop(db->state);
     vt_file_drop(db->file);
     vt_free(db->path);
     vt_free(db);
 }
 
-static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, vtag_db **out) {
-    vtag_db *db;
-    if (!vt_little_endian()) {
-        if (o->log)
-            o->log(o->log_ctx, VTAG_FORMAT, "vtag files are little-endian; this machine is not", 0);
-        return VTAG_FORMAT;
-    }
-    db = (vtag_db *)vt_zalloc(sizeof *db);
+/* A handle on no file yet. path NULL: on an image. */
+static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, const char *path,
+                          vtag_db **out) {
+    vtag_db *db = (vtag_db *)vt_zalloc(sizeof *db);
+    vtag_err err = VTAG_OK;
     if (!db) return VTAG_NOMEM;
     db->refs = 1;
     db->pid = vt_os_pid();
@@ -4156,13 +4148,14 @@ static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, vtag_db **
     db->durability = o->durability;
     db->lazy_ms = o->lazy_ms ? o->lazy_ms : 1000;
     db->kernels = vt_kernels_pick(o->isa);
-    if (!db->kernels) {
-        vt_say(&db->env, VTAG_ARG, "no such kernels on this machine", 0);
-        vt_free(db);
-        return VTAG_ARG;
-    }
-    *out = db;
-    return VTAG_OK;
+    if (path) db->path = (char *)vt_dup(path, strlen(path) + 1, 1);
+    if (!vt_little_endian())
+        err = vt_say(&db->env, VTAG_FORMAT, "vtag files are little-endian; this machine is not", 0);
+    else if (!db->kernels) err = vt_say(&db->env, VTAG_ARG, "no such kernels on this machine", 0);
+    else if (path && !db->path) err = VTAG_NOMEM;
+    if (err) vt_db_drop(db);
+    else *out = db;
+    return err;
 }
 
 /* A recovery that was cut off, of a file with padded commits: its copy comes first. A
@@ -4196,14 +4189,10 @@ static vtag_err vt_db_load(vtag_db *db, vt_file *f) {
     return err;
 }
 
-static vtag_err vt_db_open(vtag_db *db, const char *path, const vtag_open_opts *o) {
+static vtag_err vt_db_open(vtag_db *db, const vtag_open_opts *o) {
     vt_file *f = NULL;
-    vtag_err err;
     int blank = 0;
-    size_t n = strlen(path) + 1;
-    db->path = (char *)vt_dup(path, n, 1);
-    if (!db->path) return VTAG_NOMEM;
-    err = vt_file_open(&db->env, path, o->access, &f);
+    vtag_err err = vt_file_open(&db->env, db->path, o->access, &f);
     if (err) return err;
     if (!db->env.read_only && !o->force_network && db->env.io->remote && db->env.io->remote(f->f))
         err = vt_say(&db->env, VTAG_READONLY,
@@ -4225,9 +4214,9 @@ VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_d
     if (!path || !*path || !out || !io || (unsigned)opts->access > VTAG_NEW ||
         (unsigned)opts->durability > VTAG_NO_SYNC)
         return VTAG_ARG;
-    err = vt_db_new(opts, io, &db);
+    err = vt_db_new(opts, io, path, &db);
     if (err) return err;
-    err = vt_db_open(db, path, opts);
+    err = vt_db_open(db, opts);
     if (err) vt_db_drop(db);
     else *out = db;
     return err;
@@ -4261,7 +4250,7 @@ VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_op
     if (opts) o = *opts;
     o.access = VTAG_READ;
     if (!image || !out) return VTAG_ARG;
-    err = vt_db_new(&o, o.io ? o.io : vt_os_io(), &db);
+    err = vt_db_new(&o, o.io ? o.io : vt_os_io(), NULL, &db);
     if (err) return err;
     err = vt_file_image(&db->env, image, size, &f);
     if (!err) err = vt_db_load(db, f);
@@ -5434,8 +5423,7 @@ static void vt_db_tidy(vtag_db *db) {
 }
 
 VTAG_API void vtag_close(vtag_db *db) {
-    if (!db) return;
-    if (!vt_forked(db)) vt_db_tidy(db);
+    if (db && !vt_forked(db)) vt_db_tidy(db);
     vt_db_drop(db);
 }
 
@@ -6483,8 +6471,6 @@ static int vt_tag_forced(const vt_view *w, const vt_tag *t) {
     return vt_judge_terms(w, t->f.tag, base, &v) || !v.pass;
 }
 
-static uint64_t vt_db_now(const vtag_db *db) { return db->env.io->now(db->env.io->ctx); }
-
 VTAG_API vtag_err vtag_judge(const vtag_snap *s, vtag_tag tag, const vtag_gate *gate,
                              vtag_verdict *verdict) {
     vt_view view;
@@ -7085,10 +7071,10 @@ VTAG_API vtag_err vtag_verify(const vtag_snap *snap, vtag_report *report, vtag_p
 
 typedef struct vt_copy {
     const vt_state *from;
-    vtag_batch *to;
     vtag_progress *progress;
     void *ctx;
     uint64_t done, total;
+    vtag_batch *to;
 } vt_copy;
 
 static vtag_err vt_copy_step(vt_copy *c) {
@@ -7215,10 +7201,9 @@ static vtag_err vt_copy_open(vtag_db *like, const char *path, vtag_db **out) {
     o.log = like->env.log;
     o.log_ctx = like->env.log_ctx;
     o.no_map = like->env.no_map;
-    err = vt_db_new(&o, like->env.io, &db);
+    err = vt_db_new(&o, like->env.io, path, &db);
     if (err) return err;
-    db->path = (char *)vt_dup(path, strlen(path) + 1, 1);
-    err = db->path ? vt_file_open(&db->env, path, VTAG_NEW, &f) : VTAG_NOMEM;
+    err = vt_file_open(&db->env, path, VTAG_NEW, &f);
     if (!err) memcpy(f->uuid, like->file->uuid, sizeof f->uuid);
     if (!err) err = vt_file_create(f, &base, like->file->flags);
     if (!err) err = vt_db_load(db, f);
@@ -7229,26 +7214,23 @@ static vtag_err vt_copy_open(vtag_db *like, const char *path, vtag_db **out) {
 }
 
 /* Writes a state to a new file, durably. event: added to its history, or NULL. */
-static vtag_err vt_copy_write(vtag_db *db, const vt_state *s, vtag_db *to, vt_copy *c,
-                              vtag_event *event) {
+static vtag_err vt_copy_write(vt_copy *c, vtag_db *to, vtag_event *event) {
+    const vt_state *s = c->from;
     vtag_err err = vtag_begin(to, NULL, &c->to);
     size_t i;
     if (err) return err;
-    c->from = s;
     for (i = 0; i < s->index.n; i++) c->total += s->index.a[i].live;
     err = vt_copy_state(c);
     if (!err && event) {
         event->seq = s->head.event + 1;
-        event->time = vt_db_now(db);
+        event->time = to->env.io->now(to->env.io->ctx);
         event->commit = s->head.commit;
         c->to->commit_as = s->head.commit + 1;
         err = vt_event_add(c->to, event, 0);
     }
-    if (err) {
-        vtag_abort(c->to);
-        return err;
-    }
-    return vtag_commit(c->to);
+    if (!err) return vtag_commit(c->to);
+    vtag_abort(c->to);
+    return err;
 }
 
 static char *vt_path_with(const char *path, const char *suffix) {
@@ -7264,24 +7246,22 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
                             void *ctx) {
     const vtag_io *io;
     vtag_db *to = NULL;
-    vt_copy c = VT_ZERO;
+    vt_copy c = {NULL, progress, ctx, 0, 0, NULL};
     char *part;
     void *there;
     vtag_err err;
-    if (!s || !path || !*path || vt_forked(s->db)) return VTAG_ARG;
+    if (!s || !path || !*path || vt_forked(s->db) || !s->db->env.io) return VTAG_ARG;
     io = s->db->env.io;
-    if (!io) return VTAG_ARG;
+    c.from = s->state;
     err = io->open(io->ctx, path, VTAG_READ, &there);
     if (!err) io->close(there);
     if (err != VTAG_IO) return !err || err == VTAG_FORMAT ? VTAG_EXISTS : err;
     part = vt_path_with(path, ".part");
     if (!part) return VTAG_NOMEM;
-    c.progress = progress;
-    c.ctx = ctx;
     io->remove(io->ctx, part);
     err = vt_copy_open(s->db, part, &to);
-    if (!err) err = vt_copy_write(s->db, s->state, to, &c, NULL);
-    if (to) vt_db_drop(to);
+    if (!err) err = vt_copy_write(&c, to, NULL);
+    vt_db_drop(to);
     if (!err) err = io->rename(io->ctx, part, path);
     if (err) io->remove(io->ctx, part);
     vt_free(part);
@@ -7320,23 +7300,22 @@ VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) 
     vtag_batch *b;
     vtag_db *to = NULL;
     vtag_event event;
-    vt_copy c = VT_ZERO;
+    vt_copy c = {NULL, progress, ctx, 0, 0, NULL};
     char *part;
     vtag_err err;
     opts.wait_ms = 10000;
     err = vtag_begin(db, &opts, &b);
     if (err) return err;
-    c.progress = progress;
-    c.ctx = ctx;
+    c.from = db->state;
     event = vt_event_of(b, VTAG_K_COMPACTED, 0, 0);
     part = vt_path_with(db->path, ".compact");
     if (part) db->env.io->remove(db->env.io->ctx, part);
     err = part ? vt_copy_open(db, part, &to) : VTAG_NOMEM;
-    if (!err) err = vt_copy_write(db, db->state, to, &c, &event);
+    if (!err) err = vt_copy_write(&c, to, &event);
     if (!err) err = vt_compact_swap(db, to, part);
     if (err && part) db->env.io->remove(db->env.io->ctx, part);
     vtag_abort(b);
-    if (to) vt_db_drop(to);
+    vt_db_drop(to);
     vt_free(part);
     return err;
 }
