@@ -2299,11 +2299,14 @@ static vtag_err vt_file_cover(vt_file *f, uint64_t at, uint64_t n) {
     return err;
 }
 
-/* The first n bytes in memory of our own, to be mended there. */
-static vtag_err vt_file_private(vt_file *f, uint64_t n) {
+/* Takes the file into memory of our own, to be mended there. */
+static vtag_err vt_file_private(vt_file *f) {
+    uint64_t size;
+    vtag_err err = vt_file_size(f, &size);
+    if (err) return err;
     while (f->n) vt_file_unmap(f, &f->maps[--f->n]);
     f->env.no_map = f->mended = 1;
-    return vt_file_cover(f, 0, n);
+    return vt_file_cover(f, 0, size / VTF_ALIGN * VTF_ALIGN);
 }
 
 /* Forgets mappings of space past end, which no committed state can refer to. */
@@ -2521,7 +2524,6 @@ static const vtf_section *vt_section_next(const vtf_record *r, uint32_t *at) {
     return s;
 }
 
-/* Starts a section; vt_section_end completes it with its size. */
 static size_t vt_section_begin(vt_out *o, uint32_t kind, uint32_t arg) {
     size_t at = o->n;
     vtf_section s = {(uint16_t)kind, (uint16_t)arg, 0};
@@ -2714,7 +2716,6 @@ static vtag_err vt_tags_add(vt_tags *t, const vt_tag *tag) {
     return err;
 }
 
-/* Gives a tag its own copy of name and note. */
 static vtag_err vt_tag_text(vt_tag *t, const char *name, const char *note) {
     size_t n = strlen(name) + 1, m = note ? strlen(note) + 1 : 0;
     t->own = vt_buf_new(n + m);
@@ -3073,12 +3074,14 @@ static vtag_err vt_space_push(vt_space *s, const vt_run *run) {
     return err;
 }
 
-/* Puts one run in the place of runs [from, to). */
+/* Puts one run, or none if it is empty, in the place of runs [from, to). */
 static void vt_space_replace(vt_space *s, size_t from, size_t to, const vt_run *by) {
+    size_t one = by->n > 0;
     vt_runs_drop(s->runs + from, to - from);
-    s->runs[from] = *by;
-    memmove(s->runs + from + 1, s->runs + to, (s->n - to) * sizeof *s->runs);
-    s->n -= to - from - 1;
+    memmove(s->runs + from + one, s->runs + to, (s->n - to) * sizeof *s->runs);
+    if (one) s->runs[from] = *by;
+    else vt_buf_drop(by->own);
+    s->n -= to - from - one;
 }
 
 /* Position of the first entry with an id of at least id. */
@@ -3243,7 +3246,6 @@ static vtag_err vt_space_tidy(vt_space *s) {
     return err;
 }
 
-/* Whether runs [from, to) follow one another without overlap. */
 static int vt_runs_disjoint(const vt_run *r, size_t from, size_t to) {
     for (; from + 1 < to; from++)
         if (r[from].max >= r[from + 1].min) return 0;
@@ -3272,6 +3274,12 @@ static size_t vt_space_tier(const vt_space *s) {
 
 /* ---- Runs of the file -------------------------------------------------------------- */
 
+/* What the file says of a run: in its directory, and in front of its entries. */
+static vtf_run vt_run_stored(const vt_space *s, const vt_run *r) {
+    vtf_run d = {s->kind, s->tag, r->n, r->at, r->min, r->max, r->crc, 0};
+    return d;
+}
+
 /* A run in INDEX, its bounds checked; its checksum is vtag_verify's. */
 static vtag_err vt_run_load(vt_file *f, const vtf_run *d, vt_run *r) {
     memset(r, 0, sizeof *r);
@@ -3284,7 +3292,6 @@ static vtag_err vt_run_load(vt_file *f, const vtf_run *d, vt_run *r) {
     return VTAG_OK;
 }
 
-/* Applies a DELTA section. */
 static vtag_err vt_index_apply(vt_index *x, vt_file *f, const vtf_section *sec,
                                const vtf_delta *d) {
     vt_space *s = vt_index_space(x, sec->arg, d->tag);
@@ -3640,6 +3647,16 @@ static vtag_err vt_apply_section(vt_state *s, const vtf_section *sec) {
     }
 }
 
+/* A record has moved s past it. ckpt: where the checkpoint was before. */
+static void vt_state_count(vt_state *s, size_t record, uint64_t ckpt) {
+    s->records++;
+    s->bytes += record;
+    s->log += record;
+    if (s->ckpt.at == ckpt) return;
+    s->ckpt_pos = s->pos;
+    s->bytes = s->log = s->records = 0;
+}
+
 /* Applies the commit record r; pos: where the log goes on after it. */
 static vtag_err vt_state_apply(vt_state *s, const vtf_record *r, const vtf_logpos *pos) {
     uint64_t ckpt = s->ckpt.at;
@@ -3654,13 +3671,7 @@ static vtag_err vt_state_apply(vt_state *s, const vtf_record *r, const vtf_logpo
     if (err) return vt_say(&s->file->env, err, "malformed log record", s->pos.at);
     s->head = r->head;
     s->pos = *pos;
-    s->records++;
-    s->bytes += r->size;
-    s->log += r->size;
-    if (s->ckpt.at != ckpt) {
-        s->ckpt_pos = *pos;
-        s->bytes = s->log = s->records = 0;
-    }
+    vt_state_count(s, r->size, ckpt);
     return VTAG_OK;
 }
 
@@ -3992,7 +4003,6 @@ static int vt_db_tail(vtag_db *db, int writer) {
     return p && memcmp(p, none, 8);
 }
 
-/* Whether a writer is at work on the file. */
 static int vt_file_locked(const vt_file *f) {
     return !f->image && f->env.io->locked && f->env.io->locked(f->f, VTAG_LOCK_WRITER);
 }
@@ -4160,30 +4170,28 @@ static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, const char
 
 /* A recovery that was cut off, of a file with padded commits: its copy comes first. A
    reader mends its own memory. */
-static vtag_err vt_db_redo(vtag_db *db, vt_file *f) {
-    const vtag_io *io = db->env.io;
+static vtag_err vt_db_redo(vt_file *f) {
+    const vtag_io *io = f->env.io;
     vtf_slot slot;
-    int torn, locked = 0;
-    uint64_t size;
+    int torn;
     vtag_err err = vt_slot_newest(f, &slot, &torn);
     if (err || !slot.redo_n) return err;
     if (f->env.read_only) {
-        err = vt_file_size(f, &size);
-        if (!err) err = vt_file_private(f, size / VTF_ALIGN * VTF_ALIGN);
+        err = vt_file_private(f);
         return err ? err : vt_redo_apply(f, &slot);
     }
     err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
-    locked = !err;
-    if (!err) err = vt_slot_newest(f, &slot, &torn);
+    if (err) return err;
+    err = vt_slot_newest(f, &slot, &torn);
     if (!err && slot.redo_n) err = vt_redo_apply(f, &slot);
     if (!err) err = vt_file_sync(f);
-    if (locked) io->unlock(f->f, VTAG_LOCK_WRITER);
+    io->unlock(f->f, VTAG_LOCK_WRITER);
     return err;
 }
 
 static vtag_err vt_db_load(vtag_db *db, vt_file *f) {
     vtag_err err = vt_identify(f);
-    if (!err) err = vt_db_redo(db, f);
+    if (!err) err = vt_db_redo(f);
     if (!err) err = vt_db_take(db, f);
     if (!err && vt_db_tail(db, 0)) err = vt_db_peek(db);
     return err;
@@ -4523,10 +4531,6 @@ static vtag_err vt_space_store(vtag_batch *b, vt_space *s, size_t from, size_t t
     vt_iter_end(&it);
     if (err) return err;
     vt_space_replace(s, from, to, &run);
-    if (!run.n) { /* nothing but dead keys */
-        memmove(s->runs + from, s->runs + from + 1, (s->n - from - 1) * sizeof run);
-        s->n--;
-    }
     return VTAG_OK;
 }
 
@@ -4628,7 +4632,6 @@ static const vtf_entry *vt_batch_get(const vtag_batch *b, uint32_t kind, uint32_
     return e->at == VTF_DEAD ? NULL : e;
 }
 
-/* Sets a key's entry. */
 static vtag_err vt_batch_set(vtag_batch *b, uint32_t kind, uint32_t tag, const vtf_entry *e) {
     vt_tab *t = vt_batch_tab_make(b, kind, tag);
     vt_space *s = vt_index_space(&b->s->index, kind, tag);
@@ -4917,9 +4920,7 @@ static void vt_ckpt_build(const vt_state *s, vt_out *o) {
     }
     for (i = 0; i < s->index.n; i++)
         for (j = 0; j < s->index.a[i].n; j++) {
-            const vt_space *x = &s->index.a[i];
-            const vt_run *r = &x->runs[j];
-            vtf_run d = {x->kind, x->tag, r->n, r->at, r->min, r->max, r->crc, 0};
+            vtf_run d = vt_run_stored(&s->index.a[i], &s->index.a[i].runs[j]);
             vt_out_put(o, &d, sizeof d);
         }
     if (!o->err) ((vtf_ckpt *)(void *)o->p)->size = o->n;
@@ -5187,14 +5188,8 @@ static vtag_err vt_commit_sync(vtag_db *db, const vt_state *s, int now) {
 static void vt_commit_settle(vtag_batch *b, size_t record, uint64_t ckpt) {
     vt_state *s = b->s;
     size_t i;
-    s->records++;
-    s->log += record;
-    s->bytes += record;
     for (i = 0; i < b->nranges; i++) s->bytes += b->ranges[i].length;
-    if (s->ckpt.at != ckpt) {
-        s->ckpt_pos = s->pos;
-        s->bytes = s->log = s->records = 0;
-    }
+    vt_state_count(s, record, ckpt);
     for (i = 0; i < s->rows.n; i++) s->rows.a[i].touched = 0, s->rows.a[i].kills = 0;
     for (i = 0; i < s->tags.n; i++) s->tags.a[i].changed = 0;
 }
@@ -5716,7 +5711,6 @@ static vtag_err vt_spec_check(const vtag_spec *s) {
     return s->note && strlen(s->note) > 4096 ? VTAG_ARG : VTAG_OK;
 }
 
-/* Whether a declared tag is what spec says. */
 static int vt_spec_equal(const vt_tag *t, const vtag_spec *s) {
     return t->f.dim == s->dim && t->f.metric == (uint32_t)s->metric &&
            t->f.codec == (uint32_t)s->codec && t->f.flags == s->flags &&
@@ -6941,9 +6935,9 @@ static void vt_check_log(vt_check *c) {
 
 /* The header in front of an INDEX run says what the directory says. */
 static int vt_run_headed(const vt_check *c, const vt_space *s, const vt_run *r) {
-    const vtf_run *h = (const vtf_run *)vt_at(c->s->file, r->at - sizeof *h, sizeof *h);
-    return h && h->space == s->kind && h->tag == s->tag && h->n == r->n && h->at == r->at &&
-           h->min == r->min && h->max == r->max && h->crc == r->crc && !h->zero;
+    vtf_run d = vt_run_stored(s, r);
+    const uint8_t *head = vt_at(c->s->file, r->at - sizeof d, sizeof d);
+    return head && !memcmp(head, &d, sizeof d);
 }
 
 static int vt_check_run(vt_check *c, const vt_space *s, const vt_run *r) {
