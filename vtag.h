@@ -4592,8 +4592,9 @@ static vt_tab *vt_batch_tab_make(vtag_batch *b, uint32_t kind, uint32_t tag) {
                                                                            : &b->tabs[b->ntabs - 1];
 }
 
-static int vt_entry_order(const void *a, const void *b) {
-    uint64_t x = ((const vtf_entry *)a)->id, y = ((const vtf_entry *)b)->id;
+/* Orders entries by id, ranges by offset: by what they begin with. */
+static int vt_first_order(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return x < y ? -1 : x > y;
 }
 
@@ -4604,7 +4605,7 @@ static vtag_err vt_tab_fold(vtag_batch *b, vt_tab *t, int spill) {
     vtag_err err;
     if (!t->n) return VTAG_OK;
     if (!s) return VTAG_NOMEM;
-    qsort(t->e, t->n, sizeof *t->e, vt_entry_order);
+    qsort(t->e, t->n, sizeof *t->e, vt_first_order);
     if (spill) {
         vt_iter it;
         vt_run_of(&run, t->e, t->n);
@@ -5130,11 +5131,6 @@ static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
     return o->err;
 }
 
-static int vt_range_order(const void *a, const void *b) {
-    uint64_t x = ((const vtf_range *)a)->at, y = ((const vtf_range *)b)->at;
-    return x < y ? -1 : x > y;
-}
-
 /* Completes the record in o and writes it. *wrote: the log may have changed. */
 static vtag_err vt_commit_record(vtag_batch *b, vt_out *o, int *wrote) {
     vt_state *s = b->s;
@@ -5147,7 +5143,7 @@ static vtag_err vt_commit_record(vtag_batch *b, vt_out *o, int *wrote) {
     if (err) return err;
     err = vt_emit_events(b, o, link.length ? link.extent + VTF_HEAD_ROOM : s->pos.at);
     if (err) return err;
-    if (b->nranges) qsort(b->ranges, b->nranges, sizeof *b->ranges, vt_range_order);
+    if (b->nranges) qsort(b->ranges, b->nranges, sizeof *b->ranges, vt_first_order);
     vt_section_put(o, VTF_RANGES, b->ranges, b->nranges * sizeof *b->ranges);
     if (o->n % 512 && s->file->flags & VTF_FLAG_PAD) {
         size_t at = vt_section_begin(o, 0, 0);
@@ -6337,10 +6333,8 @@ VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uin
         return vt_say(&s->db->env, VTAG_CORRUPT, "row damaged", vt_row_at(g.seg, g.row + part));
     if (x) memcpy(x, vt_vector(g.seg, g.row + part), dim * sizeof *x);
     if (row) {
-        row->rev = r->rev;
-        row->off = r->off;
-        row->len = r->len;
-        row->parts = g.parts;
+        vtag_row facts = {r->rev, r->off, r->len, g.parts};
+        *row = facts;
     }
     return VTAG_OK;
 }
@@ -6912,10 +6906,7 @@ static void vt_check_extents(vt_check *c) {
 static void vt_check_log(vt_check *c) {
     const vt_state *s = c->s;
     const vtf_extent *e = vt_extent_at(s->file, VTF_FRONT, VTF_LOG);
-    vtf_logpos pos = VT_ZERO;
-    pos.extent = VTF_FRONT;
-    pos.at = VTF_FRONT + VTF_HEAD_ROOM;
-    pos.length = e ? e->length : 0;
+    vtf_logpos pos = {VTF_FRONT + VTF_HEAD_ROOM, VTF_FRONT, e ? e->length : 0, 0, 0};
     while (pos.at != s->pos.at) {
         uint64_t at = pos.at;
         const vtf_record *r = vt_log_next(s->file, &pos, NULL);
@@ -7099,19 +7090,13 @@ static vtag_err vt_copy_tags(vt_copy *c) {
     return err;
 }
 
-/* Whether a waiver still says something about its item. */
-static int vt_waiver_holds(const vt_state *s, const vtf_entry *e) {
-    const vtf_entry *item = vt_state_item(s, e->id);
-    return item && item->rev == e->rev;
-}
-
 static vtag_err vt_copy_space(vt_copy *c, const vt_space *s) {
     const vtf_entry *e;
     vt_iter it;
     vtag_err err = vt_iter_begin(&it, s, 0);
     while (!err && (e = vt_iter_next(&it)) != NULL) {
         vtf_entry w = *e;
-        if (s->kind == VTF_S_WAIVERS && !vt_waiver_holds(c->from, e)) continue;
+        if (s->kind == VTF_S_WAIVERS && vt_stale(c->from, e->id, e->rev)) continue;
         if (w.at || s->kind != VTF_S_ITEMS) err = vt_copy_blob(c, s->kind, &w.at);
         if (!err) err = vt_batch_set(c->to, s->kind, s->tag, &w);
         if (!err) err = vt_copy_step(c);
