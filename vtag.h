@@ -2244,10 +2244,9 @@ static void vt_file_drop(vt_file *f) {
 }
 
 static vtag_err vt_map_make(vt_file *f, uint64_t at, uint64_t bytes, vt_map *m) {
+    vt_map fresh = {at, bytes, NULL, NULL};
     vtag_err err;
-    memset(m, 0, sizeof *m);
-    m->at = at;
-    m->bytes = bytes;
+    *m = fresh;
     if (bytes > SIZE_MAX) return VTAG_NOMEM;
     if (f->image && !f->mended) m->base = f->image + at;
     if (m->base) return VTAG_OK;
@@ -2359,12 +2358,6 @@ static vtag_err vt_file_fetch(vt_file *f, uint64_t at, uint64_t n) {
 
 /* ---- Extents --------------------------------------------------------------- */
 
-static void vt_extent_seal(vtf_extent *e, const vt_file *f) {
-    e->magic = VTF_EXTENT_MAGIC;
-    memcpy(e->uuid, f->uuid, sizeof e->uuid);
-    e->crc = vt_crc32c(0, e, offsetof(vtf_extent, crc));
-}
-
 /* The header of an extent that is mapped and sound, or NULL. */
 static const vtf_extent *vt_extent_at(vt_file *f, uint64_t at, uint32_t kind) {
     const vtf_extent *e;
@@ -2386,8 +2379,10 @@ static vtag_err vt_extent_new(vt_file *f, vtf_head *head, vtf_extent *e, uint64_
     err = f->env.io->allocate(f->f, end);
     if (err) return vt_say(&f->env, err, "cannot grow the file", end);
     err = vt_file_cover(f, head->end, e->length);
+    e->magic = VTF_EXTENT_MAGIC;
+    memcpy(e->uuid, f->uuid, sizeof e->uuid);
     e->number = head->extent + 1;
-    vt_extent_seal(e, f);
+    e->crc = vt_crc32c(0, e, offsetof(vtf_extent, crc));
     if (!err) err = vt_file_write(f, head->end, e, sizeof *e);
     if (err) return err;
     *at = head->end;
@@ -3776,14 +3771,6 @@ static vtag_err vt_db_poison(vtag_db *db, vtag_err err) {
     return err;
 }
 
-static vt_state *vt_db_state(vtag_db *db) {
-    vt_state *s;
-    vt_spin_lock(&db->spin);
-    s = vt_state_hold(db->state);
-    vt_spin_unlock(&db->spin);
-    return s;
-}
-
 /* Takes over the caller's hold on s. */
 static void vt_db_publish(vtag_db *db, vt_state *s) {
     vt_state *old;
@@ -4302,7 +4289,9 @@ VTAG_API vtag_err vtag_snapshot(vtag_db *db, vtag_snap **out) {
     }
     vt_atomic_add(&db->refs, 1);
     s->db = db;
-    s->state = vt_db_state(db);
+    vt_spin_lock(&db->spin);
+    s->state = vt_state_hold(db->state);
+    vt_spin_unlock(&db->spin);
     *out = s;
     return VTAG_OK;
 }
