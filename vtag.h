@@ -41,7 +41,7 @@
        front   1 API >>api
        base    2 compiler >>compiler        3 bytes >>bytes      4 memory >>memory
                5 format >>format            6 system >>system    7 kernels >>kernels
-               8 codecs >>codecs            9 top-k >>topk
+               8 codecs and sketches >>codecs              9 top-k >>topk
        store  10 log and superblock >>log  11 tags and events >>tags
               12 items and index >>index   13 rows and segments >>rows
               14 state >>state             15 batch >>batch     16 search >>search
@@ -151,7 +151,11 @@ typedef enum vtag_err { VTAG_ERRORS(VTAG_X) VTAG_ERR_COUNT } vtag_err;
 /* ---- Choices: zero is always the default ---------------------------------- */
 
 typedef enum vtag_metric { VTAG_COSINE, VTAG_DOT, VTAG_L2SQ } vtag_metric;
-typedef enum vtag_codec { VTAG_F32, VTAG_F16, VTAG_I8 } vtag_codec;
+typedef enum vtag_codec {        /* what a row is is what it decodes to; scores are exact for that */
+    VTAG_F32,       /* the caller's bits                                       */
+    VTAG_F16,       /* IEEE half: off by at most 2^-11 of a number; |x| < 65,520 */
+    VTAG_I8         /* 255 steps: off by at most 1/253 of the row's largest    */
+} vtag_codec;
 typedef enum vtag_mode { VTAG_EXACT, VTAG_APPROX } vtag_mode;
 typedef enum vtag_role {
     VTAG_CANDIDATE, /* declared and filling; answers only to a preview         */
@@ -224,13 +228,13 @@ typedef struct vtag_spec {       /* what a tag means; fixed once declared      *
     const char *name;            /* "model@version/preparation/...", 1..255 bytes */
     uint32_t    dim;             /* 1..32,768                                  */
     vtag_metric metric;
-    vtag_codec  codec;           /* how rows are stored; F16 and I8: ARG in this version */
+    vtag_codec  codec;           /* how rows are stored                        */
     uint64_t    fingerprint;     /* hash of weights and tokenizer; 0 unknown, matches any */
     uint32_t    flags;           /* VTAG_ASSUMED, VTAG_NO_SKETCH               */
     const char *note;            /* free text, up to 4,096 bytes: prompt, provider, licence */
 } vtag_spec;
 #define VTAG_ASSUMED   1u        /* legacy vectors adopted under this name     */
-#define VTAG_NO_SKETCH 2u
+#define VTAG_NO_SKETCH 2u        /* smaller file, slower search                */
 
 typedef struct vtag_info {
     vtag_tag  tag;
@@ -252,7 +256,7 @@ typedef struct vtag_search_opts {
     uint32_t        effort;      /* approximate only; 0: default               */
     const float    *max_dist;    /* inclusive; NULL: no threshold              */
     const vtag_ids *only;        /* NULL: all; empty: none                     */
-    int           (*keep)(void *ctx, uint64_t id); /* NULL: all; a pure function of id; called from every part's thread */
+    int           (*keep)(void *ctx, uint64_t id); /* NULL: all; a pure function of id, asked of any row, from every part's thread */
     void           *keep_ctx;
     uint32_t        part, parts; /* scan one share of parts; 0, 0: everything  */
     int             fresh_only;  /* leave stale rows out                       */
@@ -372,7 +376,7 @@ typedef struct vtag_open_opts {
     int             pad_sectors; /* at creation: for media that garble torn sectors */
     int             no_map;      /* read the file into memory instead of mapping it */
     int             force_network; /* write on a network file system anyway    */
-    const char     *isa;         /* "scalar", "avx2", "avx512", "neon"; NULL: the best; ARG if not here */
+    const char     *isa;         /* "scalar" "avx2" "avx512" "avx512vnni" "neon" "neondot"; NULL: the best; ARG if not here */
     const vtag_io  *io;          /* NULL: the system's                         */
     void          (*log)(void *ctx, vtag_err err, const char *msg, uint64_t at); /* one line of detail; at: file offset */
     void           *log_ctx;
@@ -382,6 +386,9 @@ typedef struct vtag_begin_opts {
     uint32_t wait_ms;            /* for another writer; 0: LOCKED at once      */
     int      restore;            /* into an empty file: revisions, times and events as given */
     uint64_t expect_rows;        /* about how many will come; sizes segments to fit */
+    void   (*run) (void *ctx, void (*work)(void *), void *arg); /* calls work(arg) on a thread of the caller's; */
+    void   (*wait)(void *ctx);   /* returns when that is done: sketches of full segments. NULL: in the batch's */
+    void    *run_ctx;
 } vtag_begin_opts;
 
 /* Called now and then by long calls; a non-zero answer cancels them. */
@@ -410,10 +417,13 @@ VTAG_API void vtag_close(vtag_db *db);
  * Errors: READONLY LOCKED IO NOSPACE. Cost: one sync. */
 VTAG_API vtag_err vtag_flush(vtag_db *db);
 
-/* Tidies what past commits left: gathers the index entries of the log into sorted
- * runs, so that opening and looking up get cheaper. Optional; the writer does the
- * same by itself now and then.
- * Errors: READONLY LOCKED IO NOSPACE NOMEM CANCELLED. Cost: O(entries since). */
+/* Tidies what past commits left: sketches the rows that have no sketch yet, which makes
+ * searching them several times faster, and gathers the index entries of the log into
+ * sorted runs. Optional; the writer does the same by itself for full segments and now
+ * and then. May run in a thread beside a writer: it takes the writer's lock only for
+ * its short commits.
+ * Errors: READONLY LOCKED IO NOSPACE NOMEM CANCELLED (what was sealed stays).
+ * Cost:   a few microseconds of CPU a row; memory of one segment's sketch. */
 VTAG_API vtag_err vtag_seal(vtag_db *db, vtag_progress *progress, void *ctx);
 
 /* Rewrites the file without deleted, replaced and retired rows, checking every
@@ -446,7 +456,8 @@ VTAG_API void vtag_abort(vtag_batch *b);
 /* Declares a tag, or finds the one declared with an equal spec (then nothing is
  * written). The first tag of a file becomes active; later ones are candidates.
  * Errors: NAME ARG EXISTS (another spec or fingerprint under this name) RETIRED
- *         FULL (4,095 models, 4,095 versions of each, 255 preparations of each). */
+ *         FULL (4,095 models, 4,095 versions of each, 255 preparations of each)
+ *         FORMAT (a codec, in a file of version 1; compact it first). */
 VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *tag);
 
 /* Writes an item with any number n of its vectors v[n], of any tags; vectors of one
@@ -567,7 +578,8 @@ VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uin
  *   hits   out[k], ascending dist, ties by id, then part
  *   n      out: hits written, min(k, matches)
  * Errors: NOTAG RETIRED PREVIEW DIM VALUE ARG NOMEM. Threads: any.
- * Cost:   O(rows * dim); with `only`, O(ids allowed). */
+ * Cost:   O(rows * dim), but of half a byte a number where a segment has its sketch;
+ *         with `only`, O(ids allowed). See chapter 16. */
 VTAG_API vtag_err vtag_search(const vtag_snap *s, vtag_vec q, const vtag_search_opts *opts,
                               size_t k, vtag_hit *hits, size_t *n);
 
@@ -1019,6 +1031,9 @@ static void vt_out_align(vt_out *o, size_t to) {
        ITEMS    blobs: keys with payloads, tag names, notes, events, metadata
        ROWS     a segment: rows of exactly one tag; a column of vtf_row, then a
                 column of vectors
+       SKETCH   the compact image of a segment's first rows: vtf_sketch, the CRC-32C of
+                every 64 KiB of what follows, the mean, a column of vtf_factors, a
+                column of codes; chapter 8 says what they mean
        INDEX    runs: arrays of vtf_entry sorted by id
        META     checkpoint data: directories and bitmaps of dead rows
 
@@ -1063,10 +1078,11 @@ static void vt_out_align(vt_out *o, size_t to) {
    network file systems, whose locks and mappings lie (writing there is refused unless
    forced).
 
-   History: version 1 is the first. */
+   History: version 1 is the first. Version 2 has sketches, and codecs other than F32,
+   for which a file of version 1 must be compacted first. */
 
 /* clang-format off */
-#define VTF_VERSION      1u
+#define VTF_VERSION      2u
 #define VTF_ORDER        0x01020304u
 #define VTF_FRONT        65536u   /* where extents begin                       */
 #define VTF_ALIGN        65536u   /* their granularity                         */
@@ -1151,6 +1167,21 @@ typedef struct vtf_row {      /* a vector's record                             *
     float    norm;
     uint32_t crc;             /* of the 36 bytes before, then the vector's     */
 } vtf_row;
+
+typedef struct vtf_sketch {   /* 64 bytes after the start of a SKETCH extent   */
+    uint64_t segment;         /* offset of the ROWS extent                     */
+    uint64_t seed;            /* of the rotation                               */
+    uint32_t encoder;         /* VTF_ENCODER; one of another is passed over    */
+    uint32_t rows;            /* the segment's first                           */
+    uint32_t dim;             /* of a code: the tag's, up to the next 128      */
+    uint32_t crc;             /* of the 28 bytes before                        */
+} vtf_sketch;
+#define VTF_ENCODER 1u        /* 4 bits a number, a scale a row                */
+#define VTF_SUMMED  65536u    /* bytes under one checksum                      */
+
+typedef struct vtf_factors {  /* of 16 rows                                    */
+    float scale[16], size[16], rest[16], bias[16];
+} vtf_factors;
 
 typedef struct vtf_entry {    /* one key of an index space                     */
     uint64_t id, rev;
@@ -1286,6 +1317,8 @@ VT_STATIC_ASSERT(sizeof(vtf_slot) == 512 && offsetof(vtf_slot, crc) == 508, vtf_
 VT_STATIC_ASSERT(sizeof(vtf_extent) == 64 && offsetof(vtf_extent, tag) == 40, vtf_extent);
 VT_STATIC_ASSERT(sizeof(vtf_row) == 40 && offsetof(vtf_row, norm) == 32, vtf_row);
 VT_STATIC_ASSERT(sizeof(vtf_entry) == 32 && sizeof(vtf_run) == 48, vtf_index);
+VT_STATIC_ASSERT(sizeof(vtf_sketch) == 32 && offsetof(vtf_sketch, encoder) == 16, vtf_sketch);
+VT_STATIC_ASSERT(sizeof(vtf_factors) == 256, vtf_factors);
 VT_STATIC_ASSERT(sizeof(vtf_seg) == 56, vtf_seg_size);
 VT_STATIC_ASSERT(sizeof(vtf_tag) == 96 && sizeof(vtf_blob) == 32, vtf_tag);
 VT_STATIC_ASSERT(sizeof(vtf_gate) == 40 && sizeof(vtf_policy) == 64, vtf_gate);
@@ -1774,12 +1807,6 @@ static void vt_spin_unlock(uint32_t *l) { vt_atomic_store(l, 0); }
 /* Scores n rows, pad floats apart from x on, into out[n]; pad % 16 == 0. */
 typedef void vt_score_fn(const float *q, const float *x, size_t pad, size_t n, double *out);
 
-typedef struct vt_kernels {
-    const char *isa;
-    int (*runs)(void); /* on this processor */
-    vt_score_fn *dot, *l2sq;
-} vt_kernels;
-
 #if defined(__GNUC__)
 #define VT_PREFETCH(p) __builtin_prefetch((const void *)(p))
 #define VT_TARGET(isa) __attribute__((target(isa)))
@@ -1818,6 +1845,164 @@ typedef struct vt_kernels {
     }
 /* clang-format on */
 
+/* ---- Kernels of sketches: their meaning ---------------------------------- */
+
+/* Integer sums are exact, so every row of the table agrees on them to the bit. So does
+   it on rotate and clip, where each operation on f32 is a sum or difference, then at
+   most times a constant, and no compiler can fuse anything. The bounds of reach need
+   not agree: chapter 8 leaves room for their rounding. */
+
+#define VT_GROUP 16u            /* rows that are looked at together             */
+#define VT_SLACK (1.0f / 65536) /* 256 roundings of f32; see chapter 8          */
+
+/* What the codes of 16 rows, x[r][bytes], and nq queries, h[nq][2 * bytes], have in
+   common: out[q * 16 + r] = sum of (code + 8) * h. Byte j of each 64 holds the codes j
+   and j + 64 of a chunk of 128. */
+typedef void vt_cross_fn(const uint8_t *const *x, const int8_t *h, size_t bytes, size_t nq,
+                         int32_t *out);
+
+typedef struct vt_probe { /* a query as the rows of one segment see it; chapter 8 fills it */
+    float unit;           /* half a step of codes times a step of the query */
+    int32_t shift;        /* 15 times the sum of the query's bytes */
+    float by_size, by_rest, floor;
+} vt_probe;
+
+/* Bit r is set if the similarity of row r may reach the floor; none that does is missed. */
+typedef uint32_t vt_reach_fn(const vtf_factors *f, const int32_t *dots, const vt_probe *p);
+
+/* Rotates v[dim] in place; chapter 8 says how. */
+typedef void vt_rotate_fn(float *v, uint32_t dim, uint64_t seed);
+
+/* Quantises v[n] * unit, which is within +-2047, with each of eight steps s; a code's
+   odd number k is 2 * code + 1: along[s] = sum of k * v, own[s] = sum of k * k. */
+typedef void vt_clip_fn(const float *v, uint32_t n, float unit, int32_t *along, int32_t *own);
+
+/* 65,536 over the step: from an eighth of 2047 down, by 9 % of that each. */
+static const int32_t vt_clip_steps[8] = {256, 281, 312, 351, 400, 466, 557, 692};
+
+/* floor(q / step) within -8..7; what is shifted is never negative. */
+static int32_t vt_clip_code(int32_t q, int32_t step) {
+    int32_t c = ((q * step + (1 << 24)) >> 16) - 256;
+    return c < -8 ? -8 : c > 7 ? 7 : c;
+}
+
+/* clang-format off */
+#define VT_CROSS_ZERO(q, r, isa) vt_sum_##isa s##q##r = vt_none_##isa();
+#define VT_CROSS_STEP(q, r, isa)                                        \
+    s##q##r = vt_mac_##isa(s##q##r, &codes, a + q * 2 * bytes);
+#define VT_CROSS_FOLD(q, op, isa)                                       \
+    vt_##op##_##isa(&s##q##0, &s##q##1, &s##q##2, &s##q##3, out + q * VT_GROUP + g);
+#define VT_CROSS_ROW(r, isa, each)                                      \
+    {                                                                   \
+        vt_codes_##isa codes = vt_unpack_##isa(x[g + r] + i);           \
+        VT_PREFETCH((uintptr_t)x[g + r] + i + VT_AHEAD);                \
+        each(VT_CROSS_STEP, r, isa)                                     \
+    }
+
+/* Four rows against some queries at a time, their sums in registers. */
+#define VT_CROSS_BLOCK(isa, queries, each)                              \
+    for (; nq >= queries; nq -= queries, h += queries * 2 * bytes, out += queries * VT_GROUP) { \
+        size_t g, i;                                                    \
+        for (g = 0; g < VT_GROUP; g += 4) {                             \
+            each(VT_CROSS_ZERO, 0, isa)                                 \
+            each(VT_CROSS_ZERO, 1, isa)                                 \
+            each(VT_CROSS_ZERO, 2, isa)                                 \
+            each(VT_CROSS_ZERO, 3, isa)                                 \
+            for (i = 0; i < bytes; i += VT_WIDE_##isa) {                \
+                const int8_t *a = h + 2 * (i & ~(size_t)63) + (i & 63); \
+                VT_CROSS_ROW(0, isa, each)                              \
+                VT_CROSS_ROW(1, isa, each)                              \
+                VT_CROSS_ROW(2, isa, each)                              \
+                VT_CROSS_ROW(3, isa, each)                              \
+            }                                                           \
+            each(VT_CROSS_FOLD, fold4, isa)                             \
+        }                                                               \
+    }
+
+#define VT_CROSS(isa, queries, target)                                  \
+    target static void vt_cross_##isa(                                  \
+        const uint8_t *const *x, const int8_t *h, size_t bytes, size_t nq, int32_t *out) \
+    {                                                                   \
+        VT_CROSS_BLOCK(isa, queries, VT_EACH_##queries)                 \
+        VT_CROSS_BLOCK(isa, 1, VT_EACH_1)                               \
+    }
+
+#define VT_ROTATE(isa, target)                                          \
+    target static void vt_rotate_##isa(float *v, uint32_t dim, uint64_t seed) \
+    {                                                                   \
+        uint32_t p = vt_power_below(dim), round, h, i, j;               \
+        float by = (float)(1 / sqrt((double)p)), half = 0.70710678f;    \
+        for (round = 0; round < (p < dim ? 4u : 2u); round++) {         \
+            float *x = round % 2 ? v + dim - p : v;                     \
+            vt_signs(v, dim, seed + round);                             \
+            for (h = p / 2; h >= 16; h /= 2)                            \
+                for (i = 0; i < p; i += 2 * h)                          \
+                    for (j = i; j < i + h; j += 16)                     \
+                        vt_fly_##isa(x + j, x + j + h, h == 16 ? by : 1.0f); \
+            for (i = 0; i < p; i += 16) vt_low_##isa(x + i);            \
+            for (j = 0; p < dim && j < dim / 2; j += 16)                \
+                vt_fly_##isa(v + j, v + j + dim / 2, half);             \
+        }                                                               \
+    }
+
+#define VT_CLIP(isa, target)                                            \
+    target static void vt_clip_##isa(                                   \
+        const float *v, uint32_t n, float unit, int32_t *along, int32_t *own) \
+    {                                                                   \
+        int32_t a[8][16], b[8][16];                                     \
+        uint32_t i, j, s;                                               \
+        memset(a, 0, sizeof a);                                         \
+        memset(b, 0, sizeof b);                                         \
+        for (i = 0; i < n; i += 16) {                                   \
+            int32_t q[16];                                              \
+            for (j = 0; j < 16; j++) q[j] = (int32_t)(v[i + j] * unit); \
+            for (s = 0; s < 8; s++)                                     \
+                for (j = 0; j < 16; j++) {                              \
+                    int32_t k = 2 * vt_clip_code(q[j], vt_clip_steps[s]) + 1; \
+                    a[s][j] += k * q[j];                                \
+                    b[s][j] += k * k;                                   \
+                }                                                       \
+        }                                                               \
+        for (s = 0; s < 8; s++)                                         \
+            for (j = 0, along[s] = own[s] = 0; j < 16; j++)             \
+                along[s] += a[s][j], own[s] += b[s][j];                 \
+    }
+/* clang-format on */
+
+/* The largest power of two that is at most n. */
+static uint32_t vt_power_below(uint32_t n) {
+    uint32_t p = 1;
+    while (2 * p <= n) p *= 2;
+    return p;
+}
+
+static uint64_t vt_mix(uint64_t x) { /* splitmix64's finaliser */
+    x = (x + UINT64_C(0x9E3779B97F4A7C15)) * UINT64_C(0xBF58476D1CE4E5B9);
+    x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
+    return x ^ x >> 31;
+}
+
+/* Flips the signs of x[n] as the bits of a seed say; n % 64 == 0. */
+static void vt_signs(float *x, uint32_t n, uint64_t seed) {
+    uint32_t i, j;
+    for (i = 0; i < n; i += 16) {
+        uint32_t bits = (uint32_t)(vt_mix(seed << 32 | i / 64) >> i % 64), u[16];
+        memcpy(u, x + i, sizeof u);
+        for (j = 0; j < 16; j++) u[j] ^= (bits >> j & 1) << 31;
+        memcpy(x + i, u, sizeof u);
+    }
+}
+
+typedef struct vt_kernels {
+    const char *isa;
+    int (*runs)(void); /* on this processor */
+    vt_score_fn *dot, *l2sq;
+    vt_cross_fn *cross;
+    vt_reach_fn *reach;
+    vt_rotate_fn *rotate;
+    vt_clip_fn *clip;
+} vt_kernels;
+
 /* ---- Scalar -------------------------------------------------------------- */
 
 typedef struct vt_acc_scalar {
@@ -1852,6 +2037,58 @@ static double vt_fold_scalar(vt_acc_scalar *a) {
 
 VT_KERNEL(dot, scalar, 1, )
 VT_KERNEL(l2sq, scalar, 1, )
+
+typedef int32_t vt_sum_scalar;
+typedef const uint8_t *vt_codes_scalar;
+#define VT_WIDE_scalar 64u
+
+static int32_t vt_none_scalar(void) { return 0; }
+
+static const uint8_t *vt_unpack_scalar(const uint8_t *x) { return x; }
+
+static int32_t vt_mac_scalar(int32_t s, const uint8_t *const *codes, const int8_t *h) {
+    int j;
+    for (j = 0; j < 64; j++) s += ((*codes)[j] & 15) * h[j] + ((*codes)[j] >> 4) * h[j + 64];
+    return s;
+}
+
+static void vt_fold4_scalar(const int32_t *a, const int32_t *b, const int32_t *c, const int32_t *d,
+                            int32_t *out) {
+    out[0] = *a, out[1] = *b, out[2] = *c, out[3] = *d;
+}
+
+static void vt_fly_scalar(float *a, float *b, float by) {
+    int j;
+    for (j = 0; j < 16; j++) {
+        float sum = (a[j] + b[j]) * by;
+        b[j] = (a[j] - b[j]) * by;
+        a[j] = sum;
+    }
+}
+
+static void vt_low_scalar(float *x) {
+    float y[16];
+    int h, j;
+    for (h = 8; h > 0; h /= 2) {
+        for (j = 0; j < 16; j++) y[j] = j & h ? x[j - h] - x[j] : x[j + h] + x[j];
+        memcpy(x, y, sizeof y);
+    }
+}
+
+static uint32_t vt_reach_scalar(const vtf_factors *f, const int32_t *dots, const vt_probe *p) {
+    uint32_t mask = 0, r;
+    for (r = 0; r < VT_GROUP; r++) {
+        float est = f->scale[r] * (p->unit * (float)(2 * dots[r] - p->shift));
+        float up = est + f->size[r] * p->by_size + f->rest[r] * p->by_rest + f->bias[r] +
+                   (float)fabs(f->bias[r]) * VT_SLACK;
+        mask |= (uint32_t)(up >= p->floor) << r;
+    }
+    return mask;
+}
+
+VT_CROSS(scalar, 1, )
+VT_ROTATE(scalar, )
+VT_CLIP(scalar, )
 
 static int vt_runs_always(void) { return 1; }
 
@@ -1906,7 +2143,92 @@ static double vt_fold_avx512(const vt_acc_avx512 *a) {
 VT_KERNEL(dot, avx512, 4, VT_TARGET("avx512f"))
 VT_KERNEL(l2sq, avx512, 4, VT_TARGET("avx512f"))
 
-static int vt_runs_avx512(void) { return __builtin_cpu_supports("avx512f") != 0; }
+/* The codes need VNNI, whose dpbusd adds four products of an unsigned byte with a
+   signed one; without it, the table takes those of AVX2. */
+#define VT_VNNI        "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni"
+#define VT_WIDE_avx512 64u
+
+typedef __m512i vt_sum_avx512;
+typedef struct vt_codes_avx512 {
+    __m512i lo, hi;
+} vt_codes_avx512;
+
+VT_TARGET(VT_VNNI)
+static __m512i vt_none_avx512(void) { return _mm512_setzero_si512(); }
+
+VT_TARGET(VT_VNNI)
+static vt_codes_avx512 vt_unpack_avx512(const uint8_t *x) {
+    __m512i v = _mm512_loadu_si512((const void *)x), low = _mm512_set1_epi8(15);
+    vt_codes_avx512 c;
+    c.lo = _mm512_and_si512(v, low);
+    c.hi = _mm512_and_si512(_mm512_maskz_srli_epi16(0xFFFFFFFFu, v, 4), low);
+    return c;
+}
+
+VT_TARGET(VT_VNNI)
+static __m512i vt_mac_avx512(__m512i s, const vt_codes_avx512 *c, const int8_t *h) {
+    s = _mm512_dpbusd_epi32(s, c->lo, _mm512_loadu_si512((const void *)h));
+    return _mm512_dpbusd_epi32(s, c->hi, _mm512_loadu_si512((const void *)(h + 64)));
+}
+
+/* Each lane of 128 bits gets its part of the four sums; then the lanes are added. */
+VT_TARGET(VT_VNNI)
+static void vt_fold4_avx512(const __m512i *a, const __m512i *b, const __m512i *c, const __m512i *d,
+                            int32_t *out) {
+    __m512i ab = _mm512_add_epi32(_mm512_maskz_unpacklo_epi32(0xFFFF, *a, *b),
+                                  _mm512_maskz_unpackhi_epi32(0xFFFF, *a, *b));
+    __m512i cd = _mm512_add_epi32(_mm512_maskz_unpacklo_epi32(0xFFFF, *c, *d),
+                                  _mm512_maskz_unpackhi_epi32(0xFFFF, *c, *d));
+    __m512i s = _mm512_add_epi32(_mm512_maskz_unpacklo_epi64(0xFF, ab, cd),
+                                 _mm512_maskz_unpackhi_epi64(0xFF, ab, cd));
+    __m256i t = _mm256_add_epi32(_mm512_maskz_extracti64x4_epi64(0xF, s, 0),
+                                 _mm512_maskz_extracti64x4_epi64(0xF, s, 1));
+    _mm_storeu_si128((__m128i *)(void *)out,
+                     _mm_add_epi32(_mm256_castsi256_si128(t), _mm256_extracti128_si256(t, 1)));
+}
+
+VT_TARGET(VT_VNNI)
+static void vt_fly_avx512(float *a, float *b, float by) {
+    __m512 x = _mm512_loadu_ps(a), y = _mm512_loadu_ps(b), c = _mm512_set1_ps(by);
+    _mm512_storeu_ps(a, _mm512_mul_ps(_mm512_add_ps(x, y), c));
+    _mm512_storeu_ps(b, _mm512_mul_ps(_mm512_sub_ps(x, y), c));
+}
+
+/* y holds each lane's partner: their sum, or from the partner's side their difference. */
+#define VT_LOW_STEP(x, y, upper) _mm512_mask_sub_ps(_mm512_add_ps(y, x), upper, y, x)
+
+VT_TARGET(VT_VNNI)
+static void vt_low_avx512(float *p) {
+    __m512 x = _mm512_loadu_ps(p);
+    x = VT_LOW_STEP(x, _mm512_maskz_shuffle_f32x4(0xFFFF, x, x, 0x4E), 0xFF00);
+    x = VT_LOW_STEP(x, _mm512_maskz_shuffle_f32x4(0xFFFF, x, x, 0xB1), 0xF0F0);
+    x = VT_LOW_STEP(x, _mm512_maskz_permute_ps(0xFFFF, x, 0x4E), 0xCCCC);
+    x = VT_LOW_STEP(x, _mm512_maskz_permute_ps(0xFFFF, x, 0xB1), 0xAAAA);
+    _mm512_storeu_ps(p, x);
+}
+
+VT_TARGET(VT_VNNI)
+static uint32_t vt_reach_avx512(const vtf_factors *f, const int32_t *dots, const vt_probe *p) {
+    __m512i d = _mm512_loadu_si512((const void *)dots);
+    __m512 bias = _mm512_loadu_ps(f->bias), up;
+    d = _mm512_sub_epi32(_mm512_add_epi32(d, d), _mm512_set1_epi32(p->shift));
+    up = _mm512_mul_ps(_mm512_maskz_cvtepi32_ps(0xFFFF, d), _mm512_set1_ps(p->unit));
+    up = _mm512_fmadd_ps(_mm512_loadu_ps(f->scale), up, bias);
+    up = _mm512_fmadd_ps(_mm512_loadu_ps(f->size), _mm512_set1_ps(p->by_size), up);
+    up = _mm512_fmadd_ps(_mm512_loadu_ps(f->rest), _mm512_set1_ps(p->by_rest), up);
+    up = _mm512_fmadd_ps(_mm512_abs_ps(bias), _mm512_set1_ps(VT_SLACK), up);
+    return _mm512_cmp_ps_mask(up, _mm512_set1_ps(p->floor), _CMP_GE_OQ);
+}
+
+VT_CROSS(avx512, 4, VT_TARGET(VT_VNNI))
+VT_ROTATE(avx512, VT_TARGET(VT_VNNI))
+VT_CLIP(avx512, VT_TARGET(VT_VNNI))
+
+static int vt_runs_avx512vnni(void) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+           __builtin_cpu_supports("avx512vnni");
+}
 
 /* ---- AVX2: 2 rows of 4 accumulators -------------------------------------- */
 
@@ -1958,9 +2280,102 @@ static double vt_fold_avx2(const vt_acc_avx2 *s) {
 VT_KERNEL(dot, avx2, 2, VT_TARGET("avx2,fma"))
 VT_KERNEL(l2sq, avx2, 2, VT_TARGET("avx2,fma"))
 
+#define VT_WIDE_avx2 32u
+
+typedef __m256i vt_sum_avx2;
+typedef struct vt_codes_avx2 {
+    __m256i lo, hi;
+} vt_codes_avx2;
+
+VT_TARGET("avx2,fma")
+static __m256i vt_none_avx2(void) { return _mm256_setzero_si256(); }
+
+VT_TARGET("avx2,fma")
+static vt_codes_avx2 vt_unpack_avx2(const uint8_t *x) {
+    __m256i v = _mm256_loadu_si256((const __m256i *)(const void *)x), low = _mm256_set1_epi8(15);
+    vt_codes_avx2 c;
+    c.lo = _mm256_and_si256(v, low);
+    c.hi = _mm256_and_si256(_mm256_srli_epi16(v, 4), low);
+    return c;
+}
+
+/* Four products of at most 15 * 127 fit into 16 bits. */
+VT_TARGET("avx2,fma")
+static __m256i vt_mac_avx2(__m256i s, const vt_codes_avx2 *c, const int8_t *h) {
+    __m256i a = _mm256_loadu_si256((const __m256i *)(const void *)h);
+    __m256i b = _mm256_loadu_si256((const __m256i *)(const void *)(h + 64));
+    a = _mm256_add_epi16(_mm256_maddubs_epi16(c->lo, a), _mm256_maddubs_epi16(c->hi, b));
+    return _mm256_add_epi32(s, _mm256_madd_epi16(a, _mm256_set1_epi16(1)));
+}
+
+VT_TARGET("avx2,fma")
+static void vt_fold4_avx2(const __m256i *a, const __m256i *b, const __m256i *c, const __m256i *d,
+                          int32_t *out) {
+    __m256i s = _mm256_hadd_epi32(_mm256_hadd_epi32(*a, *b), _mm256_hadd_epi32(*c, *d));
+    _mm_storeu_si128((__m128i *)(void *)out,
+                     _mm_add_epi32(_mm256_castsi256_si128(s), _mm256_extracti128_si256(s, 1)));
+}
+
+VT_TARGET("avx2,fma")
+static void vt_fly_8_avx2(float *a, float *b, __m256 by) {
+    __m256 x = _mm256_loadu_ps(a), y = _mm256_loadu_ps(b);
+    _mm256_storeu_ps(a, _mm256_mul_ps(_mm256_add_ps(x, y), by));
+    _mm256_storeu_ps(b, _mm256_mul_ps(_mm256_sub_ps(x, y), by));
+}
+
+VT_TARGET("avx2,fma")
+static void vt_fly_avx2(float *a, float *b, float by) {
+    vt_fly_8_avx2(a, b, _mm256_set1_ps(by));
+    vt_fly_8_avx2(a + 8, b + 8, _mm256_set1_ps(by));
+}
+
+VT_TARGET("avx2,fma")
+static __m256 vt_low_8_avx2(__m256 x) {
+    __m256 y = _mm256_permute2f128_ps(x, x, 1);
+    x = _mm256_blend_ps(_mm256_add_ps(y, x), _mm256_sub_ps(y, x), 0xF0);
+    y = _mm256_permute_ps(x, 0x4E);
+    x = _mm256_blend_ps(_mm256_add_ps(y, x), _mm256_sub_ps(y, x), 0xCC);
+    y = _mm256_permute_ps(x, 0xB1);
+    return _mm256_blend_ps(_mm256_add_ps(y, x), _mm256_sub_ps(y, x), 0xAA);
+}
+
+VT_TARGET("avx2,fma")
+static void vt_low_avx2(float *p) {
+    __m256 x = _mm256_loadu_ps(p), y = _mm256_loadu_ps(p + 8);
+    _mm256_storeu_ps(p, vt_low_8_avx2(_mm256_add_ps(x, y)));
+    _mm256_storeu_ps(p + 8, vt_low_8_avx2(_mm256_sub_ps(x, y)));
+}
+
+VT_TARGET("avx2,fma")
+static uint32_t vt_reach_8_avx2(const vtf_factors *f, const int32_t *dots, const vt_probe *p,
+                                int r) {
+    __m256i d = _mm256_loadu_si256((const __m256i *)(const void *)(dots + r));
+    __m256 bias = _mm256_loadu_ps(f->bias + r), up;
+    d = _mm256_sub_epi32(_mm256_add_epi32(d, d), _mm256_set1_epi32(p->shift));
+    up = _mm256_mul_ps(_mm256_cvtepi32_ps(d), _mm256_set1_ps(p->unit));
+    up = _mm256_fmadd_ps(_mm256_loadu_ps(f->scale + r), up, bias);
+    up = _mm256_fmadd_ps(_mm256_loadu_ps(f->size + r), _mm256_set1_ps(p->by_size), up);
+    up = _mm256_fmadd_ps(_mm256_loadu_ps(f->rest + r), _mm256_set1_ps(p->by_rest), up);
+    bias = _mm256_andnot_ps(_mm256_set1_ps(-0.0f), bias);
+    up = _mm256_fmadd_ps(bias, _mm256_set1_ps(VT_SLACK), up);
+    up = _mm256_cmp_ps(up, _mm256_set1_ps(p->floor), _CMP_GE_OQ);
+    return (uint32_t)_mm256_movemask_ps(up);
+}
+
+VT_TARGET("avx2,fma")
+static uint32_t vt_reach_avx2(const vtf_factors *f, const int32_t *dots, const vt_probe *p) {
+    return vt_reach_8_avx2(f, dots, p, 0) | vt_reach_8_avx2(f, dots, p, 8) << 8;
+}
+
+VT_CROSS(avx2, 2, VT_TARGET("avx2,fma"))
+VT_ROTATE(avx2, VT_TARGET("avx2,fma"))
+VT_CLIP(avx2, VT_TARGET("avx2,fma"))
+
 static int vt_runs_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
+
+static int vt_runs_avx512(void) { return __builtin_cpu_supports("avx512f") && vt_runs_avx2(); }
 
 #endif
 
@@ -1969,6 +2384,9 @@ static int vt_runs_avx2(void) {
 #if !defined(VTAG_NO_SIMD) && defined(__aarch64__) && defined(__ARM_NEON)
 #define VT_HAVE_NEON 1
 #include <arm_neon.h>
+#ifdef __linux__
+#include <sys/auxv.h>
+#endif
 
 typedef struct vt_acc_neon {
     float64x2_t a, b, c, d, e, f, g, h;
@@ -2013,20 +2431,132 @@ static double vt_fold_neon(const vt_acc_neon *s) {
 VT_KERNEL(dot, neon, 2, )
 VT_KERNEL(l2sq, neon, 2, )
 
+#define VT_WIDE_neon    16u
+#define VT_WIDE_neondot 16u
+
+typedef int32x4_t vt_sum_neon;
+typedef struct vt_codes_neon {
+    int8x16_t lo, hi;
+} vt_codes_neon;
+
+static int32x4_t vt_none_neon(void) { return vdupq_n_s32(0); }
+
+static vt_codes_neon vt_unpack_neon(const uint8_t *x) {
+    uint8x16_t v = vld1q_u8(x);
+    vt_codes_neon c;
+    c.lo = vreinterpretq_s8_u8(vandq_u8(v, vdupq_n_u8(15)));
+    c.hi = vreinterpretq_s8_u8(vshrq_n_u8(v, 4));
+    return c;
+}
+
+/* Four products of at most 15 * 127 fit into 16 bits. */
+static int32x4_t vt_mac_neon(int32x4_t s, const vt_codes_neon *c, const int8_t *h) {
+    int8x16_t a = vld1q_s8(h), b = vld1q_s8(h + 64);
+    int16x8_t p = vmull_s8(vget_low_s8(c->lo), vget_low_s8(a));
+    p = vmlal_high_s8(p, c->lo, a);
+    p = vmlal_s8(p, vget_low_s8(c->hi), vget_low_s8(b));
+    p = vmlal_high_s8(p, c->hi, b);
+    return vpadalq_s16(s, p);
+}
+
+static void vt_fold4_neon(const int32x4_t *a, const int32x4_t *b, const int32x4_t *c,
+                          const int32x4_t *d, int32_t *out) {
+    vst1q_s32(out, vpaddq_s32(vpaddq_s32(*a, *b), vpaddq_s32(*c, *d)));
+}
+
+static void vt_fly_neon(float *a, float *b, float by) {
+    int j;
+    for (j = 0; j < 16; j += 4) {
+        float32x4_t x = vld1q_f32(a + j), y = vld1q_f32(b + j);
+        vst1q_f32(a + j, vmulq_n_f32(vaddq_f32(x, y), by));
+        vst1q_f32(b + j, vmulq_n_f32(vsubq_f32(x, y), by));
+    }
+}
+
+/* The steps of 2 and 1 in a register. */
+static void vt_low_4_neon(float *p, float32x4_t x) {
+    float32x4_t y = vextq_f32(x, x, 2);
+    x = vcombine_f32(vget_low_f32(vaddq_f32(y, x)), vget_high_f32(vsubq_f32(y, x)));
+    y = vrev64q_f32(x);
+    vst1q_f32(p, vtrn1q_f32(vaddq_f32(y, x), vsubq_f32(x, y)));
+}
+
+static void vt_low_neon(float *p) {
+    float32x4_t a = vld1q_f32(p), b = vld1q_f32(p + 4), c = vld1q_f32(p + 8), d = vld1q_f32(p + 12);
+    float32x4_t e = vaddq_f32(a, c), f = vaddq_f32(b, d), g = vsubq_f32(a, c), h = vsubq_f32(b, d);
+    vt_low_4_neon(p, vaddq_f32(e, f));
+    vt_low_4_neon(p + 4, vsubq_f32(e, f));
+    vt_low_4_neon(p + 8, vaddq_f32(g, h));
+    vt_low_4_neon(p + 12, vsubq_f32(g, h));
+}
+
+VT_CROSS(neon, 2, )
+VT_ROTATE(neon, )
+VT_CLIP(neon, )
+
+/* With the dot product of ARMv8.2, which clang before 16 has only if told to. */
+#if !defined(__clang__)
+#define VT_DOTPROD VT_TARGET("arch=armv8.2-a+dotprod")
+#elif __clang_major__ >= 16 || defined(__ARM_FEATURE_DOTPROD)
+#define VT_DOTPROD VT_TARGET("dotprod")
+#endif
+#ifdef VT_DOTPROD
+
+typedef int32x4_t vt_sum_neondot;
+typedef vt_codes_neon vt_codes_neondot;
+
+static int32x4_t vt_none_neondot(void) { return vt_none_neon(); }
+
+static vt_codes_neon vt_unpack_neondot(const uint8_t *x) { return vt_unpack_neon(x); }
+
+VT_DOTPROD
+static int32x4_t vt_mac_neondot(int32x4_t s, const vt_codes_neon *c, const int8_t *h) {
+    return vdotq_s32(vdotq_s32(s, c->lo, vld1q_s8(h)), c->hi, vld1q_s8(h + 64));
+}
+
+static void vt_fold4_neondot(const int32x4_t *a, const int32x4_t *b, const int32x4_t *c,
+                             const int32x4_t *d, int32_t *out) {
+    vt_fold4_neon(a, b, c, d, out);
+}
+
+VT_CROSS(neondot, 2, VT_DOTPROD)
+
+static int vt_runs_neondot(void) {
+#if defined(__linux__)
+    return (getauxval(AT_HWCAP) & 1u << 20) != 0; /* HWCAP_ASIMDDP */
+#elif defined(__APPLE__) || defined(__ARM_FEATURE_DOTPROD)
+    return 1;
+#else
+    return 0;
+#endif
+}
+#endif
+
 #endif
 
 /* ---- Choice -------------------------------------------------------------- */
 
-static const vt_kernels vt_kernel_table[] =
-    {/* the best first */
+/* clang-format off */
+static const vt_kernels vt_kernel_table[] = { /* the best first                 */
 #ifdef VT_HAVE_X86
-     {"avx512", vt_runs_avx512, vt_dot_f32_avx512, vt_l2sq_f32_avx512},
-     {"avx2", vt_runs_avx2, vt_dot_f32_avx2, vt_l2sq_f32_avx2},
+    {"avx512vnni", vt_runs_avx512vnni, vt_dot_f32_avx512, vt_l2sq_f32_avx512,
+     vt_cross_avx512, vt_reach_avx512, vt_rotate_avx512, vt_clip_avx512},
+    {"avx512", vt_runs_avx512, vt_dot_f32_avx512, vt_l2sq_f32_avx512,
+     vt_cross_avx2, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2},
+    {"avx2", vt_runs_avx2, vt_dot_f32_avx2, vt_l2sq_f32_avx2,
+     vt_cross_avx2, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2},
+#endif
+#ifdef VT_DOTPROD
+    {"neondot", vt_runs_neondot, vt_dot_f32_neon, vt_l2sq_f32_neon,
+     vt_cross_neondot, vt_reach_scalar, vt_rotate_neon, vt_clip_neon},
 #endif
 #ifdef VT_HAVE_NEON
-     {"neon", vt_runs_always, vt_dot_f32_neon, vt_l2sq_f32_neon},
+    {"neon", vt_runs_always, vt_dot_f32_neon, vt_l2sq_f32_neon,
+     vt_cross_neon, vt_reach_scalar, vt_rotate_neon, vt_clip_neon},
 #endif
-     {"scalar", vt_runs_always, vt_dot_f32_scalar, vt_l2sq_f32_scalar}};
+    {"scalar", vt_runs_always, vt_dot_f32_scalar, vt_l2sq_f32_scalar,
+     vt_cross_scalar, vt_reach_scalar, vt_rotate_scalar, vt_clip_scalar}};
+/* clang-format on */
 #define VT_KERNEL_ROWS (sizeof vt_kernel_table / sizeof vt_kernel_table[0])
 
 /* The best that runs, or the one named; NULL if that is not here. */
@@ -2072,17 +2602,385 @@ static int vt_finite(const float *x, size_t n) {
     return bad >> 31 == 0;
 }
 
-/* ==== 8  Codecs ================================================= >>codecs */
+/* ==== 8  Codecs and sketches ==================================== >>codecs */
 
-/* How a vector lies in its segment: padded with zeros to whole 64 bytes, so that no
-   kernel has a tail. VTAG_F32 is stored as given, bit for bit. */
+/* How a vector lies in its segment, and the compact image of it that a search looks at
+   first.
+
+   CODECS. A stored vector is padded with zeros to whole 64 bytes, so that no kernel has
+   a tail. F32 is the caller's bits. F16 is rounded to the nearest half, ties to even.
+   I8 is a byte a number, then an f32 scale: the largest magnitude over 127, rounded up
+   to 16 bits, so that a decoded vector encodes to itself. What a row is, for scores,
+   norms and the caller, is what it decodes to.
+
+   SKETCHES. Of each row x (under cosine divided by its norm) and the mean m of a sample
+   of its segment, v = R(x - m), where R is a rotation. v is stored in 4 bits a number:
+   u = k / 2 with odd k within +-15, times a scale a. Of eight steps the one that points
+   best along v is taken, and a = <u,v> / <u,u>, which makes the residual r = v - a u
+   orthogonal to u. A query y becomes w = R(y - m), and w = s h + e with bytes h. So
+
+       <v,w> = a s <u,h> + a <u,e> + <r,w>,
+       |a <u,e>| <= |a u| |e|,
+       |<r,w>|   <= |r| sqrt(|w|^2 - (<u,w> / |u|)^2),
+
+   the last since r sees only the part of w that is orthogonal to u. <u,w> is known up to
+   |u| |e|, so |<u,w>| / |u| >= t = |a s <u,h>| / |a u| - |e|, where that is positive.
+   With <v,w> bounded, so is what a search ranks by, its similarity
+
+       dot, cosine   <x,y>        = <v,w> + <x - m, m> + <m,y>
+       squared L2    -|x - y|^2/2 = <v,w> - |v|^2 / 2 - |w|^2 / 2
+
+   a bias of the row plus one of the query. Factors of a row: scale a, size |a u|, rest
+   |r| rounded up, bias.
+
+   ROTATION. p is the largest power of two up to the dimension D. A round flips signs by
+   the seed, transforms the first (every other round: the last) p numbers by Hadamard's
+   matrix over sqrt(p), and turns the pairs (i, i + D/2) by 45 degrees. Two rounds if p is
+   D, without turns, else four.
+
+   ROUNDING. Let 1 be a relative error of 2^-24. A round is at most 15 sums, a product with
+   a constant that is itself rounded, and as much for the turn: R costs at most 80 of |v|,
+   and as much of |w|. Centring costs 1 of |v|; dividing by a norm, and the norm's own
+   rounding, 3 of |x| = 1; the bias of dot 1 of |v| |m|; that of L2 160 of itself; the
+   rounding of a puts 1 of |a u| of r beside u; a s <u,h> in f32 costs 4 of |a u| |w|; the
+   score that is computed in the end, 3 of what the similarity is made of. All of these are
+   below 256 of |v| (|w| + |m|) + |bias of the row| + (|m| |y| + |w| + |bias of the query| + 1),
+   and VT_SLACK of that is added to the bound. Norms are within 1e15 and below 2^50 of
+   each other, or there is no sketch, so that nothing overflows; what underflows is below
+   1e-30, which is added as well. */
+
+/* ---- Codecs ------------------------------------------------------------------ */
 
 static uint32_t vt_pad(uint32_t dim) { return (dim + 15u) & ~15u; }
 
+/* Bytes of a stored vector. */
 static uint32_t vt_stride(uint32_t dim, uint32_t codec) {
-    (void)codec;
-    return vt_pad(dim) * (uint32_t)sizeof(float);
+    uint32_t pad = vt_pad(dim);
+    if (codec == VTAG_F32) return pad * 4;
+    return ((codec == VTAG_F16 ? pad * 2 : pad + 4) + 63u) & ~63u;
 }
+
+static uint32_t vt_bits(float x) {
+    uint32_t u;
+    memcpy(&u, &x, 4);
+    return u;
+}
+
+static float vt_float(uint32_t bits) {
+    float x;
+    memcpy(&x, &bits, 4);
+    return x;
+}
+
+/* To the nearest half; too large: infinity. Below 2^-14, adding 0.5 rounds in its stead. */
+static uint16_t vt_half(float x) {
+    uint32_t u = vt_bits(x), sign = u >> 16 & 0x8000u;
+    u &= 0x7FFFFFFFu;
+    if (u >= 0x477FF000u) return (uint16_t)(sign | 0x7C00u);
+    if (u < 0x38800000u) return (uint16_t)(sign | (vt_bits(vt_float(u) + 0.5f) & 0x7FFu));
+    return (uint16_t)(sign | ((u - 0x38000000u + 0xFFFu + (u >> 13 & 1u)) >> 13));
+}
+
+/* 1 if none of x[n] becomes infinity. */
+static int vt_half_fits(const float *x, uint32_t n) {
+    uint32_t i;
+    for (i = 0; i < n; i++)
+        if (fabs(x[i]) >= 65520) return 0;
+    return 1;
+}
+
+static float vt_unhalf(uint16_t h) {
+    float x = vt_float((h & 0x7FFFu) << 13) * vt_float(0x77800000u); /* 2^112, exactly */
+    return h & 0x8000u ? -x : x;
+}
+
+/* The scale of an I8 vector. */
+static float vt_i8_scale(const float *x, uint32_t n) {
+    float most = 0, scale;
+    uint32_t i;
+    for (i = 0; i < n; i++)
+        if (x[i] > most || -x[i] > most) most = x[i] < 0 ? -x[i] : x[i];
+    scale = most / 127;
+    return vt_float((vt_bits(scale) + 0xFFu) & ~0xFFu);
+}
+
+/* x[n] as it is stored, in to[vt_stride(n)]. */
+static void vt_encode(uint32_t codec, const float *x, uint32_t n, uint8_t *to) {
+    uint32_t i;
+    memset(to, 0, vt_stride(n, codec));
+    if (codec == VTAG_F32) {
+        memcpy(to, x, n * sizeof *x);
+    } else if (codec == VTAG_F16) {
+        for (i = 0; i < n; i++) {
+            uint16_t h = vt_half(x[i]);
+            memcpy(to + 2 * i, &h, 2);
+        }
+    } else {
+        float scale = vt_i8_scale(x, n);
+        for (i = 0; i < n && scale > 0; i++)
+            to[i] = (uint8_t)(int8_t)floor((double)x[i] / (double)scale + 0.5);
+        memcpy(to + vt_pad(n), &scale, 4);
+    }
+}
+
+/* The first n numbers of a stored vector of dim, n <= vt_pad(dim). */
+static void vt_decode(uint32_t codec, const uint8_t *p, uint32_t dim, uint32_t n, float *to) {
+    uint32_t i;
+    float scale;
+    if (codec == VTAG_F32) {
+        memcpy(to, p, n * sizeof *to);
+    } else if (codec == VTAG_F16) {
+        for (i = 0; i < n; i++) {
+            uint16_t h;
+            memcpy(&h, p + 2 * i, 2);
+            to[i] = vt_unhalf(h);
+        }
+    } else {
+        memcpy(&scale, p + vt_pad(dim), 4);
+        for (i = 0; i < n; i++) to[i] = (float)(int8_t)p[i] * scale;
+    }
+}
+
+/* ---- Sketches: layout --------------------------------------------------------- */
+
+#define VT_SKETCH_SEED UINT64_C(0x76746167) /* the writer's; the rotation is any   */
+
+typedef struct vt_parts { /* of a SKETCH extent: offsets from its start           */
+    uint64_t mean;        /* mean[dim]; before it, at VTF_HEAD_ROOM, the sums: the
+                             CRC-32C of each VTF_SUMMED bytes from here on        */
+    uint64_t factors;     /* of 16 rows each                                      */
+    uint64_t codes;       /* codes[rows][dim / 2]                                 */
+    uint64_t bytes;       /* in all                                               */
+} vt_parts;
+
+static uint32_t vt_sketch_dim(uint32_t dim) { return (dim + 127u) & ~127u; }
+
+static vt_parts vt_sketch_parts(uint32_t rows, uint32_t dim) {
+    uint64_t mean = 4 * (uint64_t)dim, codes = (uint64_t)rows * (dim / 2);
+    uint64_t factors = vt_align(rows, VT_GROUP) / VT_GROUP * sizeof(vtf_factors);
+    uint64_t sums = vt_align(mean + factors + codes, VTF_SUMMED) / VTF_SUMMED * 4;
+    vt_parts p;
+    p.mean = VTF_HEAD_ROOM + vt_align(sums, 512);
+    p.factors = p.mean + mean;
+    p.codes = p.factors + factors;
+    p.bytes = p.codes + codes;
+    return p;
+}
+
+static vtf_sketch vt_sketch_head(uint64_t segment, uint32_t rows, uint32_t dim) {
+    vtf_sketch f;
+    f.segment = segment;
+    f.seed = VT_SKETCH_SEED;
+    f.encoder = VTF_ENCODER;
+    f.rows = rows;
+    f.dim = vt_sketch_dim(dim);
+    f.crc = vt_crc32c(0, &f, offsetof(vtf_sketch, crc));
+    return f;
+}
+
+/* What sum i of a sketch at base should be; 0: there is none. */
+static int vt_sketch_sum(const uint8_t *base, const vt_parts *p, uint64_t i, uint32_t *sum) {
+    uint64_t at = p->mean + i * VTF_SUMMED;
+    if (at >= p->bytes) return 0;
+    *sum = vt_crc32c(0, base + at, (size_t)vt_min_u64(VTF_SUMMED, p->bytes - at));
+    return 1;
+}
+
+/* ---- Sketches: making ----------------------------------------------------------- */
+
+typedef struct vt_encoder {
+    const vt_kernels *k;
+    vtag_metric metric;
+    uint32_t codec, dim, stride; /* of the rows                                   */
+    const vtf_row *rows;
+    const uint8_t *x;
+    const float *mean;
+    uint32_t wide; /* dim of the codes                                     */
+    float *v, *u;  /* [wide] each                                          */
+} vt_encoder;
+
+/* Row i, decoded and, under cosine, divided by its norm, less the mean, into e->v. The
+   product of two f32 is exact in f64, so it does not matter who fuses what. */
+static void vt_sketch_centre(const vt_encoder *e, uint32_t i) {
+    double by = e->metric == VTAG_COSINE ? (double)(1 / e->rows[i].norm) : 1;
+    uint32_t j;
+    vt_decode(e->codec, e->x + (uint64_t)i * e->stride, e->dim, e->dim, e->v);
+    memset(e->v + e->dim, 0, (e->wide - e->dim) * sizeof *e->v);
+    for (j = 0; j < e->dim; j++) e->v[j] = (float)((double)e->v[j] * by - (double)e->mean[j]);
+}
+
+/* Which of the eight steps points best along v. */
+static int vt_sketch_step(const vt_encoder *e, float unit, int32_t *own) {
+    int32_t along[8], square[8];
+    double best = -1;
+    int s, at = 0;
+    e->k->clip(e->v, e->wide, unit, along, square);
+    for (s = 0; s < 8; s++) {
+        double is = (double)along[s] * (double)along[s] / (double)square[s];
+        if (is > best) best = is, at = s;
+    }
+    *own = square[at];
+    return at;
+}
+
+/* Writes the codes of e->v, and leaves u there is in e->u. */
+static void vt_sketch_codes(const vt_encoder *e, float unit, int32_t step, uint8_t *codes) {
+    uint32_t i, j;
+    for (i = 0; i < e->wide; i += 128)
+        for (j = i; j < i + 64; j++) {
+            int32_t lo = vt_clip_code((int32_t)(e->v[j] * unit), step);
+            int32_t hi = vt_clip_code((int32_t)(e->v[j + 64] * unit), step);
+            *codes++ = (uint8_t)((lo + 8) | (hi + 8) << 4);
+            e->u[j] = (float)lo + 0.5f;
+            e->u[j + 64] = (float)hi + 0.5f;
+        }
+}
+
+/* Sketches row i; 0: its numbers are out of range. */
+static int vt_sketch_row(const vt_encoder *e, uint32_t i, vtf_factors *f, uint8_t *codes) {
+    double sum, bias, along;
+    float most = 0, unit, a;
+    uint32_t r = i % VT_GROUP, j;
+    int32_t own;
+    vt_sketch_centre(e, i);
+    e->k->dot(e->v, e->mean, e->wide, 1, &bias);
+    e->k->rotate(e->v, e->wide, VT_SKETCH_SEED);
+    e->k->dot(e->v, e->v, e->wide, 1, &sum);
+    if (!(sum <= 1e30 && fabs(bias) <= 1e30)) return 0;
+    f->bias[r] = (float)(e->metric == VTAG_L2SQ ? -0.5 * sum : bias);
+    for (j = 0; j < e->wide; j++) most = (float)fmax(most, fabs(e->v[j]));
+    if (most < 1e-20f) { /* no direction: all of v is rest                        */
+        memset(codes, 0, e->wide / 2);
+        f->scale[r] = f->size[r] = 0;
+        f->rest[r] = (float)(sqrt(sum) * (1 + 1e-6));
+        return 1;
+    }
+    unit = 2047 / most;
+    j = (uint32_t)vt_sketch_step(e, unit, &own);
+    vt_sketch_codes(e, unit, vt_clip_steps[j], codes);
+    e->k->dot(e->u, e->v, e->wide, 1, &along);
+    a = (float)(along / (0.25 * own));
+    for (j = 0; j < e->wide; j++) e->v[j] = (float)((double)e->v[j] - (double)a * (double)e->u[j]);
+    e->k->dot(e->v, e->v, e->wide, 1, &sum);
+    f->scale[r] = a;
+    f->size[r] = (float)((double)a * (0.5 * sqrt((double)own)));
+    f->rest[r] = (float)(sqrt(sum) * (1 + 1e-6));
+    return 1;
+}
+
+/* The mean of a sample of rows [0, n), as their sketches centre on it. */
+static int vt_sketch_mean(vt_encoder *e, uint32_t n, float *mean) {
+    uint32_t every = n / 1024 + 1, i, j, taken = 0;
+    double *sum = (double *)vt_zalloc(e->wide * sizeof *sum);
+    if (!sum) return 0;
+    memset(mean, 0, e->wide * sizeof *mean);
+    e->mean = mean;
+    for (i = 0; i < n; i += every, taken++) {
+        vt_sketch_centre(e, i);
+        for (j = 0; j < e->wide; j++) sum[j] += (double)e->v[j];
+    }
+    for (j = 0; j < e->wide; j++) mean[j] = (float)(sum[j] / taken);
+    vt_free(sum);
+    return 1;
+}
+
+/* Makes the sketch of rows [0, f->rows) at base, which is zeros. VALUE: it cannot be. */
+static vtag_err vt_sketch_make(vt_encoder *e, const vtf_sketch *f, uint8_t *base) {
+    vt_parts p = vt_sketch_parts(f->rows, f->dim);
+    vtf_factors *factors = (vtf_factors *)(void *)(base + p.factors);
+    uint32_t *sums = (uint32_t *)(void *)(base + VTF_HEAD_ROOM), i, sum;
+    float *block = (float *)vt_zalloc(2 * (size_t)f->dim * sizeof *block);
+    vtag_err err = VTAG_OK;
+    if (!block) return VTAG_NOMEM;
+    e->wide = f->dim;
+    e->v = block;
+    e->u = block + f->dim;
+    if (!vt_sketch_mean(e, f->rows, (float *)(void *)(base + p.mean))) err = VTAG_NOMEM;
+    for (i = 0; i < f->rows && !err; i++, p.codes += f->dim / 2)
+        if (!vt_sketch_row(e, i, &factors[i / VT_GROUP], base + p.codes)) err = VTAG_VALUE;
+    p = vt_sketch_parts(f->rows, f->dim);
+    for (i = 0; !err && vt_sketch_sum(base, &p, i, &sum); i++) sums[i] = sum;
+    memcpy(base + sizeof(vtf_extent), f, sizeof *f);
+    vt_free(block);
+    return err;
+}
+
+/* ---- Sketches: bounds ------------------------------------------------------------- */
+
+typedef struct vt_sketch { /* as a search sees it                                */
+    uint32_t rows, dim;
+    uint64_t seed;
+    const float *mean;
+    const vtf_factors *factors;
+    const uint8_t *codes;
+} vt_sketch;
+
+typedef struct vt_bound { /* a query in a segment's terms                         */
+    vt_probe p;
+    float w, slack;       /* |w| rounded up; VT_SLACK (|w| + |m|)                  */
+    float offset, margin; /* the query's bias; slack that no row changes          */
+} vt_bound;
+
+/* Fits the query that v[dim] holds, of length 1 under cosine, into h[wide] and b; v[wide]
+   is spoilt. 0: its numbers are out of range. */
+static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, const vt_sketch *s,
+                        uint32_t dim, float *v, int8_t *h) {
+    double w, m, my, yy, e = 0;
+    float most = 0, unit, step;
+    uint32_t i;
+    int32_t sum = 0;
+    memset(v + dim, 0, (s->dim - dim) * sizeof *v);
+    k->dot(v, v, s->dim, 1, &yy);
+    k->dot(v, s->mean, s->dim, 1, &my);
+    k->dot(s->mean, s->mean, s->dim, 1, &m);
+    for (i = 0; i < dim; i++) v[i] -= s->mean[i];
+    k->rotate(v, s->dim, s->seed);
+    k->dot(v, v, s->dim, 1, &w);
+    if (!(w <= 1e30 && yy <= 1e30 && m <= 1e30)) return 0;
+    for (i = 0; i < s->dim; i++) most = (float)fmax(most, fabs(v[i]));
+    unit = most < 1e-20f ? 0 : 127 / most;
+    step = most / 127;
+    for (i = 0; i < s->dim; i++) {
+        float off = 0;
+        h[i] = (int8_t)((int32_t)(v[i] * unit + 128.5f) - 128);
+        off = v[i] - step * (float)h[i];
+        sum += h[i];
+        e += (double)off * (double)off;
+    }
+    w = sqrt(w) * (1 + 2e-6);
+    e = sqrt(e) * (1 + 2e-6) + w / 16000000;
+    m = sqrt(m) * (1 + 2e-6);
+    b->w = (float)w;
+    b->slack = (float)(w + m) * VT_SLACK;
+    b->offset = (float)(metric == VTAG_L2SQ ? -0.5 * w * w : my);
+    b->margin = (float)(m * sqrt(yy) + w + fabs(b->offset) + (metric == VTAG_COSINE)) * VT_SLACK;
+    b->margin += 1e-30f;
+    b->p.unit = 0.5f * step;
+    b->p.shift = 15 * sum;
+    b->p.by_size = (float)e + b->slack;
+    b->p.by_rest = b->w + b->slack;
+    return 1;
+}
+
+/* Tells b which similarity is still of interest. */
+static void vt_bound_floor(vt_bound *b, double floor) {
+    b->p.floor = (float)(floor - (double)b->offset - (double)b->margin);
+}
+
+/* Bounds of row r's similarity. */
+static void vt_bound_row(const vt_bound *b, const vtf_factors *f, uint32_t r, int32_t dot,
+                         float *lo, float *up) {
+    float est = f->scale[r] * (b->p.unit * (float)(2 * dot - b->p.shift));
+    float size = f->size[r], bias = f->bias[r], t = (float)fabs(est) - size * b->p.by_size;
+    float across = b->w * b->w, off;
+    if (t > 0) across -= t / size * (t / size);
+    off = f->rest[r] * (sqrtf(across > 0 ? across : 0) + b->slack) + size * b->p.by_size +
+          fabsf(bias) * VT_SLACK + b->margin;
+    est += bias + b->offset;
+    *lo = est - off;
+    *up = est + off;
+}
+
 /* ==== 9  Top-k ===================================================== >>topk */
 
 /* The k first hits in the order (dist, id, part), kept as a heap with the last
@@ -2150,6 +3048,61 @@ static void vt_top_finish(vt_top *t) {
     }
 }
 
+/* The k largest of many numbers, for a threshold: sorted insertion up to 128, beyond
+   that a buffer of 2k of which the better half is selected when it is full. */
+#define VT_SORTED 128u
+
+typedef struct vt_best {
+    float *a; /* room for vt_best_room(k)                                     */
+    size_t k, n;
+    float least; /* of the k; -infinity while there are fewer                 */
+} vt_best;
+
+static size_t vt_best_room(size_t k) { return k <= VT_SORTED ? k : 2 * k; }
+
+static void vt_best_init(vt_best *b, float *a, size_t k) {
+    b->a = a;
+    b->k = k;
+    b->n = 0;
+    b->least = -HUGE_VALF;
+}
+
+/* Moves the k-th largest of a[n] to a[k - 1], and what is larger before it. */
+static void vt_select(float *a, size_t n, size_t k) {
+    size_t from = 0, to = n;
+    while (to - from > 1) {
+        float pivot = a[from + (to - from) / 2];
+        size_t lo = from, i = from, hi = to; /* [from, lo) above it, [hi, to) below it */
+        while (i < hi) {
+            float x = a[i];
+            if (x > pivot) a[i++] = a[lo], a[lo++] = x;
+            else if (x < pivot) a[i] = a[--hi], a[hi] = x;
+            else i++;
+        }
+        if (k <= lo) to = lo;
+        else if (k > hi) from = hi;
+        else return;
+    }
+}
+
+static void vt_best_push(vt_best *b, float x) {
+    size_t i = b->n;
+    if (!(x > b->least)) return;
+    if (b->k > VT_SORTED) {
+        b->a[b->n++] = x;
+        if (b->n < 2 * b->k) return;
+        vt_select(b->a, b->n, b->k);
+        b->n = b->k;
+        b->least = b->a[b->k - 1];
+        return;
+    }
+    if (i == b->k) i--;
+    else b->n++;
+    for (; i > 0 && b->a[i - 1] < x; i--) b->a[i] = b->a[i - 1];
+    b->a[i] = x;
+    if (b->n == b->k) b->least = b->a[b->k - 1];
+}
+
 /* How many of each are kept is found from the front; then the places are filled
    from the back, where nothing of into is overwritten before it has moved. */
 VTAG_API size_t vtag_merge(vtag_hit *into, size_t n, const vtag_hit *from, size_t m, size_t k) {
@@ -2199,7 +3152,7 @@ typedef struct vt_file {
     vt_map *maps;  /* ascending; nothing under a snapshot is ever unmapped      */
     size_t n, cap;
     uint8_t uuid[16];
-    uint32_t flags;
+    uint32_t flags, version;
     int mended;     /* memory says more than the file                          */
     uint64_t known; /* up to here extents are committed, each in one mapping   */
 } vt_file;
@@ -2748,7 +3701,7 @@ static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f) {
         return VTAG_OK;
     }
     b = vt_blob_at(file, f->names, 0);
-    if (!b || !b->name || !f->tag || !f->dim || f->dim > VTF_MAX_DIM || f->codec ||
+    if (!b || !b->name || !f->tag || !f->dim || f->dim > VTF_MAX_DIM || f->codec > VTAG_I8 ||
         f->metric > VTAG_L2SQ || f->role > VTAG_GONE)
         return vt_say(&file->env, VTAG_CORRUPT, "malformed tag", f->names);
     tag.f = *f;
@@ -3347,8 +4300,8 @@ static const vtf_row *vt_row(const vt_seg *s, uint32_t row) {
     return (const vtf_row *)(s->base + VTF_HEAD_ROOM) + row;
 }
 
-static const float *vt_vector(const vt_seg *s, uint32_t row) {
-    return (const float *)(s->base + vtf_vectors_at(s->f.cap) + (uint64_t)row * s->stride);
+static const uint8_t *vt_vector(const vt_seg *s, uint32_t row) {
+    return s->base + vtf_vectors_at(s->f.cap) + (uint64_t)row * s->stride;
 }
 
 static uint64_t vt_row_at(const vt_seg *s, uint32_t row) {
@@ -3364,6 +4317,27 @@ static int vt_row_dead(const vt_seg *s, uint32_t row) {
 static int vt_row_sound(const vt_seg *s, uint32_t row) {
     const vtf_row *r = vt_row(s, row);
     return r->tag == s->f.tag && r->crc == vtf_crc_row(r, vt_vector(s, row), s->stride);
+}
+
+/* A segment's sketch of vectors of dim; 0: there is none, or it is another encoder's, or
+   damaged. A scan that is told so looks at the rows instead. */
+static int vt_seg_sketch(vt_file *file, const vt_seg *s, uint32_t dim, vt_sketch *to) {
+    const vtf_extent *e = s->f.sketch ? vt_extent_at(file, s->f.sketch, VTF_SKETCH) : NULL;
+    const vtf_sketch *f = (const vtf_sketch *)(e ? e + 1 : NULL);
+    const uint8_t *base = (const uint8_t *)e;
+    vt_parts p;
+    if (!e || f->encoder != VTF_ENCODER || f->segment != s->f.at || f->rows > s->f.rows ||
+        f->dim != vt_sketch_dim(dim) || f->crc != vt_crc32c(0, f, offsetof(vtf_sketch, crc)))
+        return 0;
+    p = vt_sketch_parts(f->rows, f->dim);
+    if (p.bytes > e->length) return 0;
+    to->rows = f->rows;
+    to->dim = f->dim;
+    to->seed = f->seed;
+    to->mean = (const float *)(base + p.mean);
+    to->factors = (const vtf_factors *)(base + p.factors);
+    to->codes = base + p.codes;
+    return 1;
 }
 
 static void vt_rows_free(vt_rows *r) {
@@ -3460,6 +4434,7 @@ static vtag_err vt_rows_apply(vt_rows *r, vt_file *f, const vt_tags *tags, const
             *a = s;
         } else {
             a->f.rows = d->rows;
+            a->f.sketch = d->sketch;
         }
         return VTAG_OK;
     }
@@ -3818,6 +4793,7 @@ static vtag_err vt_identify(vt_file *f) {
         return vt_say(&f->env, VTAG_READONLY, "has features that this vtag may only read", 8);
     memcpy(f->uuid, id.uuid, sizeof f->uuid);
     f->flags = id.flags;
+    f->version = id.version;
     return VTAG_OK;
 }
 
@@ -4050,6 +5026,7 @@ static vtag_err vt_front_write(vt_file *f, uint32_t flags) {
     id.flags = flags;
     id.crc = vtf_crc_identity(&id);
     f->flags = flags;
+    f->version = VTF_VERSION;
     return vt_file_write(f, 0, &id, sizeof id);
 }
 
@@ -4314,6 +5291,8 @@ VTAG_API void vtag_release(vtag_snap *s) {
 #define VT_SPILL   32768u      /* keys of a table that go to INDEX      */
 #define VT_INLINE  1024u       /* keys that still go into the record    */
 #define VT_SEGMENT (32u << 20) /* bytes of the largest segments         */
+#define VT_TAIL    (16u << 20) /* of the largest whose filling is not in sight */
+#define VT_SKETCHY (1u << 20)  /* bytes of rows from which on a sketch pays */
 #define VT_EXTENT  (1u << 20)  /* bytes of the largest shared extents   */
 #define VT_LOG     262144u     /* bytes of a further log extent         */
 
@@ -4342,6 +5321,15 @@ typedef struct vt_tab { /* changed keys of a space, by hash                    *
     size_t runs; /* of the space, its newest, that this batch made            */
 } vt_tab;
 
+typedef struct vt_sealer { /* the making of one segment's sketch               */
+    vt_encoder e;
+    vtf_sketch f;
+    uint32_t seg;
+    uint64_t bytes;
+    uint8_t *p; /* what the extent will hold; NULL: no sketch is in the making   */
+    vtag_err err;
+} vt_sealer;
+
 struct vtag_batch {
     vtag_db *db;
     vt_state *s;
@@ -4349,7 +5337,9 @@ struct vtag_batch {
     int restore, changed, roles, seal;
     int thrifty; /* may use the log's reserve                                  */
     int full;    /* there was no room for another extent                       */
-    uint64_t now, expect;
+    uint64_t now;
+    vtag_begin_opts o;
+    vt_sealer sealer; /* of the full segment before the one that is filled       */
     vt_segw *segw;
     size_t nsegw, csegw;
     vt_stream tail[3];
@@ -4682,12 +5672,12 @@ static uint64_t vt_segment_rows(const vtag_batch *b, const vt_segw *w, uint64_t 
                                 uint64_t need) {
     uint64_t bytes = 0, rows, most = VT_SEGMENT / row;
     size_t i;
-    if (b->expect > w->rows) {
-        rows = b->expect - w->rows;
+    if (b->o.expect_rows > w->rows) {
+        rows = b->o.expect_rows - w->rows;
     } else {
         for (i = 0; i < b->s->rows.n; i++)
             if (b->s->rows.a[i].f.tag == w->tag) bytes += b->s->rows.a[i].f.length;
-        rows = (vt_max_u64(bytes, VTF_ALIGN) - 2 * VTF_HEAD_ROOM) / row;
+        rows = (vt_min_u64(vt_max_u64(bytes, VTF_ALIGN), VT_TAIL) - 2 * VTF_HEAD_ROOM) / row;
     }
     rows = vt_min_u64(rows, vt_min_u64(most, 65536));
     return vt_max_u64(vt_max_u64(rows, need), 1);
@@ -4740,6 +5730,99 @@ static vtag_err vt_batch_kill(vtag_batch *b, uint32_t seg, uint32_t row, uint32_
     return vt_rows_kill(s, row, n);
 }
 
+/* ---- Sketches ---------------------------------------------------------------------- */
+
+/* Whether rows of a segment should get a sketch now: at any time if there are enough of
+   them, else once the segment is as good as full. */
+static int vt_sketch_due(const vt_state *s, const vt_seg *g, int any) {
+    const vt_tag *t = vt_tags_get(&s->tags, g->f.tag);
+    uint32_t code = vt_sketch_dim(t->f.dim) / 2 + 16, raw = g->f.rows;
+    vt_sketch old;
+    if (t->f.flags & VTAG_NO_SKETCH || t->f.role == VTAG_GONE || 2 * code > g->stride) return 0;
+    if (!any && (uint64_t)(g->f.cap - g->f.rows) * g->stride >= VTF_ALIGN) return 0;
+    if ((uint64_t)raw * g->stride < VT_SKETCHY) return 0;
+    if (!vt_seg_sketch(s->file, g, t->f.dim, &old)) return 1;
+    raw -= old.rows;
+    return (uint64_t)raw * g->stride >= VT_SKETCHY && raw >= old.rows / 2;
+}
+
+static vtag_err vt_sealer_begin(vt_sealer *l, const vt_kernels *k, const vt_state *s,
+                                uint32_t seg) {
+    const vt_seg *g = &s->rows.a[seg];
+    const vt_tag *t = vt_tags_get(&s->tags, g->f.tag);
+    memset(l, 0, sizeof *l);
+    l->seg = seg;
+    l->f = vt_sketch_head(g->f.at, g->f.rows, t->f.dim);
+    l->bytes = vt_sketch_parts(l->f.rows, l->f.dim).bytes;
+    l->e.k = k;
+    l->e.metric = (vtag_metric)t->f.metric;
+    l->e.codec = t->f.codec;
+    l->e.dim = t->f.dim;
+    l->e.stride = g->stride;
+    l->e.rows = vt_row(g, 0);
+    l->e.x = vt_vector(g, 0);
+    l->p = l->bytes > SIZE_MAX ? NULL : (uint8_t *)vt_zalloc((size_t)l->bytes);
+    return l->p ? VTAG_OK : VTAG_NOMEM;
+}
+
+static void vt_sealer_work(void *arg) {
+    vt_sealer *l = (vt_sealer *)arg;
+    l->err = vt_sketch_make(&l->e, &l->f, l->p);
+}
+
+/* Writes a finished sketch. A full disk, or rows that can have none, leave it out. */
+static vtag_err vt_sealer_put(vtag_batch *b, vt_sealer *l) {
+    vt_seg *g = &b->s->rows.a[l->seg];
+    uint64_t at = 0, from = sizeof(vtf_extent);
+    vtf_extent e;
+    vtag_err err = l->err;
+    memset(&e, 0, sizeof e);
+    e.kind = VTF_SKETCH;
+    e.length = vt_align(l->bytes, VTF_ALIGN);
+    e.tag = g->f.tag;
+    if (!err) err = vt_batch_extent(b, &e, &at);
+    if (!err) err = vt_file_write(b->s->file, at + from, l->p + from, (size_t)(l->bytes - from));
+    if (!err)
+        err = vt_range_add(b, at + from, l->bytes - from,
+                           vt_xxh64(l->p + from, (size_t)(l->bytes - from)));
+    if (!err) {
+        g->f.sketch = at;
+        g->touched = b->changed = 1;
+    }
+    vt_free(l->p);
+    l->p = NULL;
+    return err == VTAG_VALUE || (err == VTAG_NOSPACE && b->full) ? VTAG_OK : err;
+}
+
+/* Waits for the sketch in the making and writes it. */
+static vtag_err vt_batch_sealed(vtag_batch *b) {
+    if (!b->sealer.p) return VTAG_OK;
+    if (b->o.run) b->o.wait(b->o.run_ctx);
+    return vt_sealer_put(b, &b->sealer);
+}
+
+/* Sees to the sketch of a segment whose rows are written; the one before is done first. */
+static vtag_err vt_batch_seal(vtag_batch *b, uint32_t seg, int any) {
+    vtag_err err;
+    if (!vt_sketch_due(b->s, &b->s->rows.a[seg], any)) return VTAG_OK;
+    err = vt_batch_sealed(b);
+    if (!err) err = vt_sealer_begin(&b->sealer, b->db->kernels, b->s, seg);
+    if (err) return err;
+    if (b->o.run) b->o.run(b->o.run_ctx, vt_sealer_work, &b->sealer);
+    else vt_sealer_work(&b->sealer);
+    return VTAG_OK;
+}
+
+/* The sketches that a commit is due. */
+static vtag_err vt_batch_seal_all(vtag_batch *b) {
+    vtag_err err = VTAG_OK;
+    size_t i;
+    for (i = 0; i < b->s->rows.n && !err; i++)
+        if (b->s->rows.a[i].touched && !(b->sealer.p && b->sealer.seg == i))
+            err = vt_batch_seal(b, (uint32_t)i, b->seal);
+    return err ? err : vt_batch_sealed(b);
+}
+
 /* Opens the streams of a tag's segment with room for n rows. */
 static vtag_err vt_segw_ready(vtag_batch *b, vt_segw *w, uint32_t n) {
     vt_seg *s = w->seg == UINT32_MAX ? NULL : &b->s->rows.a[w->seg];
@@ -4753,6 +5836,7 @@ static vtag_err vt_segw_ready(vtag_batch *b, vt_segw *w, uint32_t n) {
     if (!err && (!s || s->f.cap - s->f.rows < n)) {
         err = vt_stream_close(b, &w->rec);
         if (!err) err = vt_stream_close(b, &w->vec);
+        if (!err && s) err = vt_batch_seal(b, w->seg, 1);
         if (!err) err = vt_segment_new(b, w, n);
     }
     if (err || w->rec.open) return err;
@@ -4762,8 +5846,8 @@ static vtag_err vt_segw_ready(vtag_batch *b, vt_segw *w, uint32_t n) {
     return VTAG_OK;
 }
 
-/* Appends a row whose vector x lies padded; its crc is set here. */
-static vtag_err vt_row_put(vtag_batch *b, vt_segw *w, vtf_row *r, const float *x) {
+/* Appends a row whose vector is x[stride] as stored; its crc is set here. */
+static vtag_err vt_row_put(vtag_batch *b, vt_segw *w, vtf_row *r, const uint8_t *x) {
     vt_seg *s = &b->s->rows.a[w->seg];
     vtag_err err;
     r->crc = vtf_crc_row(r, x, s->stride);
@@ -4775,15 +5859,20 @@ static vtag_err vt_row_put(vtag_batch *b, vt_segw *w, vtf_row *r, const float *x
     return err;
 }
 
-/* A caller's vector, padded, in the batch's scratch; NULL: no memory. */
-static float *vt_batch_pad(vtag_batch *b, const float *x, uint32_t dim) {
-    float *p;
+/* A caller's vector in the batch's scratch, as its tag stores it, and the norm of what
+   that decodes to; NULL: no memory. */
+static const uint8_t *vt_batch_encode(vtag_batch *b, const vt_tag *t, const float *x, float *norm) {
+    uint32_t pad = vt_pad(t->f.dim), stride = vt_stride(t->f.dim, t->f.codec);
+    uint8_t *stored;
+    float *decoded;
     b->scratch.n = 0;
-    p = (float *)vt_out_space(&b->scratch, vt_pad(dim) * sizeof *p);
-    if (!p) return NULL;
-    memset(p, 0, vt_pad(dim) * sizeof *p);
-    memcpy(p, x, dim * sizeof *p);
-    return p;
+    stored = (uint8_t *)vt_out_space(&b->scratch, stride + pad * sizeof *decoded);
+    if (!stored) return NULL;
+    decoded = (float *)(void *)(stored + stride);
+    vt_encode(t->f.codec, x, t->f.dim, stored);
+    if (t->f.codec != VTAG_F32) vt_decode(t->f.codec, stored, t->f.dim, pad, decoded);
+    *norm = vt_norm(b->db->kernels, t->f.codec ? decoded : (const float *)(void *)stored, pad);
+    return stored;
 }
 
 static uint32_t vt_vecs_of(const vtag_vec *v, size_t n, vtag_tag tag) {
@@ -4797,6 +5886,7 @@ static uint32_t vt_vecs_of(const vtag_vec *v, size_t n, vtag_tag tag) {
 static vtag_err vt_group_put(vtag_batch *b, vtag_tag tag, uint64_t id, uint64_t rev,
                              const vtag_vec *v, size_t n) {
     const vtf_entry *old = vt_batch_get(b, VTF_S_ROWS, tag, id);
+    const vt_tag *t = vt_tags_get(&b->s->tags, tag);
     uint32_t parts = vt_vecs_of(v, n, tag), part = 0;
     vt_segw *w = vt_batch_segw(b, tag);
     vtag_err err = w ? VTAG_OK : VTAG_NOMEM;
@@ -4809,39 +5899,44 @@ static vtag_err vt_group_put(vtag_batch *b, vtag_tag tag, uint64_t id, uint64_t 
     if (err) return err;
     e = vt_entry_of(id, rev, (uint64_t)w->seg << 32 | b->s->rows.a[w->seg].f.rows, parts);
     for (i = 0; i < n && !err; i++) {
-        float *x = v[i].tag == tag ? vt_batch_pad(b, v[i].x, v[i].dim) : NULL;
+        const uint8_t *x;
         vtf_row r;
         if (v[i].tag != tag) continue;
-        if (!x) return VTAG_NOMEM;
         memset(&r, 0, sizeof r);
+        x = vt_batch_encode(b, t, v[i].x, &r.norm);
+        if (!x) return VTAG_NOMEM;
         r.id = id;
         r.rev = rev;
         r.tag = tag;
         r.part = part++;
         r.off = v[i].off;
         r.len = v[i].len;
-        r.norm = vt_norm(b->db->kernels, x, vt_pad(v[i].dim));
         err = vt_row_put(b, w, &r, x);
     }
     return err ? err : vt_batch_set(b, VTF_S_ROWS, tag, &e);
 }
 
-/* Whether the stored group equals the vectors of its tag among v[n], bit for bit. */
+/* Whether the stored group equals the vectors of its tag among v[n], as stored. */
 static int vt_group_equal(vtag_batch *b, vtag_tag tag, const vt_group *g, const vtag_vec *v,
                           size_t n) {
+    const vt_tag *t = vt_tags_get(&b->s->tags, tag);
     vt_segw *w = vt_batch_segw(b, tag);
     uint32_t part = 0;
     size_t i;
+    float norm;
     if (vt_vecs_of(v, n, tag) != g->parts) return 0;
     if (w && w->seg == g->seg->f.number && (w->rec.n || w->vec.n))
         if (vt_fail(b, vt_stream_flush(b, &w->rec)) || vt_fail(b, vt_stream_flush(b, &w->vec)))
             return 0;
     for (i = 0; i < n; i++) {
         const vtf_row *r;
+        const uint8_t *x;
         if (v[i].tag != tag) continue;
         r = vt_row(g->seg, g->row + part);
         if (r->off != v[i].off || r->len != v[i].len) return 0;
-        if (memcmp(vt_vector(g->seg, g->row + part), v[i].x, v[i].dim * sizeof(float))) return 0;
+        x = vt_batch_encode(b, t, v[i].x, &norm);
+        if (!x) return vt_fail(b, VTAG_NOMEM), 0;
+        if (memcmp(vt_vector(g->seg, g->row + part), x, g->seg->stride)) return 0;
         part++;
     }
     return 1;
@@ -5101,6 +6196,7 @@ static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
         err = vt_stream_close(b, &b->segw[i].rec);
         if (!err) err = vt_stream_close(b, &b->segw[i].vec);
     }
+    if (!err) err = vt_batch_seal_all(b);
     vt_section_put(o, VTF_BLOBS, b->blobs.p, b->blobs.n);
     vt_emit_tags(b, o);
     if (!err) err = vt_emit_segs(b, o);
@@ -5214,6 +6310,8 @@ static vtag_err vt_commit_try(vtag_batch *b) {
 
 static void vt_batch_free(vtag_batch *b) {
     size_t i;
+    if (b->sealer.p && b->o.run) b->o.wait(b->o.run_ctx);
+    vt_free(b->sealer.p);
     for (i = 0; i < b->nsegw; i++) {
         vt_free(b->segw[i].rec.buf);
         vt_free(b->segw[i].vec.buf);
@@ -5316,8 +6414,8 @@ VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batc
     }
     b->db = db;
     b->thrifty = 1;
-    b->restore = opts ? opts->restore : 0;
-    b->expect = opts ? opts->expect_rows : 0;
+    if (opts) b->o = *opts;
+    b->restore = b->o.restore;
     b->now = db->env.io->now(db->env.io->ctx);
     b->s = vt_state_clone(db->state);
     if (!b->s) err = VTAG_NOMEM;
@@ -5379,11 +6477,49 @@ static vtag_err vt_db_seal(vtag_db *db, uint32_t wait_ms) {
     return vtag_commit(b);
 }
 
-VTAG_API vtag_err vtag_seal(vtag_db *db, vtag_progress *progress, void *ctx) {
+/* Commits a sketch that was made of a snapshot. *moved: the file was compacted since, which
+   sketches by itself. */
+static vtag_err vt_db_sketch(vtag_db *db, const vt_state *of, vt_sealer *l, int *moved) {
+    vtag_begin_opts opts;
+    vtag_batch *b;
     vtag_err err;
-    if (progress && progress(ctx, 0, 1)) return VTAG_CANCELLED;
-    err = vt_db_seal(db, 10000);
-    if (!err && progress) progress(ctx, 1, 1);
+    memset(&opts, 0, sizeof opts);
+    opts.wait_ms = 10000;
+    err = vtag_begin(db, &opts, &b);
+    if (err) return err;
+    *moved = b->s->file != of->file;
+    if (!*moved && b->s->rows.a[l->seg].f.sketch == of->rows.a[l->seg].f.sketch)
+        vt_fail(b, vt_sealer_put(b, l));
+    return vtag_commit(b);
+}
+
+VTAG_API vtag_err vtag_seal(vtag_db *db, vtag_progress *progress, void *ctx) {
+    uint64_t done = 0, total = 1;
+    vtag_snap *snap;
+    vt_sealer l;
+    vtag_err err;
+    size_t i;
+    int moved = 0;
+    if (db && db->env.read_only) return VTAG_READONLY;
+    err = vtag_snapshot(db, &snap);
+    if (err) return err;
+    for (i = 0; i < snap->state->rows.n; i++)
+        if (vt_sketch_due(snap->state, &snap->state->rows.a[i], 1))
+            total += snap->state->rows.a[i].f.rows;
+    for (i = 0; i < snap->state->rows.n && !err && !moved; i++) {
+        if (!vt_sketch_due(snap->state, &snap->state->rows.a[i], 1)) continue;
+        if (progress && progress(ctx, done, total)) err = VTAG_CANCELLED;
+        if (!err) err = vt_sealer_begin(&l, db->kernels, snap->state, (uint32_t)i);
+        if (err) break;
+        vt_sealer_work(&l);
+        err = vt_db_sketch(db, snap->state, &l, &moved);
+        vt_free(l.p);
+        done += snap->state->rows.a[i].f.rows;
+    }
+    vtag_release(snap);
+    if (!err && progress && progress(ctx, done, total)) err = VTAG_CANCELLED;
+    if (!err) err = vt_db_seal(db, 10000);
+    if (!err && progress) progress(ctx, total, total);
     return err;
 }
 
@@ -5433,16 +6569,16 @@ static vtag_err vt_vecs_check(vtag_batch *b, const vtag_vec *v, size_t n) {
     for (i = 0; i < n; i++) {
         const vt_tag *t = vt_tags_get(&b->s->tags, v[i].tag);
         vtag_err err = vt_tag_live(t);
-        float norm, *x;
+        float norm;
         if (err) return err;
         if (v[i].dim != t->f.dim) return VTAG_DIM;
         if (!v[i].x) return VTAG_ARG;
         if (!vt_finite(v[i].x, v[i].dim)) return VTAG_VALUE;
-        if (t->f.metric != VTAG_COSINE) continue;
-        x = vt_batch_pad(b, v[i].x, v[i].dim);
-        if (!x) return vt_fail(b, VTAG_NOMEM);
-        norm = vt_norm(b->db->kernels, x, vt_pad(v[i].dim));
-        if (!(norm >= VT_MIN_NORM && norm <= VT_MAX_NORM)) return VTAG_VALUE;
+        if (t->f.metric != VTAG_COSINE && t->f.codec != VTAG_F16) continue;
+        if (!vt_batch_encode(b, t, v[i].x, &norm)) return vt_fail(b, VTAG_NOMEM);
+        if (t->f.codec == VTAG_F16 && !vt_half_fits(v[i].x, v[i].dim)) return VTAG_VALUE;
+        if (t->f.metric == VTAG_COSINE && !(norm >= VT_MIN_NORM && norm <= VT_MAX_NORM))
+            return VTAG_VALUE;
     }
     return VTAG_OK;
 }
@@ -5692,7 +6828,8 @@ static vtag_err vt_spec_check(const vtag_spec *s) {
     if (!s || !s->name) return VTAG_ARG;
     if (!vt_name_split(s->name, &model, &version)) return VTAG_NAME;
     if (!s->dim || s->dim > VTF_MAX_DIM || (unsigned)s->metric > VTAG_L2SQ) return VTAG_ARG;
-    if (s->codec != VTAG_F32 || s->flags & ~(VTAG_ASSUMED | VTAG_NO_SKETCH)) return VTAG_ARG;
+    if ((unsigned)s->codec > VTAG_I8 || s->flags & ~(VTAG_ASSUMED | VTAG_NO_SKETCH))
+        return VTAG_ARG;
     return s->note && strlen(s->note) > 4096 ? VTAG_ARG : VTAG_OK;
 }
 
@@ -5707,6 +6844,8 @@ static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
     vtf_blob blob = vt_blob_of(0, 0, strlen(s->name), strlen(note));
     vt_tag t = VT_ZERO;
     vtag_err err;
+    if (s->codec != VTAG_F32 && b->s->file->version < 2)
+        return vt_say(&b->db->env, VTAG_FORMAT, "file of version 1 stores f32 only; compact it", 8);
     err = vt_tags_number(&b->s->tags, s->name, &t.f.tag);
     if (err) return err;
     t.f.dim = s->dim;
@@ -5834,22 +6973,62 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
 
 /* ==== 16  Search ==================================================== >>search */
 
-/* A scan scores the rows of one tag's segments, block by block, against every query,
-   by the score rule of chapter 7, so that ids, order and bits are those of a brute
-   force. Filters are asked only of rows that would enter the answer. */
+/* A scan answers queries on the rows of one tag, with ids, order and bits of a brute
+   force by the score rule of chapter 7, whatever it leaves out.
 
-#define VT_ROWS_AT_ONCE 32u /* rows scored at once                                    */
+   Rows without a sketch are scored block by block. Of rows with one, 16 are looked at
+   together: their codes bound each row's similarity to each query (chapter 8). The floor
+   of a query is a similarity that k rows are known to reach: the k-th best lower bound
+   so far, or the k-th best score. A row whose upper bound is below the floor is no hit,
+   not even by a tie, since bounds contain the score as it is computed; any other is a
+   candidate. Candidates are scored in the end, the best upper bound first, until no
+   bound reaches the k-th score. Where too many gather, they are scored early, which
+   raises the floor; none is dropped unseen.
+
+   Filters by id are asked before a row's codes are looked at; whether it is stale, only
+   of a row that would be a candidate. */
+
+#define VT_ROWS_AT_ONCE 32u     /* rows scored at once                               */
+#define VT_CANDIDATES   524288u /* of all queries, before some are scored early; 6 MiB */
+#define VT_IDS_AT_ONCE  4096u   /* of `only`, sorted by where their rows lie        */
+
+typedef struct vt_cand {
+    float up; /* upper bound of its similarity, rounded up                        */
+    uint32_t seg, row;
+} vt_cand;
+
+typedef struct vt_ask { /* one query                                             */
+    float *x;           /* x[pad]                                                */
+    float norm;
+    double floor;
+    vt_top top;
+    vt_best best; /* lower bounds                                                */
+    vt_cand *cand;
+    size_t n;
+    vt_bound bound;
+} vt_ask;
 
 typedef struct vt_scan {
     const vt_state *s;
     const vt_tag *tag;
     const vtag_search_opts *o;
+    const vt_kernels *k;
     vt_score_fn *score;
-    uint32_t pad;
-    size_t nq;
-    float *q, *norm; /* q[nq * pad], norm[nq]                                  */
-    vt_top *top;     /* top[nq]                                                */
+    vtag_metric metric;
+    uint32_t pad, wide; /* of rows and queries; of codes                         */
+    size_t nq, cands;   /* queries; candidates that each may have */
+    vt_ask *ask;        /* ask[nq]                                                    */
+    int8_t *h;          /* h[nq * wide]: queries in terms of the segment at hand      */
+    int32_t *dots;      /* dots[nq * VT_GROUP]                                        */
+    float *v;           /* v[max(wide, VT_ROWS_AT_ONCE * pad)]: scratch               */
+    vt_group *places;   /* of `only`, VT_IDS_AT_ONCE                               */
 } vt_scan;
+
+typedef struct vt_lot { /* up to 16 rows of one segment                          */
+    uint32_t n, row[VT_GROUP];
+    const vtf_factors *f;
+    vtf_factors own; /* of rows that do not lie together                         */
+} vt_lot;
 
 /* Whether an item changed since revision rev of it was embedded. */
 static int vt_stale(const vt_state *s, uint64_t id, uint64_t rev) {
@@ -5857,38 +7036,223 @@ static int vt_stale(const vt_state *s, uint64_t id, uint64_t rev) {
     return !item || item->rev != rev;
 }
 
-static void vt_scan_offer(const vt_scan *c, size_t j, const vtf_row *r, double sum) {
-    const vtag_search_opts *o = c->o;
-    vtag_hit h;
-    h.dist = vt_dist((vtag_metric)c->tag->f.metric, sum, c->norm[j], r->norm);
-    if (!(h.dist <= VT_MAX_NORM) || !vt_top_wants(&c->top[j], h.dist)) return;
-    if (o->max_dist && !(h.dist <= *o->max_dist)) return;
-    if (o->keep && !o->keep(o->keep_ctx, r->id)) return;
-    if (o->fresh_only && vt_stale(c->s, r->id, r->rev)) return;
-    h.id = r->id;
-    h.part = r->part & 0x7FFFFFFFu;
-    h.stale = 0;
-    vt_top_push(&c->top[j], h);
+/* The similarity of a distance: what chapter 8 bounds. */
+static double vt_similarity(vtag_metric m, float dist) {
+    if (m == VTAG_COSINE) return 1 - (double)dist;
+    return m == VTAG_DOT ? -(double)dist : -0.5 * (double)dist;
 }
 
-static void vt_scan_rows(const vt_scan *c, const vt_seg *s, uint32_t row, uint32_t n) {
+/* Raises a query's floor. Under cosine, distances below 0 are 0, so no floor is above 1. */
+static void vt_ask_floor(const vt_scan *c, vt_ask *a, double floor) {
+    if (c->metric == VTAG_COSINE && floor > 1) floor = 1;
+    if (floor > a->floor) {
+        a->floor = floor;
+        vt_bound_floor(&a->bound, floor);
+    }
+}
+
+/* ---- Rows ------------------------------------------------------------------------ */
+
+static int vt_scan_kept(const vt_scan *c, const vtf_row *r) {
+    return !c->o->keep || c->o->keep(c->o->keep_ctx, r->id);
+}
+
+static float vt_scan_dist(const vt_scan *c, const vt_ask *a, const vtf_row *r, double sum) {
+    return vt_dist(c->metric, sum, a->norm, r->norm);
+}
+
+/* Takes in a row with which the filters by id are content. */
+static void vt_scan_take(const vt_scan *c, vt_ask *a, const vtf_row *r, float dist) {
+    vtag_hit h;
+    if (!(dist <= VT_MAX_NORM) || !vt_top_wants(&a->top, dist)) return;
+    if (c->o->max_dist && !(dist <= *c->o->max_dist)) return;
+    if (c->o->fresh_only && vt_stale(c->s, r->id, r->rev)) return;
+    h.id = r->id;
+    h.dist = dist;
+    h.part = r->part & 0x7FFFFFFFu;
+    h.stale = 0;
+    vt_top_push(&a->top, h);
+    if (a->top.n == a->top.k) vt_ask_floor(c, a, vt_similarity(c->metric, a->top.hits[0].dist));
+}
+
+/* n rows from row on, decoded; where they lie, or in the scratch. */
+static const float *vt_scan_decoded(const vt_scan *c, const vt_seg *s, uint32_t row, uint32_t n) {
+    uint32_t i;
+    if (c->tag->f.codec == VTAG_F32) return (const float *)(const void *)vt_vector(s, row);
+    for (i = 0; i < n; i++)
+        vt_decode(c->tag->f.codec, vt_vector(s, row + i), c->tag->f.dim, c->pad,
+                  c->v + (size_t)i * c->pad);
+    return c->v;
+}
+
+/* Scores rows [from, to), at most VT_ROWS_AT_ONCE; a filter by id is asked once of each. */
+static void vt_scan_block(const vt_scan *c, const vt_seg *s, uint32_t from, uint32_t to) {
+    const float *x = vt_scan_decoded(c, s, from, to - from);
     double sums[VT_ROWS_AT_ONCE];
+    uint32_t asked = 0, kept = 0, i;
+    size_t j;
+    for (j = 0; j < c->nq; j++) {
+        vt_ask *a = &c->ask[j];
+        c->score(a->x, x, c->pad, to - from, sums);
+        for (i = 0; i < to - from; i++) {
+            const vtf_row *r = vt_row(s, from + i);
+            float dist = vt_scan_dist(c, a, r, sums[i]);
+            if (vt_row_dead(s, from + i) || !vt_top_wants(&a->top, dist)) continue;
+            if (!(asked >> i & 1) && vt_scan_kept(c, r)) kept |= 1u << i;
+            asked |= 1u << i;
+            if (kept >> i & 1) vt_scan_take(c, a, r, dist);
+        }
+    }
+}
+
+static void vt_scan_rows(const vt_scan *c, const vt_seg *s, uint32_t from, uint32_t to) {
+    for (; from < to; from += VT_ROWS_AT_ONCE)
+        vt_scan_block(c, s, from, to - from < VT_ROWS_AT_ONCE ? to : from + VT_ROWS_AT_ONCE);
+}
+
+/* ---- Candidates --------------------------------------------------------------------- */
+
+/* Puts h where the heap p[n], the best bound on top, has a hole at i, or below. */
+static void vt_cand_sink(vt_cand *p, size_t n, size_t i, vt_cand h) {
+    for (;;) {
+        size_t child = 2 * i + 1;
+        if (child + 1 < n && p[child + 1].up > p[child].up) child++;
+        if (child >= n || !(p[child].up > h.up)) break;
+        p[i] = p[child];
+        i = child;
+    }
+    p[i] = h;
+}
+
+/* Scores the candidates of a query, the best bound first, until none can be a hit. */
+static void vt_scan_settle(const vt_scan *c, vt_ask *a) {
+    size_t i;
+    for (i = a->n / 2; i-- > 0;) vt_cand_sink(a->cand, a->n, i, a->cand[i]);
+    while (a->n && (double)a->cand[0].up >= a->floor) {
+        const vt_seg *s = &c->s->rows.a[a->cand[0].seg];
+        uint32_t row = a->cand[0].row;
+        double sum;
+        c->score(a->x, vt_scan_decoded(c, s, row, 1), c->pad, 1, &sum);
+        vt_scan_take(c, a, vt_row(s, row), vt_scan_dist(c, a, vt_row(s, row), sum));
+        a->n--;
+        vt_cand_sink(a->cand, a->n, 0, a->cand[a->n]);
+    }
+    a->n = 0;
+}
+
+/* Makes room for a candidate: forgets what the floor has passed, or settles. */
+static void vt_scan_room(const vt_scan *c, vt_ask *a) {
+    size_t i, n = 0;
+    for (i = 0; i < a->n; i++)
+        if ((double)a->cand[i].up >= a->floor) a->cand[n++] = a->cand[i];
+    a->n = n;
+    if (n > c->cands / 2) vt_scan_settle(c, a);
+}
+
+/* Row r of a lot may be a hit for query j: bounds it more closely. */
+static void vt_scan_offer(const vt_scan *c, size_t j, const vt_seg *s, const vt_lot *lot,
+                          uint32_t r) {
+    vt_ask *a = &c->ask[j];
+    const vtf_row *row = vt_row(s, lot->row[r]);
+    float lo, up;
+    vt_bound_row(&a->bound, lot->f, r, c->dots[j * VT_GROUP + r], &lo, &up);
+    if ((double)up < a->floor || (c->o->fresh_only && vt_stale(c->s, row->id, row->rev))) return;
+    if (a->n == c->cands) vt_scan_room(c, a);
+    a->cand[a->n].up = up;
+    a->cand[a->n].seg = s->f.number;
+    a->cand[a->n++].row = lot->row[r];
+    vt_best_push(&a->best, lo);
+    vt_ask_floor(c, a, (double)a->best.least);
+}
+
+/* Looks at the rows of a lot, and empties it. */
+static void vt_scan_lot(const vt_scan *c, const vt_seg *s, const vt_sketch *k, vt_lot *lot) {
+    const uint8_t *codes[VT_GROUP];
+    uint32_t i, r;
+    size_t j;
+    for (i = 0; i < VT_GROUP; i++)
+        codes[i] = k->codes + (size_t)lot->row[i < lot->n ? i : lot->n - 1] * (k->dim / 2);
+    c->k->cross(codes, c->h, k->dim / 2, c->nq, c->dots);
+    for (j = 0; j < c->nq; j++) {
+        uint32_t hits = c->k->reach(lot->f, c->dots + j * VT_GROUP, &c->ask[j].bound.p);
+        for (r = 0; r < lot->n && hits >> r; r++)
+            if (hits >> r & 1) vt_scan_offer(c, j, s, lot, r);
+    }
+    lot->n = 0;
+}
+
+/* Adds one row to a lot of rows that do not lie together. */
+static void vt_lot_add(const vt_scan *c, const vt_seg *s, const vt_sketch *k, vt_lot *lot,
+                       uint32_t row) {
+    const vtf_factors *f = &k->factors[row / VT_GROUP];
+    uint32_t r = row % VT_GROUP, n = lot->n++;
+    lot->row[n] = row;
+    lot->own.scale[n] = f->scale[r];
+    lot->own.size[n] = f->size[r];
+    lot->own.rest[n] = f->rest[r];
+    lot->own.bias[n] = f->bias[r];
+    lot->f = &lot->own;
+    if (lot->n == VT_GROUP) vt_scan_lot(c, s, k, lot);
+}
+
+/* ---- Segments ----------------------------------------------------------------------- */
+
+/* Fits the queries to a sketch; 0: one of them cannot be. */
+static int vt_scan_fit(const vt_scan *c, const vt_sketch *k) {
     size_t j;
     uint32_t i;
     for (j = 0; j < c->nq; j++) {
-        c->score(c->q + j * c->pad, vt_vector(s, row), c->pad, n, sums);
-        for (i = 0; i < n; i++)
-            if (!vt_row_dead(s, row + i)) vt_scan_offer(c, j, vt_row(s, row + i), sums[i]);
+        vt_ask *a = &c->ask[j];
+        float by = c->metric == VTAG_COSINE ? 1 / a->norm : 1;
+        for (i = 0; i < c->tag->f.dim; i++) c->v[i] = a->x[i] * by;
+        if (!vt_bound_fit(&a->bound, c->k, c->metric, k, c->tag->f.dim, c->v, c->h + j * c->wide))
+            return 0;
+        vt_bound_floor(&a->bound, a->floor);
     }
+    return 1;
+}
+
+/* Which of rows [g, g + n), inside a group of 16, live and are kept by the filter. */
+static uint32_t vt_scan_mask(const vt_scan *c, const vt_seg *s, uint32_t g, uint32_t n) {
+    uint32_t mask = (1u << n) - 1, i;
+    if (s->bits) mask &= ~(uint32_t)(s->bits[g / 64] >> g % 64);
+    for (i = 0; c->o->keep && i < n; i++)
+        if (mask >> i & 1 && !vt_scan_kept(c, vt_row(s, g + i))) mask &= ~(1u << i);
+    return mask;
+}
+
+/* Rows [from, to) of a segment, all of them sketched. A group of 16 is looked at where it
+   lies; rows of others are gathered. */
+static void vt_scan_sketch(const vt_scan *c, const vt_seg *s, const vt_sketch *k, uint32_t from,
+                           uint32_t to) {
+    vt_lot whole, few;
+    uint32_t g, i, n, mask;
+    few.n = 0;
+    for (g = from; g < to; g += n) {
+        n = (uint32_t)vt_min_u64(VT_GROUP - g % VT_GROUP, to - g);
+        mask = vt_scan_mask(c, s, g, n);
+        if (n == VT_GROUP && mask == 0xFFFF) {
+            for (i = 0; i < VT_GROUP; i++) whole.row[i] = g + i;
+            whole.n = VT_GROUP;
+            whole.f = &k->factors[g / VT_GROUP];
+            vt_scan_lot(c, s, k, &whole);
+            continue;
+        }
+        for (i = 0; mask >> i; i++)
+            if (mask >> i & 1) vt_lot_add(c, s, k, &few, g + i);
+    }
+    if (few.n) vt_scan_lot(c, s, k, &few);
 }
 
 /* Rows [from, to) of a segment. */
 static void vt_scan_segment(const vt_scan *c, const vt_seg *s, uint32_t from, uint32_t to) {
-    while (from < to) {
-        uint32_t n = to - from < VT_ROWS_AT_ONCE ? to - from : VT_ROWS_AT_ONCE;
-        vt_scan_rows(c, s, from, n);
-        from += n;
+    vt_sketch k;
+    uint32_t raw = from;
+    if (vt_seg_sketch(c->s->file, s, c->tag->f.dim, &k) && vt_scan_fit(c, &k)) {
+        raw = k.rows < from ? from : k.rows < to ? k.rows : to;
+        vt_scan_sketch(c, s, &k, from, raw);
     }
+    vt_scan_rows(c, s, raw, to);
 }
 
 /* The caller's share [*from, *to) of n. */
@@ -5916,20 +7280,56 @@ static void vt_scan_all(const vt_scan *c) {
     }
 }
 
-/* Only the rows of the ids allowed. */
+/* ---- Only some ids --------------------------------------------------------------------- */
+
+static int vt_place_order(const void *a, const void *b) {
+    const vt_group *x = (const vt_group *)a, *y = (const vt_group *)b;
+    if (x->seg != y->seg) return x->seg < y->seg ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
+/* Groups g[n] of rows of one segment. */
+static void vt_scan_places(const vt_scan *c, const vt_group *g, size_t n) {
+    const vt_seg *s = g->seg;
+    vt_sketch k;
+    vt_lot lot;
+    size_t i;
+    uint32_t row;
+    lot.n = 0;
+    if (n < VT_GROUP || !vt_seg_sketch(c->s->file, s, c->tag->f.dim, &k) || !vt_scan_fit(c, &k))
+        k.rows = 0;
+    for (i = 0; i < n; i++)
+        for (row = g[i].row; row < g[i].row + g[i].parts; row++) {
+            if (vt_row_dead(s, row) || !vt_scan_kept(c, vt_row(s, row))) continue;
+            if (row < k.rows) vt_lot_add(c, s, &k, &lot, row);
+            else vt_scan_rows(c, s, row, row + 1);
+        }
+    if (lot.n) vt_scan_lot(c, s, &k, &lot);
+}
+
+/* Only the rows of the ids allowed, in order of their places, some ids at a time. */
 static void vt_scan_only(const vt_scan *c) {
     const vt_space *space = vt_index_find(&c->s->index, VTF_S_ROWS, c->tag->f.tag);
     const uint64_t *ids = c->o->only->ids;
+    vt_group *g = c->places;
     uint64_t i, from, to;
+    size_t n = 0, j, k;
     vt_share(c->o, c->o->only->n, &from, &to);
     for (i = from; i < to; i++) {
-        const vtf_entry *e = vt_space_get(space, ids[i]);
-        vt_group g;
-        if (!e || (i && ids[i] == ids[i - 1])) continue;
-        if (vt_group_of(&c->s->rows, c->tag->f.tag, e, &g))
-            vt_scan_segment(c, g.seg, g.row, g.row + g.parts);
+        const vtf_entry *e = i && ids[i] == ids[i - 1] ? NULL : vt_space_get(space, ids[i]);
+        if (e && vt_group_of(&c->s->rows, c->tag->f.tag, e, &g[n])) n++;
+        if (n < VT_IDS_AT_ONCE && i + 1 < to) continue;
+        for (j = 1; j < n && vt_place_order(&g[j - 1], &g[j]) < 0;) j++;
+        if (j < n) qsort(g, n, sizeof *g, vt_place_order);
+        for (j = 0; j < n; j = k) {
+            for (k = j; k < n && g[k].seg == g[j].seg;) k++;
+            vt_scan_places(c, g + j, k - j);
+        }
+        n = 0;
     }
 }
+
+/* ---- Search ---------------------------------------------------------------------------- */
 
 /* A tag that may be asked. */
 static vtag_err vt_tag_asked(const vt_state *s, vtag_tag tag, const vt_tag **t) {
@@ -5957,27 +7357,25 @@ static vtag_err vt_query_check(const vt_state *s, vtag_vec q, const vtag_search_
     return (unsigned)o->mode > VTAG_APPROX ? VTAG_ARG : VTAG_OK;
 }
 
-/* Pads the queries into the scan's own memory, and takes their norms. */
-static vtag_err vt_scan_queries(vt_scan *c, const vt_kernels *k, vtag_vec q) {
-    size_t j;
-    memset(c->q, 0, c->nq * c->pad * sizeof *c->q);
-    for (j = 0; j < c->nq; j++) {
-        float *x = c->q + j * c->pad;
-        if (!vt_finite(q.x + j * q.dim, q.dim)) return VTAG_VALUE;
-        memcpy(x, q.x + j * q.dim, q.dim * sizeof *x);
-        c->norm[j] = vt_norm(k, x, c->pad);
-        if (c->tag->f.metric == VTAG_COSINE &&
-            !(c->norm[j] >= VT_MIN_NORM && c->norm[j] <= VT_MAX_NORM))
-            return VTAG_VALUE;
-    }
+/* Pads a query into the scan's own memory, and takes its norm. */
+static vtag_err vt_ask_begin(const vt_scan *c, vt_ask *a, const float *x) {
+    uint32_t dim = c->tag->f.dim;
+    if (!vt_finite(x, dim)) return VTAG_VALUE;
+    memset(a->x + dim, 0, (c->pad - dim) * sizeof *a->x);
+    memcpy(a->x, x, dim * sizeof *x);
+    a->norm = vt_norm(c->k, a->x, c->pad);
+    a->floor = c->o->max_dist ? vt_similarity(c->metric, *c->o->max_dist) : -HUGE_VAL;
+    if (c->metric == VTAG_COSINE && !(a->norm >= VT_MIN_NORM && a->norm <= VT_MAX_NORM))
+        return VTAG_VALUE;
     return VTAG_OK;
 }
 
-/* Sorts the answers and marks stale hits. */
-static void vt_scan_finish(vt_scan *c, size_t *n) {
+/* Settles what is left, sorts the answers and marks stale hits. */
+static void vt_scan_finish(const vt_scan *c, size_t *n) {
     size_t j, i;
     for (j = 0; j < c->nq; j++) {
-        vt_top *t = &c->top[j];
+        vt_top *t = &c->ask[j].top;
+        vt_scan_settle(c, &c->ask[j]);
         vt_top_finish(t);
         for (i = 0; i < t->n; i++) {
             const vtf_entry *e = vt_state_group(c->s, c->tag->f.tag, t->hits[i].id);
@@ -5987,18 +7385,48 @@ static void vt_scan_finish(vt_scan *c, size_t *n) {
     }
 }
 
-/* One block of memory: tops, queries (on 64 bytes), norms. */
-static vtag_err vt_scan_memory(vt_scan *c, void **block) {
-    size_t one = sizeof *c->top + (c->pad + 1) * sizeof *c->q;
+/* Takes bytes from *p on, on 64 bytes. */
+static void *vt_carve(uint8_t **p, uint64_t bytes) {
+    uint8_t *q = *p + (64 - (uintptr_t)*p % 64) % 64;
+    *p = q + bytes;
+    return q;
+}
+
+/* Rows that the tag's segments hold. */
+static uint64_t vt_scan_size(const vt_scan *c) {
+    uint64_t n = 0;
+    size_t i;
+    for (i = 0; i < c->s->rows.n; i++)
+        if (c->s->rows.a[i].f.tag == c->tag->f.tag) n += c->s->rows.a[i].f.rows;
+    return n;
+}
+
+/* One block of memory for the queries, k hits of each. With fewer rows than k there is no
+   k-th best bound. */
+static vtag_err vt_scan_memory(vt_scan *c, size_t k, vtag_hit *hits, void **block) {
+    size_t best = (size_t)vt_min_u64(k, vt_scan_size(c) + 1), j;
+    uint64_t v = vt_max_u64(c->wide, VT_ROWS_AT_ONCE * c->pad) * 4;
+    uint64_t places = c->o->only ? VT_IDS_AT_ONCE * sizeof *c->places : 0;
+    uint64_t x = c->pad * 4, cand = c->cands * sizeof(vt_cand), least = vt_best_room(best) * 4;
+    uint64_t one = sizeof *c->ask + x + c->wide + VT_GROUP * 4 + cand + least + 3 * 64;
     uint8_t *p;
-    if (c->nq > SIZE_MAX / one - 64) return VTAG_NOMEM;
-    p = (uint8_t *)vt_alloc(c->nq * one + 64);
-    *block = p;
-    if (!p) return VTAG_NOMEM;
-    p += (64 - (uintptr_t)p % 64) % 64;
-    c->q = (float *)(void *)p;
-    c->top = (vt_top *)(void *)(c->q + c->nq * c->pad);
-    c->norm = (float *)(void *)(c->top + c->nq);
+    if (c->nq > (SIZE_MAX / 2 - v - places) / one) return VTAG_NOMEM;
+    *block = vt_alloc((size_t)(c->nq * one + v + places + 6 * 64));
+    if (!*block) return VTAG_NOMEM;
+    p = (uint8_t *)*block;
+    c->ask = (vt_ask *)vt_carve(&p, c->nq * sizeof *c->ask);
+    c->h = (int8_t *)vt_carve(&p, c->nq * c->wide);
+    c->dots = (int32_t *)vt_carve(&p, c->nq * VT_GROUP * 4);
+    c->v = (float *)vt_carve(&p, v);
+    c->places = (vt_group *)vt_carve(&p, places);
+    for (j = 0; j < c->nq; j++) {
+        vt_ask *a = &c->ask[j];
+        memset(a, 0, sizeof *a);
+        a->x = (float *)vt_carve(&p, x);
+        a->cand = (vt_cand *)vt_carve(&p, cand);
+        vt_best_init(&a->best, (float *)vt_carve(&p, least), best);
+        vt_top_init(&a->top, k ? hits + j * k : NULL, k);
+    }
     return VTAG_OK;
 }
 
@@ -6016,14 +7444,17 @@ VTAG_API vtag_err vtag_search_many(const vtag_snap *snap, vtag_vec q, size_t nq,
     if (k && nq > SIZE_MAX / sizeof *hits / k) return VTAG_ARG;
     c.s = snap->state;
     c.o = opts ? opts : &zero;
+    c.k = snap->db->kernels;
     c.nq = nq;
     err = vt_query_check(c.s, q, c.o, &c.tag);
     if (err || !nq) return err;
+    c.metric = (vtag_metric)c.tag->f.metric;
+    c.score = c.metric == VTAG_L2SQ ? c.k->l2sq : c.k->dot;
     c.pad = vt_pad(q.dim);
-    c.score = c.tag->f.metric == VTAG_L2SQ ? snap->db->kernels->l2sq : snap->db->kernels->dot;
-    err = vt_scan_memory(&c, &block);
-    if (!err) err = vt_scan_queries(&c, snap->db->kernels, q);
-    for (j = 0; j < nq && !err; j++) vt_top_init(&c.top[j], k ? hits + j * k : NULL, k);
+    c.wide = vt_sketch_dim(q.dim);
+    c.cands = (size_t)vt_min_u64(vt_max_u64(VT_CANDIDATES / nq, 512), 16384);
+    err = vt_scan_memory(&c, k, hits, &block);
+    for (j = 0; j < nq && !err; j++) err = vt_ask_begin(&c, &c.ask[j], q.x + j * q.dim);
     if (!err && k && c.o->only) vt_scan_only(&c);
     if (!err && k && !c.o->only) vt_scan_all(&c);
     if (!err) vt_scan_finish(&c, n);
@@ -6320,7 +7751,7 @@ VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uin
     r = vt_row(g.seg, g.row + part);
     if (!vt_row_sound(g.seg, g.row + part) || r->id != id)
         return vt_say(&s->db->env, VTAG_CORRUPT, "row damaged", vt_row_at(g.seg, g.row + part));
-    if (x) memcpy(x, vt_vector(g.seg, g.row + part), dim * sizeof *x);
+    if (x) vt_decode(t->f.codec, vt_vector(g.seg, g.row + part), dim, dim, x);
     if (row) {
         vtag_row facts = {r->rev, r->off, r->len, g.parts};
         *row = facts;
@@ -6940,6 +8371,26 @@ static int vt_check_runs(vt_check *c) {
     return 1;
 }
 
+static int vt_check_sketch(vt_check *c, const vt_seg *s) {
+    const uint8_t *base = vt_at(c->s->file, s->f.sketch, 1);
+    const uint32_t *sums = (const uint32_t *)(const void *)(base + VTF_HEAD_ROOM);
+    vt_sketch k;
+    vt_parts p;
+    uint64_t i;
+    uint32_t sum;
+    if (!s->f.sketch) return 1;
+    if (!vt_seg_sketch(c->s->file, s, vt_tags_get(&c->s->tags, s->f.tag)->f.dim, &k)) {
+        vt_bad(c, "sketch damaged", s->f.sketch);
+        return 1;
+    }
+    p = vt_sketch_parts(k.rows, k.dim);
+    for (i = 0; vt_sketch_sum(base, &p, i, &sum); i++) {
+        if (sum != sums[i]) vt_bad(c, "sketch damaged", s->f.sketch + p.mean + i * VTF_SUMMED);
+        if (!vt_checked(c, VTF_SUMMED)) return 0;
+    }
+    return 1;
+}
+
 static int vt_check_segments(vt_check *c) {
     const vt_rows *rows = &c->s->rows;
     size_t i;
@@ -6959,6 +8410,7 @@ static int vt_check_segments(vt_check *c) {
             if (!vt_checked(c, s->stride + sizeof(vtf_row))) return 0;
         }
         if (dead != s->f.dead) vt_bad(c, "count of dead rows is wrong", s->f.at);
+        if (!vt_check_sketch(c, s)) return 0;
     }
     return 1;
 }
@@ -7125,10 +8577,10 @@ static vtag_err vt_copy_rows(vt_copy *c, const vt_tag *t) {
     if (!s || t->f.role == VTAG_GONE) return VTAG_OK;
     w = vt_batch_segw(c->to, t->f.tag);
     if (!w) return VTAG_NOMEM;
-    c->to->expect = 0;
+    c->to->o.expect_rows = 0;
     for (i = 0; i < c->from->rows.n; i++)
         if (c->from->rows.a[i].f.tag == t->f.tag)
-            c->to->expect += c->from->rows.a[i].f.rows - c->from->rows.a[i].f.dead;
+            c->to->o.expect_rows += c->from->rows.a[i].f.rows - c->from->rows.a[i].f.dead;
     err = vt_iter_begin(&it, s, 0);
     while (!err && (e = vt_iter_next(&it)) != NULL) {
         vtf_entry moved = *e;

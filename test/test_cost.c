@@ -51,7 +51,7 @@ static vtag_err open_sim(vtag_access access, vtag_db **db)
     return vtag_open(SIM_MAIN, &opts, db);
 }
 
-static vtag_tag declare(vtag_batch *b, const char *name, uint32_t dim)
+static vtag_tag declare(vtag_batch *b, const char *name, uint32_t dim, uint32_t flags)
 {
     vtag_spec spec;
     vtag_tag tag = 0;
@@ -59,6 +59,7 @@ static vtag_tag declare(vtag_batch *b, const char *name, uint32_t dim)
     spec.name = name;
     spec.dim = dim;
     spec.metric = VTAG_L2SQ;
+    spec.flags = flags;
     MUST(vtag_declare(b, &spec, &tag));
     return tag;
 }
@@ -110,15 +111,17 @@ static vtag_tag tag_first, tag_second;
 /* A new file with n items under the first of two tags, and ten under both. */
 static vtag_db *newborn(uint64_t n)
 {
-    const vtag_begin_opts opts = {0, 0, n};
+    vtag_begin_opts opts;
     vtag_db *db;
     vtag_batch *b;
     uint64_t id;
+    memset(&opts, 0, sizeof opts);
+    opts.expect_rows = n;
     sim_reset(&disk, 1);
     MUST(open_sim(VTAG_NEW, &db));
     MUST(vtag_begin(db, &opts, &b));
-    tag_first = declare(b, "plain@1", DIM);
-    tag_second = declare(b, "plain@2", DIM);
+    tag_first = declare(b, "plain@1", DIM, 0);
+    tag_second = declare(b, "plain@2", DIM, 0);
     MUST(vtag_commit(b));
     put_range(db, tag_first, 10, n, CHUNK, 0);
     MUST(vtag_begin(db, NULL, &b));
@@ -339,49 +342,58 @@ static void an_empty_file_is_at_most_128_kib(void)
 }
 
 /* In batches of `chunk`; at most so many percent of the raw size. */
-static void import_size(uint64_t rows, uint64_t chunk, uint64_t percent)
+static void import_size(uint64_t rows, uint64_t chunk, uint32_t flags, uint64_t percent)
 {
-    vtag_begin_opts opts = {0, 0, 0};
+    vtag_begin_opts opts;
     vtag_db *db;
     vtag_batch *b;
     vtag_tag tag = 0;
     uint64_t id = 0, size, raw = rows * 768 * sizeof(float);
+    memset(&opts, 0, sizeof opts);
     sim_reset(&disk, 1);
     MUST(open_sim(VTAG_NEW, &db));
     while (id < rows) {
         uint64_t end = rows - id < chunk ? rows : id + chunk;
         opts.expect_rows = rows - id;
         MUST(vtag_begin(db, &opts, &b));
-        if (!tag) tag = declare(b, "wide@1", 768);
+        if (!tag) tag = declare(b, "wide@1", 768, flags);
         for (; id < end; id++) MUST(put(b, id, tag, 768, id));
         MUST(vtag_commit(b));
     }
     vtag_close(db);
     size = disk.file[sim_find(&disk, SIM_MAIN)].size;
-    printf("a file of %llu rows of 768 f32 is %.3f of the raw size\n", (unsigned long long)rows,
-           (double)size / (double)raw);
+    printf("a file of %llu rows of 768 f32, %s, is %.3f of the raw size\n", (unsigned long long)rows,
+           flags ? "unsketched" : "sketched", (double)size / (double)raw);
     CHECK(size * 100 <= raw * percent);
 }
 
 static void an_import_of_known_size_takes_a_twentieth_more_than_its_vectors(void)
 {
     sim_init_flat(&disk, 1, UINT64_C(256) << 20);
-    import_size(20000, 20000, 105);
-    import_size(20000, 5000, 107); /* and the index runs that were merged since */
+    import_size(20000, 20000, VTAG_NO_SKETCH, 105);
+    import_size(20000, 5000, VTAG_NO_SKETCH, 107); /* and the index runs that were merged since */
     sim_free(&disk);
 }
 
-static void compaction_leaves_a_twentieth_more_than_the_vectors(void)
+static void sketches_take_an_eighth_of_the_vectors(void)
+{
+    sim_init_flat(&disk, 1, UINT64_C(256) << 20);
+    import_size(20000, 20000, 0, 118);
+    import_size(20000, 5000, 0, 120);
+    sim_free(&disk);
+}
+
+static void compacted_size(uint32_t flags, uint64_t percent)
 {
     const uint64_t rows = 10000, raw = rows * 768 * sizeof(float);
     vtag_db *db;
     vtag_batch *b;
     vtag_tag tag;
     uint64_t id, size;
-    sim_init_flat(&disk, 1, UINT64_C(256) << 20);
+    sim_reset(&disk, 1);
     MUST(open_sim(VTAG_NEW, &db));
     MUST(vtag_begin(db, NULL, &b));
-    tag = declare(b, "wide@1", 768);
+    tag = declare(b, "wide@1", 768, flags);
     for (id = 0; id < rows + 2000; id++) MUST(put(b, id, tag, 768, id));
     MUST(vtag_commit(b));
     MUST(vtag_begin(db, NULL, &b));
@@ -390,9 +402,16 @@ static void compaction_leaves_a_twentieth_more_than_the_vectors(void)
     MUST(vtag_compact(db, NULL, NULL));
     vtag_close(db);
     size = disk.file[sim_find(&disk, SIM_MAIN)].size;
-    printf("a compacted file of %llu rows of 768 f32 is %.3f of the raw size\n",
-           (unsigned long long)rows, (double)size / (double)raw);
-    CHECK(size * 100 <= raw * 105);
+    printf("a compacted file of %llu rows of 768 f32, %s, is %.3f of the raw size\n",
+           (unsigned long long)rows, flags ? "unsketched" : "sketched", (double)size / (double)raw);
+    CHECK(size * 100 <= raw * percent);
+}
+
+static void compaction_leaves_no_more_than_an_import(void)
+{
+    sim_init_flat(&disk, 1, UINT64_C(256) << 20);
+    compacted_size(VTAG_NO_SKETCH, 105);
+    compacted_size(0, 118);
     sim_free(&disk);
 }
 
@@ -443,7 +462,8 @@ int main(int argc, char **argv)
     RUN(costs_are_the_same_at_a_thousand_and_at_a_million_items);
     RUN(an_empty_file_is_at_most_128_kib);
     RUN(an_import_of_known_size_takes_a_twentieth_more_than_its_vectors);
-    RUN(compaction_leaves_a_twentieth_more_than_the_vectors);
+    RUN(sketches_take_an_eighth_of_the_vectors);
+    RUN(compaction_leaves_no_more_than_an_import);
     RUN(putting_again_what_exists_stays_linear);
     return t_end();
 }

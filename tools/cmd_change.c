@@ -83,7 +83,7 @@ int cmd_declare(int argc, char **argv)
         {"--tag", "NAME", CLI_STR | CLI_MUST, &spec.name, "model@version/preparation/...", NULL},
         {"--dim", "N", CLI_U32 | CLI_MUST, &spec.dim, "numbers in a vector, 1 to 32,768", NULL},
         {"--metric", "M", CLI_STR, &metric, "cosine, dot, l2", NULL},
-        {"--codec", "C", CLI_STR, &codec, "f32", NULL},
+        {"--codec", "C", CLI_STR, &codec, "f32 (default), f16 or i8: how rows are stored", NULL},
         {"--fingerprint", "HEX", CLI_STR, &fingerprint, "hash of weights and tokenizer", NULL},
         {"--note", "TEXT", CLI_STR, &spec.note, "prompt, provider, licence", NULL},
         {"--assumed", NULL, CLI_FLAG, &assumed, "of legacy vectors: the name is a guess", NULL},
@@ -99,7 +99,6 @@ int cmd_declare(int argc, char **argv)
     if (!rc) rc = declare_fingerprint(fingerprint, &spec.fingerprint);
     if (rc) return rc;
     if (spec.dim < 1 || spec.dim > 32768) return cli_misuse("declare: --dim is 1 to 32,768");
-    if (spec.codec != VTAG_F32) return cli_misuse("declare: this version stores f32 alone");
     if (spec.note && strlen(spec.note) > 4096) return cli_misuse("declare: --note is too long");
     if (assumed) spec.flags |= VTAG_ASSUMED;
     return declare_into(file, &spec, force, as_json);

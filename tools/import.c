@@ -60,12 +60,7 @@ static im_tag *im_tag_declare(importer *im, const char *name, uint32_t dim)
     spec.note = im->assumed;
     err = vtag_declare(im->st.batch, &spec, &tag);
     if (!err) return im_tag_add(im, name, tag, &spec);
-    if (err == VTAG_ARG && im->codec != VTAG_F32) {
-        im->rc = cli_fail("tag %s: codec %s is not in this version; leave --codec out", name,
-                          im->codec_name);
-    } else {
-        im->rc = cli_error(err, "%s: tag %s of dim %u", im->file, name, dim);
-    }
+    im->rc = cli_error(err, "%s: tag %s of dim %u", im->file, name, dim);
     return NULL;
 }
 
