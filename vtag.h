@@ -658,6 +658,14 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
 #define VTAG_ASSERT(x) assert(x)
 #endif
 
+#ifdef __cplusplus
+#define VT_ZERO \
+    {}
+#else
+#define VT_ZERO \
+    { 0 } /* the initializer of any struct or array */
+#endif
+
 /* A declaration, legal in a file and in a block; repeats do no harm. */
 #define VT_STATIC_ASSERT(cond, name) extern char vt_static_assert_##name[(cond) ? 1 : -1]
 
@@ -937,6 +945,18 @@ static void *vt_grow(void *p, size_t *cap, size_t need, size_t size) {
     return q;
 }
 
+/* Appends an element of size bytes to the array of *n that *array, a pointer of
+   whatever type, points at. */
+static vtag_err vt_append(void *array, size_t *n, size_t *cap, const void *element, size_t size) {
+    void *a;
+    memcpy(&a, array, sizeof a);
+    a = vt_grow(a, cap, *n + 1, size);
+    if (!a) return VTAG_NOMEM;
+    memcpy(array, &a, sizeof a);
+    memcpy((uint8_t *)a + (*n)++ * size, element, size);
+    return VTAG_OK;
+}
+
 /* A copy of n elements; NULL: no memory. */
 static void *vt_dup(const void *p, size_t n, size_t size) {
     void *q = vt_alloc(n * size);
@@ -1076,7 +1096,7 @@ static void vt_out_align(vt_out *o, size_t to) {
 #define VT_MAX_NORM      3.40282347e+38f
 #define VTF_DEAD         UINT64_MAX /* vtf_entry.at: the key is gone           */
 
-typedef struct vtf_identity { /* at 0; the page's last 4 bytes are its CRC-32C */
+typedef struct vtf_identity { /* at 0                                          */
     uint8_t  magic[8];        /* 0x89 "vtag" CR LF 0x1A                        */
     uint32_t order;           /* VTF_ORDER                                     */
     uint32_t version;
@@ -1085,7 +1105,8 @@ typedef struct vtf_identity { /* at 0; the page's last 4 bytes are its CRC-32C *
     uint64_t read_compatible; /* features that a writer must know              */
     uint64_t incompatible;    /* features that everyone must know              */
     uint32_t flags;           /* VTF_FLAG_...                                  */
-    uint32_t zero;
+    uint8_t  rest[VTF_IDENTITY - 64]; /* zero                                  */
+    uint32_t crc;             /* CRC-32C of the bytes before                   */
 } vtf_identity;
 
 typedef struct vtf_head {     /* the scalars of a state                        */
@@ -1110,6 +1131,8 @@ typedef struct vtf_logpos {   /* where the next record goes                    *
     uint32_t zero;
 } vtf_logpos;
 
+typedef struct vtf_ckpt_ref { uint64_t at, length; uint32_t crc, zero; } vtf_ckpt_ref;
+
 typedef struct vtf_slot {     /* superblock                                    */
     uint8_t    magic[8];      /* "vtagslot"                                    */
     uint8_t    uuid[16];
@@ -1119,8 +1142,7 @@ typedef struct vtf_slot {     /* superblock                                    *
     uint64_t   salt;          /* of records past log                           */
     vtf_head   head;
     vtf_logpos log;           /* end of the log                                */
-    uint64_t   ckpt_at, ckpt_len; /* newest checkpoint directory; 0: none      */
-    uint32_t   ckpt_crc, zero;
+    vtf_ckpt_ref ckpt;        /* newest checkpoint directory; at 0: none       */
     vtf_logpos ckpt_log;      /* where the log goes on after it                */
     uint64_t   redo_at, redo_n, redo_xxh; /* of a recovery under way, see above; 0: none */
     uint8_t    rest[268];     /* zero                                          */
@@ -1222,7 +1244,7 @@ typedef struct vtf_gate {
     uint32_t has, min_queries; /* bit 0: has_min, bit 1: has_drop              */
 } vtf_gate;
 
-typedef struct vtf_cover { uint64_t n[8]; } vtf_cover;
+typedef struct vtf_cover { uint64_t n[8]; } vtf_cover; /* in the order of vtag_cover */
 
 typedef struct vtf_event {    /* data of an event's blob; then its strings, NUL after each */
     uint64_t  time;
@@ -1275,8 +1297,6 @@ typedef struct vtf_tail {     /* the extent of its kind that is being filled   *
     uint64_t at, length, used;
 } vtf_tail;
 
-typedef struct vtf_ckpt_ref { uint64_t at, length; uint32_t crc, zero; } vtf_ckpt_ref;
-
 typedef struct vtf_space { uint32_t space, tag; uint64_t live, runs; } vtf_space;
 
 typedef struct vtf_ckpt {     /* directory; then tags, segments, spaces, runs of each space */
@@ -1288,43 +1308,35 @@ typedef struct vtf_ckpt {     /* directory; then tags, segments, spaces, runs of
 #define VTF_CKPT_MAGIC 0x4B435456u /* "VTCK"                                   */
 
 /* clang-format on */
-VT_STATIC_ASSERT(sizeof(vtf_identity) == 64, vtf_identity_size);
-VT_STATIC_ASSERT(offsetof(vtf_identity, incompatible) == 48, vtf_identity_features);
-VT_STATIC_ASSERT(sizeof(vtf_head) == 80, vtf_head_size);
-VT_STATIC_ASSERT(offsetof(vtf_head, active) == 64, vtf_head_active);
-VT_STATIC_ASSERT(sizeof(vtf_logpos) == 32, vtf_logpos_size);
-VT_STATIC_ASSERT(sizeof(vtf_slot) == 512, vtf_slot_size);
-VT_STATIC_ASSERT(offsetof(vtf_slot, head) == 48, vtf_slot_head);
-VT_STATIC_ASSERT(offsetof(vtf_slot, log) == 128, vtf_slot_log);
-VT_STATIC_ASSERT(offsetof(vtf_slot, ckpt_log) == 184, vtf_slot_ckpt);
-VT_STATIC_ASSERT(offsetof(vtf_slot, redo_at) == 216, vtf_slot_redo);
-VT_STATIC_ASSERT(offsetof(vtf_slot, crc) == 508, vtf_slot_crc);
-VT_STATIC_ASSERT(sizeof(vtf_extent) == 64, vtf_extent_size);
-VT_STATIC_ASSERT(offsetof(vtf_extent, tag) == 40, vtf_extent_tag);
-VT_STATIC_ASSERT(sizeof(vtf_row) == 40, vtf_row_size);
-VT_STATIC_ASSERT(offsetof(vtf_row, norm) == 32, vtf_row_norm);
-VT_STATIC_ASSERT(sizeof(vtf_sketch) == 32, vtf_sketch_size);
-VT_STATIC_ASSERT(offsetof(vtf_sketch, encoder) == 16, vtf_sketch_encoder);
-VT_STATIC_ASSERT(sizeof(vtf_factors) == 256, vtf_factors_size);
-VT_STATIC_ASSERT(sizeof(vtf_entry) == 32, vtf_entry_size);
-VT_STATIC_ASSERT(sizeof(vtf_run) == 48, vtf_run_size);
+VT_STATIC_ASSERT(sizeof(vtf_identity) == VTF_IDENTITY && offsetof(vtf_identity, flags) == 56, id);
+VT_STATIC_ASSERT(sizeof(vtf_head) == 80 && offsetof(vtf_head, active) == 64, vtf_head);
+VT_STATIC_ASSERT(sizeof(vtf_logpos) == 32, vtf_logpos);
+VT_STATIC_ASSERT(offsetof(vtf_slot, head) == 48 && offsetof(vtf_slot, log) == 128, vtf_slot_state);
+VT_STATIC_ASSERT(offsetof(vtf_slot, ckpt) == 160 && offsetof(vtf_slot, redo_at) == 216, vtf_slot);
+VT_STATIC_ASSERT(sizeof(vtf_slot) == 512 && offsetof(vtf_slot, crc) == 508, vtf_slot_end);
+VT_STATIC_ASSERT(sizeof(vtf_extent) == 64 && offsetof(vtf_extent, tag) == 40, vtf_extent);
+VT_STATIC_ASSERT(sizeof(vtf_row) == 40 && offsetof(vtf_row, norm) == 32, vtf_row);
+VT_STATIC_ASSERT(sizeof(vtf_entry) == 32 && sizeof(vtf_run) == 48, vtf_index);
+VT_STATIC_ASSERT(sizeof(vtf_sketch) == 32 && offsetof(vtf_sketch, encoder) == 16, vtf_sketch);
+VT_STATIC_ASSERT(sizeof(vtf_factors) == 256, vtf_factors);
 VT_STATIC_ASSERT(sizeof(vtf_seg) == 56, vtf_seg_size);
-VT_STATIC_ASSERT(sizeof(vtf_tag) == 96, vtf_tag_size);
-VT_STATIC_ASSERT(sizeof(vtf_blob) == 32, vtf_blob_size);
-VT_STATIC_ASSERT(sizeof(vtf_gate) == 40, vtf_gate_size);
-VT_STATIC_ASSERT(sizeof(vtf_event) == 176, vtf_event_size);
-VT_STATIC_ASSERT(sizeof(vtf_policy) == 64, vtf_policy_size);
-VT_STATIC_ASSERT(sizeof(vtf_record) == 112, vtf_record_size);
-VT_STATIC_ASSERT(sizeof(vtf_link) == 128, vtf_link_size);
-VT_STATIC_ASSERT(sizeof(vtf_delta) == 24, vtf_delta_size);
-VT_STATIC_ASSERT(sizeof(vtf_tail) == 32, vtf_tail_size);
-VT_STATIC_ASSERT(sizeof(vtf_ckpt) == 128, vtf_ckpt_size);
+VT_STATIC_ASSERT(sizeof(vtf_tag) == 96 && sizeof(vtf_blob) == 32, vtf_tag);
+VT_STATIC_ASSERT(sizeof(vtf_gate) == 40 && sizeof(vtf_policy) == 64, vtf_gate);
+VT_STATIC_ASSERT(sizeof(vtag_cover) == 64 && offsetof(vtag_cover, oldest) == 56, vtag_cover_order);
+VT_STATIC_ASSERT(sizeof(vtf_event) == 176, vtf_event);
+VT_STATIC_ASSERT(sizeof(vtf_record) == 112 && sizeof(vtf_link) == 128, vtf_record);
+VT_STATIC_ASSERT(sizeof(vtf_delta) == 24 && sizeof(vtf_tail) == 32, vtf_delta);
+VT_STATIC_ASSERT(sizeof(vtf_ckpt) == 128, vtf_ckpt);
 
 static uint64_t vt_align(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
 
 /* Bytes of a segment before its column of vectors. */
 static uint64_t vtf_vectors_at(uint64_t cap) {
     return vt_align(VTF_HEAD_ROOM + cap * sizeof(vtf_row), 512);
+}
+
+static uint32_t vtf_crc_identity(const vtf_identity *id) {
+    return vt_crc32c(0, id, offsetof(vtf_identity, crc));
 }
 
 static uint32_t vtf_crc_slot(const vtf_slot *s) {
@@ -1386,7 +1398,8 @@ static vtag_err vt_os_err(int code, int writing) {
     if (code == ENOSPC || code == EDQUOT || code == EFBIG) return VTAG_NOSPACE;
     if (code == ENOMEM) return VTAG_NOMEM;
     if (code == EISDIR) return VTAG_FORMAT;
-    if (writing && (code == EACCES || code == EROFS || code == EPERM)) return VTAG_READONLY;
+    if (writing && (code == EACCES || code == EROFS || code == EPERM || code == EBADF))
+        return VTAG_READONLY;
     return VTAG_IO;
 }
 
@@ -1435,7 +1448,7 @@ static int vt_os_reserve(int fd, uint64_t from, uint64_t n) {
     return posix_fallocate(fd, (off_t)from, (off_t)n);
 }
 
-static int vt_os_is_remote(int fd) {
+static int vt_os_remote(void *file) {
     static const uint32_t magic[] = {
         0x6969u,     /* NFS  */ 0x517Bu,     /* SMB  */ 0xFF534D42u, /* CIFS */
         0xFE534D42u, /* SMB2 */ 0x01021997u, /* 9p   */ 0x5346414Fu, /* AFS  */
@@ -1443,7 +1456,7 @@ static int vt_os_is_remote(int fd) {
     };
     struct statfs fs;
     size_t i;
-    if (fstatfs(fd, &fs) != 0) return 0;
+    if (fstatfs(((vt_os_file *)file)->fd, &fs) != 0) return 0;
     for (i = 0; i < sizeof magic / sizeof magic[0]; i++)
         if ((uint32_t)fs.f_type == magic[i]) return 1;
     return 0;
@@ -1465,8 +1478,8 @@ static int vt_os_reserve(int fd, uint64_t from, uint64_t n) {
     return EOPNOTSUPP;
 }
 
-static int vt_os_is_remote(int fd) {
-    (void)fd;
+static int vt_os_remote(void *file) {
+    (void)file;
     return 0;
 }
 
@@ -1480,25 +1493,24 @@ static ssize_t vt_os_entropy(void *p, size_t n) {
 /* Tries once to take, or to give back, a lock: 0, or -1 and errno. */
 #ifdef F_OFD_SETLK
 
-static void vt_os_range(struct flock *l, int type, int which) {
-    memset(l, 0, sizeof *l);
-    l->l_type = (short)type;
-    l->l_whence = SEEK_SET;
-    l->l_start = (off_t)((INT64_C(1) << 62) + which);
-    l->l_len = 1;
+static struct flock vt_os_range(int type, int which) {
+    struct flock l = VT_ZERO;
+    l.l_type = (short)type;
+    l.l_whence = SEEK_SET;
+    l.l_start = (off_t)((INT64_C(1) << 62) + which);
+    l.l_len = 1;
+    return l;
 }
 
 static int vt_os_try(int fd, int which, int take) {
-    struct flock l;
-    vt_os_range(&l, take ? F_WRLCK : F_UNLCK, which);
+    struct flock l = vt_os_range(take ? F_WRLCK : F_UNLCK, which);
     return fcntl(fd, F_OFD_SETLK, &l);
 }
 
 /* A probe that fails says yes: then a reader trusts less. */
-static int vt_os_probe(vt_os_file *f, int which) {
-    struct flock l;
-    vt_os_range(&l, F_RDLCK, which);
-    return fcntl(f->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
+static int vt_os_locked(void *file, int which) {
+    struct flock l = vt_os_range(F_RDLCK, which);
+    return fcntl(((vt_os_file *)file)->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
 }
 
 #else /* one lock on the whole file: the writer's */
@@ -1509,7 +1521,8 @@ static int vt_os_try(int fd, int which, int take) {
 }
 
 /* Takes it for a moment; `held` keeps our own threads from converting it. */
-static int vt_os_probe(vt_os_file *f, int which) {
+static int vt_os_locked(void *file, int which) {
+    vt_os_file *f = (vt_os_file *)file;
     int taken;
     if (which != VTAG_LOCK_WRITER || !vt_atomic_cas(&f->held[which], 0, 1)) return 0;
     taken = flock(f->fd, LOCK_SH | LOCK_NB) != 0;
@@ -1527,11 +1540,10 @@ static int vt_os_probe(vt_os_file *f, int which) {
 static vtag_err vt_os_sync_dir(const char *path) {
     const char *slash = strrchr(path, '/');
     size_t n = slash ? (size_t)(slash - path) + 1 : 1;
-    char *dir = (char *)VTAG_MALLOC(n + 1);
+    char *dir = (char *)vt_zalloc(n + 1);
     int fd, failed;
     if (!dir) return VTAG_NOMEM;
     memcpy(dir, slash ? path : ".", n);
-    dir[n] = 0;
     fd = open(dir, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
     VTAG_FREE(dir);
     if (fd < 0) return VTAG_OK;
@@ -1577,7 +1589,7 @@ static vtag_err vt_os_open(void *ctx, const char *path, vtag_access access, void
     (void)ctx;
     if (fd < 0 && access == VTAG_NEW && errno == EEXIST) return VTAG_EXISTS;
     if (fd < 0) return vt_os_err(errno, access != VTAG_READ);
-    f = (vt_os_file *)VTAG_MALLOC(sizeof *f);
+    f = (vt_os_file *)vt_zalloc(sizeof *f);
     if (!f) err = VTAG_NOMEM;
     else if (fstat(fd, &st) != 0) err = VTAG_IO;
     else if (!S_ISREG(st.st_mode)) err = VTAG_FORMAT;
@@ -1587,7 +1599,6 @@ static vtag_err vt_os_open(void *ctx, const char *path, vtag_access access, void
         close(fd);
         return err;
     }
-    memset(f, 0, sizeof *f);
     f->fd = fd;
     *file = f;
     return VTAG_OK;
@@ -1611,42 +1622,34 @@ static int vt_os_beyond(uint64_t at, uint64_t n) {
     return at > (uint64_t)INT64_MAX || n > (uint64_t)INT64_MAX - at;
 }
 
-static vtag_err vt_os_read(void *file, uint64_t at, void *p, size_t n) {
-    uint8_t *to = (uint8_t *)p;
-    if (vt_os_beyond(at, n)) return VTAG_IO;
-    while (n > 0) {
-        ssize_t got = pread(((vt_os_file *)file)->fd, to, vt_min_size(n, VT_OS_CHUNK), (off_t)at);
+/* Reads n bytes into to, or, if that is NULL, writes them from from. */
+static vtag_err vt_os_move(void *file, uint64_t at, uint8_t *to, const uint8_t *from, size_t n) {
+    int fd = ((vt_os_file *)file)->fd;
+    size_t done = 0;
+    if (vt_os_beyond(at, n)) return to ? VTAG_IO : VTAG_NOSPACE;
+    while (done < n) {
+        size_t part = vt_min_size(n - done, VT_OS_CHUNK);
+        off_t where = (off_t)(at + done);
+        ssize_t got = to ? pread(fd, to + done, part, where) : pwrite(fd, from + done, part, where);
         if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return vt_os_err(errno, 0);
+        if (got < 0) return vt_os_err(errno, !to);
         if (got == 0) return VTAG_IO; /* the file ends */
-        to += got;
-        at += (uint64_t)got;
-        n -= (size_t)got;
+        done += (size_t)got;
     }
     return VTAG_OK;
+}
+
+static vtag_err vt_os_read(void *file, uint64_t at, void *p, size_t n) {
+    return vt_os_move(file, at, (uint8_t *)p, NULL, n);
 }
 
 static vtag_err vt_os_write(void *file, uint64_t at, const void *p, size_t n) {
-    const uint8_t *from = (const uint8_t *)p;
-    if (vt_os_beyond(at, n)) return VTAG_NOSPACE;
-    while (n > 0) {
-        ssize_t put =
-            pwrite(((vt_os_file *)file)->fd, from, vt_min_size(n, VT_OS_CHUNK), (off_t)at);
-        if (put < 0 && errno == EINTR) continue;
-        if (put < 0 && errno == EBADF) return VTAG_READONLY;
-        if (put < 0) return vt_os_err(errno, 1);
-        if (put == 0) return VTAG_IO;
-        from += put;
-        at += (uint64_t)put;
-        n -= (size_t)put;
-    }
-    return VTAG_OK;
+    return vt_os_move(file, at, NULL, (const uint8_t *)p, n);
 }
 
 static vtag_err vt_os_zeros(void *file, uint64_t at, uint64_t n) {
-    uint8_t zero[8192];
+    uint8_t zero[8192] = VT_ZERO;
     vtag_err err = VTAG_OK;
-    memset(zero, 0, sizeof zero);
     while (n > 0 && err == VTAG_OK) {
         size_t part = (size_t)vt_min_u64(n, sizeof zero);
         err = vt_os_write(file, at, zero, part);
@@ -1667,7 +1670,6 @@ static vtag_err vt_os_allocate(void *file, uint64_t bytes) {
     while (code == EINTR);
     if (code == EOPNOTSUPP || code == EINVAL || code == ENOSYS)
         return vt_os_zeros(file, size, bytes - size);
-    if (code == EBADF) return VTAG_READONLY;
     return code == 0 ? VTAG_OK : vt_os_err(code, 1);
 }
 
@@ -1713,7 +1715,7 @@ static vtag_err vt_os_lock(void *file, int which, uint32_t wait_ms) {
     uint64_t start = vt_os_steady_ms();
     uint32_t nap_us = 50;
     vtag_err err = vt_os_lock_once(f, which);
-    while (err == VTAG_LOCKED && vt_os_clock_ms(CLOCK_MONOTONIC) - start < wait_ms) {
+    while (err == VTAG_LOCKED && vt_os_steady_ms() - start < wait_ms) {
         vt_os_sleep_us(nap_us);
         nap_us = (uint32_t)vt_min_u64(nap_us * 2, 1000);
         err = vt_os_lock_once(f, which);
@@ -1726,8 +1728,6 @@ static void vt_os_unlock(void *file, int which) {
     vt_os_try(f->fd, which, 0);
     vt_atomic_store(&f->held[which], 0);
 }
-
-static int vt_os_locked(void *file, int which) { return vt_os_probe((vt_os_file *)file, which); }
 
 /* ---- Names and the rest -------------------------------------------------- */
 
@@ -1748,8 +1748,6 @@ static int vt_os_same(void *file, const char *path) {
            a.st_dev == b.st_dev && a.st_ino == b.st_ino;
 }
 
-static int vt_os_remote(void *file) { return vt_os_is_remote(((vt_os_file *)file)->fd); }
-
 static vtag_err vt_os_random(void *ctx, void *p, size_t n) {
     vt_os_file f;
     vtag_err err = VTAG_OK;
@@ -1767,13 +1765,14 @@ static vtag_err vt_os_random(void *ctx, void *p, size_t n) {
     return err;
 }
 
-static const vtag_io vt_os_table = {vt_os_open,   vt_os_close,  vt_os_size,   vt_os_allocate,
-                                    vt_os_read,   vt_os_write,  vt_os_sync,   vt_os_map,
-                                    vt_os_unmap,  vt_os_lock,   vt_os_unlock, vt_os_locked,
-                                    vt_os_rename, vt_os_remove, vt_os_same,   vt_os_remote,
-                                    vt_os_random, vt_os_now,    NULL};
-
-static const vtag_io *vt_os_io(void) { return &vt_os_table; }
+static const vtag_io *vt_os_io(void) {
+    static const vtag_io io = {vt_os_open,   vt_os_close,  vt_os_size,   vt_os_allocate,
+                               vt_os_read,   vt_os_write,  vt_os_sync,   vt_os_map,
+                               vt_os_unmap,  vt_os_lock,   vt_os_unlock, vt_os_locked,
+                               vt_os_rename, vt_os_remove, vt_os_same,   vt_os_remote,
+                               vt_os_random, vt_os_now,    NULL};
+    return &io;
+}
 
 #else /* Windows comes with a later version; until then bring your own io */
 
@@ -3278,7 +3277,8 @@ typedef struct vt_file {
     void *f;
     const uint8_t *image; /* opened from memory                                */
     uint64_t image_size;
-    vt_map *maps; /* ascending; nothing under a snapshot is ever unmapped      */
+    uint8_t *copy; /* holds an image that was not aligned                      */
+    vt_map *maps;  /* ascending; nothing under a snapshot is ever unmapped      */
     size_t n, cap;
     uint8_t uuid[16];
     uint32_t flags, version;
@@ -3320,20 +3320,18 @@ static void vt_file_drop(vt_file *f) {
     if (!f || vt_atomic_add(&f->refs, UINT32_MAX) != 0) return;
     for (i = 0; i < f->n; i++) vt_file_unmap(f, &f->maps[i]);
     if (f->f) f->env.io->close(f->f);
+    vt_free(f->copy);
     vt_free(f->maps);
     vt_free(f);
 }
 
 static vtag_err vt_map_make(vt_file *f, uint64_t at, uint64_t bytes, vt_map *m) {
+    vt_map fresh = {at, bytes, NULL, NULL};
     vtag_err err;
-    memset(m, 0, sizeof *m);
-    m->at = at;
-    m->bytes = bytes;
+    *m = fresh;
     if (bytes > SIZE_MAX) return VTAG_NOMEM;
-    if (f->image) {
-        m->base = f->image + at;
-        return VTAG_OK;
-    }
+    if (f->image && !f->mended) m->base = f->image + at;
+    if (m->base) return VTAG_OK;
     if (f->env.io->map && !f->env.no_map) return f->env.io->map(f->f, at, bytes, &m->base);
     m->own = (uint8_t *)vt_alloc((size_t)bytes);
     if (!m->own) return VTAG_NOMEM;
@@ -3347,15 +3345,14 @@ static vtag_err vt_map_make(vt_file *f, uint64_t at, uint64_t bytes, vt_map *m) 
    the newest mapping of an extent holds it whole. Call with spin taken. */
 static const vt_map *vt_map_find(const vt_file *f, uint64_t at, uint64_t n) {
     size_t lo = 0, hi = f->n;
+    const vt_map *m;
     while (lo < hi) {
         size_t mid = (lo + hi) / 2;
         if (f->maps[mid].at <= at) lo = mid + 1;
         else hi = mid;
     }
-    if (!lo) return NULL;
-    lo--;
-    if (at - f->maps[lo].at > f->maps[lo].bytes) return NULL;
-    return n <= f->maps[lo].bytes - (at - f->maps[lo].at) ? &f->maps[lo] : NULL;
+    m = lo ? &f->maps[lo - 1] : NULL;
+    return m && at - m->at <= m->bytes && n <= m->bytes - (at - m->at) ? m : NULL;
 }
 
 /* The bytes [at, at + n) of the file, or NULL if they are not mapped. */
@@ -3372,42 +3369,25 @@ static const uint8_t *vt_at(vt_file *f, uint64_t at, uint64_t n) {
 /* Sees to it that one mapping holds [at, at + n), the end of the file as known. */
 static vtag_err vt_file_cover(vt_file *f, uint64_t at, uint64_t n) {
     vt_map m;
-    vt_map *maps;
     vtag_err err;
     if (vt_at(f, at, n)) return VTAG_OK;
     err = vt_map_make(f, at, n, &m);
     if (err) return vt_say(&f->env, err, "cannot map the file", at);
     vt_spin_lock(&f->spin);
-    maps = (vt_map *)vt_grow(f->maps, &f->cap, f->n + 1, sizeof m);
-    if (maps) {
-        f->maps = maps;
-        f->maps[f->n++] = m;
-    }
+    err = vt_append(&f->maps, &f->n, &f->cap, &m, sizeof m);
     vt_spin_unlock(&f->spin);
-    if (!maps) vt_file_unmap(f, &m);
-    return maps ? VTAG_OK : VTAG_NOMEM;
+    if (err) vt_file_unmap(f, &m);
+    return err;
 }
 
-/* The first n bytes in memory of our own, to be mended there. */
-static vtag_err vt_file_private(vt_file *f, uint64_t n) {
-    vt_map m;
-    vtag_err err;
-    memset(&m, 0, sizeof m);
-    m.bytes = n;
-    if (n > SIZE_MAX || !n) return VTAG_NOMEM;
-    m.own = (uint8_t *)vt_alloc((size_t)n);
-    if (!m.own) return VTAG_NOMEM;
-    m.base = m.own;
-    err = vt_file_read(f, 0, m.own, (size_t)n);
+/* Takes the file into memory of our own, to be mended there. */
+static vtag_err vt_file_private(vt_file *f) {
+    uint64_t size;
+    vtag_err err = vt_file_size(f, &size);
+    if (err) return err;
     while (f->n) vt_file_unmap(f, &f->maps[--f->n]);
-    if (!f->maps) f->maps = (vt_map *)vt_grow(NULL, &f->cap, 1, sizeof m);
-    if (err || !f->maps) {
-        vt_free(m.own);
-        return err ? err : VTAG_NOMEM;
-    }
-    f->maps[f->n++] = m;
     f->env.no_map = f->mended = 1;
-    return VTAG_OK;
+    return vt_file_cover(f, 0, size / VTF_ALIGN * VTF_ALIGN);
 }
 
 /* Forgets mappings of space past end, which no committed state can refer to. */
@@ -3460,12 +3440,6 @@ static vtag_err vt_file_fetch(vt_file *f, uint64_t at, uint64_t n) {
 
 /* ---- Extents --------------------------------------------------------------- */
 
-static void vt_extent_seal(vtf_extent *e, const vt_file *f) {
-    e->magic = VTF_EXTENT_MAGIC;
-    memcpy(e->uuid, f->uuid, sizeof e->uuid);
-    e->crc = vt_crc32c(0, e, offsetof(vtf_extent, crc));
-}
-
 /* The header of an extent that is mapped and sound, or NULL. */
 static const vtf_extent *vt_extent_at(vt_file *f, uint64_t at, uint32_t kind) {
     const vtf_extent *e;
@@ -3487,10 +3461,11 @@ static vtag_err vt_extent_new(vt_file *f, vtf_head *head, vtf_extent *e, uint64_
     err = f->env.io->allocate(f->f, end);
     if (err) return vt_say(&f->env, err, "cannot grow the file", end);
     err = vt_file_cover(f, head->end, e->length);
-    if (err) return err;
+    e->magic = VTF_EXTENT_MAGIC;
+    memcpy(e->uuid, f->uuid, sizeof e->uuid);
     e->number = head->extent + 1;
-    vt_extent_seal(e, f);
-    err = vt_file_write(f, head->end, e, sizeof *e);
+    e->crc = vt_crc32c(0, e, offsetof(vtf_extent, crc));
+    if (!err) err = vt_file_write(f, head->end, e, sizeof *e);
     if (err) return err;
     *at = head->end;
     head->end = end;
@@ -3500,9 +3475,8 @@ static vtag_err vt_extent_new(vt_file *f, vtf_head *head, vtf_extent *e, uint64_
 
 /* Writes zeros over [at, at + n): no older record may stand there. */
 static vtag_err vt_file_zero(vt_file *f, uint64_t at, uint64_t n) {
-    uint8_t zeros[4096];
+    uint8_t zeros[4096] = VT_ZERO;
     vtag_err err = VTAG_OK;
-    memset(zeros, 0, sizeof zeros);
     while (n && !err) {
         size_t part = (size_t)vt_min_u64(n, sizeof zeros);
         err = vt_file_write(f, at, zeros, part);
@@ -3514,9 +3488,8 @@ static vtag_err vt_file_zero(vt_file *f, uint64_t at, uint64_t n) {
 
 /* ---- Slots ------------------------------------------------------------------- */
 
-static int vt_slot_ok(const vtf_slot *s, uint32_t index, const vt_file *f) {
-    return !memcmp(s->magic, "vtagslot", 8) && s->index == index && s->crc == vtf_crc_slot(s) &&
-           !memcmp(s->uuid, f->uuid, 16) && s->seq;
+static int vt_slot_whole(const vtf_slot *s, uint32_t index) {
+    return !memcmp(s->magic, "vtagslot", 8) && s->index == index && s->crc == vtf_crc_slot(s);
 }
 
 static vtag_err vt_slot_read(vt_file *f, uint32_t index, vtf_slot *s) {
@@ -3524,7 +3497,8 @@ static vtag_err vt_slot_read(vt_file *f, uint32_t index, vtf_slot *s) {
     int tries;
     for (tries = 0; tries < 3; tries++) { /* a writer may be in the middle of it */
         err = vt_file_read(f, VTF_SLOT_AT(index), s, sizeof *s);
-        if (err || vt_slot_ok(s, index, f)) return err;
+        if (err) return err;
+        if (vt_slot_whole(s, index) && !memcmp(s->uuid, f->uuid, 16)) return VTAG_OK;
     }
     s->seq = 0;
     return VTAG_OK;
@@ -3562,13 +3536,14 @@ static vtag_err vt_file_sync(vt_file *f) {
 
 /* ---- Records ------------------------------------------------------------------ */
 
+/* Bytes of the log extent past pos. */
+static uint64_t vt_log_room(const vtf_logpos *pos) { return pos->length - (pos->at - pos->extent); }
+
 /* The record at pos, if it is whole and the next of its chain; else NULL. */
 static const vtf_record *vt_log_peek(vt_file *f, const vtf_logpos *pos) {
     const vtf_record *r;
-    uint64_t room;
-    if (pos->at % 8 || pos->at < pos->extent) return NULL;
-    if (pos->at - pos->extent > pos->length) return NULL;
-    room = pos->length - (pos->at - pos->extent);
+    uint64_t room = vt_log_room(pos);
+    if (pos->at % 8 || pos->at < pos->extent || pos->at - pos->extent > pos->length) return NULL;
     if (room < sizeof *r || !vt_at(f, pos->at, room)) return NULL;
     r = (const vtf_record *)vt_at(f, pos->at, sizeof *r);
     if (r->magic != VTF_RECORD_MAGIC || r->prev != pos->crc) return NULL;
@@ -3579,10 +3554,11 @@ static const vtf_record *vt_log_peek(vt_file *f, const vtf_logpos *pos) {
 /* Follows a LINK record to the extent that it names; 0: there is no such extent. */
 static int vt_log_follow(vt_file *f, const vtf_record *r, vtf_logpos *pos) {
     const vtf_link *link = (const vtf_link *)r;
+    const vtf_extent *e;
     if (r->size < sizeof *link || link->extent <= pos->extent) return 0;
     if (vt_file_fetch(f, link->extent, link->length)) return 0;
-    if (!vt_extent_at(f, link->extent, VTF_LOG)) return 0;
-    if (link->length != vt_extent_at(f, link->extent, VTF_LOG)->length) return 0;
+    e = vt_extent_at(f, link->extent, VTF_LOG);
+    if (!e || e->length != link->length) return 0;
     pos->extent = link->extent;
     pos->length = link->length;
     pos->at = link->extent + VTF_HEAD_ROOM;
@@ -3598,30 +3574,20 @@ static const vtf_record *vt_log_next(vt_file *f, vtf_logpos *pos, const uint64_t
         if (!r || (salt && r->salt != *salt)) return NULL;
         p.at += r->size;
         p.crc = r->crc;
-        if (r->type == VTF_R_LINK) {
-            if (!vt_log_follow(f, r, &p)) return NULL;
-        } else if (r->type == VTF_R_COMMIT) {
+        if (r->type == VTF_R_COMMIT) {
             *pos = p;
             return r;
-        } else {
-            return NULL;
         }
+        if (r->type != VTF_R_LINK || !vt_log_follow(f, r, &p)) return NULL;
     }
 }
 
-/* Bytes of the log extent past pos. */
-static uint64_t vt_log_room(const vtf_logpos *pos) { return pos->length - (pos->at - pos->extent); }
-
 /* Whether anything but zeros lies in the log extent past pos: a crash's remains. */
 static int vt_log_dirty(vt_file *f, const vtf_logpos *pos) {
-    uint64_t n = vt_log_room(pos), i;
+    uint64_t n = vt_log_room(pos), i, any = 0;
     const uint8_t *p = vt_at(f, pos->at, n);
-    uint64_t any = 0, word;
     if (!p) return 1;
-    for (i = 0; i + 8 <= n; i += 8) {
-        memcpy(&word, p + i, 8);
-        any |= word;
-    }
+    for (i = 0; i + 8 <= n; i += 8) any |= vt_load_u64(p + i);
     return any != 0;
 }
 
@@ -3635,30 +3601,22 @@ static const vtf_section *vt_section_next(const vtf_record *r, uint32_t *at) {
     return s;
 }
 
-/* Starts a section; vt_section_end completes it with its size. */
 static size_t vt_section_begin(vt_out *o, uint32_t kind, uint32_t arg) {
     size_t at = o->n;
-    vtf_section s;
-    s.kind = (uint16_t)kind;
-    s.arg = (uint16_t)arg;
-    s.size = 0;
+    vtf_section s = {(uint16_t)kind, (uint16_t)arg, 0};
     vt_out_put(o, &s, sizeof s);
     return at;
 }
 
 static void vt_section_end(vt_out *o, size_t at) {
     vt_out_align(o, 8);
-    if (o->n == at + sizeof(vtf_section)) { /* an empty one is left out         */
-        o->n = at;
-        return;
-    }
-    if (!o->err && o->n - at > UINT32_MAX / 2) o->err = VTAG_FULL;
-    if (!o->err) ((vtf_section *)(void *)(o->p + at))->size = (uint32_t)(o->n - at);
+    if (o->n - at > UINT32_MAX / 2 && !o->err) o->err = VTAG_FULL;
+    if (o->n == at + sizeof(vtf_section)) o->n = at; /* an empty one is left out */
+    else if (!o->err) ((vtf_section *)(void *)(o->p + at))->size = (uint32_t)(o->n - at);
 }
 
 static void vt_section_put(vt_out *o, uint32_t kind, const void *p, size_t n) {
-    size_t at = n ? vt_section_begin(o, kind, 0) : 0;
-    if (!n) return;
+    size_t at = vt_section_begin(o, kind, 0);
     vt_out_put(o, p, n);
     vt_section_end(o, at);
 }
@@ -3685,13 +3643,24 @@ static int vt_record_intact(vt_file *f, const vtf_record *r) {
 static void vt_redo_list(vt_out *list, const vtf_record *r, uint64_t r_at) {
     uint32_t at = sizeof *r;
     const vtf_section *s;
-    vtf_range self;
+    vtf_range self = {r_at, r->size, vt_xxh64(r, r->size)};
     while (r->type == VTF_R_COMMIT && (s = vt_section_next(r, &at)) != NULL)
         if (s->kind == VTF_RANGES) vt_out_put(list, s + 1, s->size - sizeof *s);
-    self.at = r_at;
-    self.length = r->size;
-    self.xxh = vt_xxh64(r, r->size);
     vt_out_put(list, &self, sizeof self);
+}
+
+/* Writes the bytes that the list names again: where they are, or one after the other
+   from `to` on. */
+static vtag_err vt_redo_rewrite(vt_file *f, const vt_out *list, uint64_t to) {
+    const vtf_range *g = (const vtf_range *)(const void *)list->p;
+    size_t i, n = list->n / sizeof *g;
+    vtag_err err = VTAG_OK;
+    for (i = 0; i < n && !err; i++) {
+        const uint8_t *p = vt_at(f, g[i].at, g[i].length);
+        err = vt_file_write(f, to ? to : g[i].at, p, (size_t)g[i].length);
+        to += to ? g[i].length : 0;
+    }
+    return err;
 }
 
 /* Writes the list and the bytes that it names to `to`, past the end of the file. */
@@ -3703,19 +3672,7 @@ static vtag_err vt_redo_write(vt_file *f, const vt_out *list, uint64_t to) {
     for (i = 0; i < n; i++) end += g[i].length;
     err = f->env.io->allocate(f->f, vt_align(end, VTF_ALIGN));
     if (!err) err = vt_file_write(f, to, list->p, list->n);
-    for (i = 0, to += list->n; i < n && !err; to += g[i++].length)
-        err = vt_file_write(f, to, vt_at(f, g[i].at, g[i].length), (size_t)g[i].length);
-    return err;
-}
-
-/* Writes what the list names again, as it is. */
-static vtag_err vt_redo_rewrite(vt_file *f, const vt_out *list) {
-    const vtf_range *g = (const vtf_range *)(const void *)list->p;
-    size_t i, n = list->n / sizeof *g;
-    vtag_err err = VTAG_OK;
-    for (i = 0; i < n && !err; i++)
-        err = vt_file_write(f, g[i].at, vt_at(f, g[i].at, g[i].length), (size_t)g[i].length);
-    return err;
+    return err ? err : vt_redo_rewrite(f, list, to + list->n);
 }
 
 /* Moves n bytes within the file (a reader: into its own memory), or only hashes them. */
@@ -3829,11 +3786,19 @@ static vt_tag *vt_tags_find(const vt_tags *t, const char *name) {
     return NULL;
 }
 
+/* Takes over the tag's hold on its text. */
 static vtag_err vt_tags_add(vt_tags *t, const vt_tag *tag) {
-    vt_tag *a = (vt_tag *)vt_grow(t->a, &t->cap, t->n + 1, sizeof *a);
-    if (!a) return VTAG_NOMEM;
-    t->a = a;
-    a[t->n++] = *tag;
+    vtag_err err = vt_append(&t->a, &t->n, &t->cap, tag, sizeof *tag);
+    if (err) vt_buf_drop(tag->own);
+    return err;
+}
+
+static vtag_err vt_tag_text(vt_tag *t, const char *name, const char *note) {
+    size_t n = strlen(name) + 1, m = note ? strlen(note) + 1 : 0;
+    t->own = vt_buf_new(n + m);
+    if (!t->own) return VTAG_NOMEM;
+    t->name = (const char *)memcpy(vt_buf_data(t->own), name, n);
+    t->note = m ? (const char *)memcpy((char *)vt_buf_data(t->own) + n, note, m) : NULL;
     return VTAG_OK;
 }
 
@@ -3856,7 +3821,7 @@ static void vt_tags_free(vt_tags *t) {
 static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f) {
     vt_tag *old = vt_tags_get(t, f->tag);
     const vtf_blob *b;
-    vt_tag tag;
+    vt_tag tag = VT_ZERO;
     if (old) {
         if (f->dim != old->f.dim || f->metric != old->f.metric || f->codec != old->f.codec ||
             f->names != old->f.names || f->role > VTAG_GONE)
@@ -3868,11 +3833,16 @@ static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f) {
     if (!b || !b->name || !f->tag || !f->dim || f->dim > VTF_MAX_DIM || f->codec > VTAG_I8 ||
         f->metric > VTAG_L2SQ || f->role > VTAG_GONE)
         return vt_say(&file->env, VTAG_CORRUPT, "malformed tag", f->names);
-    memset(&tag, 0, sizeof tag);
     tag.f = *f;
     tag.name = vt_blob_name(b);
     tag.note = b->data ? (const char *)vt_blob_data(b) : NULL;
     return vt_tags_add(t, &tag);
+}
+
+/* Why a tag, NULL if there is none, cannot be asked or written; or OK. */
+static vtag_err vt_tag_live(const vt_tag *t) {
+    if (!t) return VTAG_NOTAG;
+    return t->f.role == VTAG_GONE ? VTAG_RETIRED : VTAG_OK;
 }
 
 static vtag_role vt_tag_role(const vt_tag *t, const vtf_head *h) {
@@ -3940,27 +3910,24 @@ static vtag_err vt_tags_number(const vt_tags *t, const char *name, vtag_tag *tag
 
 /* ---- Gates and policy ------------------------------------------------------ */
 
-static void vt_gate_pack(vtf_gate *f, const vtag_gate *g) {
-    memset(f, 0, sizeof *f);
-    f->min_ppm = g->min_ppm;
-    f->max_waived_ppm = g->max_waived_ppm;
-    f->max_age_ms = g->max_age_ms;
-    f->min_score = g->min_score;
-    f->max_drop = g->max_drop;
-    f->has = (g->has_min ? 1u : 0u) | (g->has_drop ? 2u : 0u);
-    f->min_queries = g->min_queries;
+/* Members of the same name and type in a value v and in its stored form f. */
+#define VT_PACK(member)   f->member = v->member;
+#define VT_UNPACK(member) v->member = f->member;
+#define VT_GATE_MEMBERS(X) \
+    X(min_ppm) X(max_waived_ppm) X(max_age_ms) X(min_score) X(max_drop) X(min_queries)
+#define VT_EVENT_MEMBERS(X) \
+    X(time) X(tag) X(base) X(flags) X(failed) X(value) X(base_value) X(queries) X(commit)
+
+static void vt_gate_pack(vtf_gate *f, const vtag_gate *v) {
+    VT_GATE_MEMBERS(VT_PACK)
+    f->has = (v->has_min ? 1u : 0u) | (v->has_drop ? 2u : 0u);
 }
 
-static void vt_gate_unpack(vtag_gate *g, const vtf_gate *f) {
-    memset(g, 0, sizeof *g);
-    g->min_ppm = f->min_ppm;
-    g->max_waived_ppm = f->max_waived_ppm;
-    g->max_age_ms = f->max_age_ms;
-    g->min_score = f->min_score;
-    g->max_drop = f->max_drop;
-    g->has_min = (int)(f->has & 1u);
-    g->has_drop = (int)(f->has >> 1 & 1u);
-    g->min_queries = f->min_queries;
+static void vt_gate_unpack(vtag_gate *v, const vtf_gate *f) {
+    memset(v, 0, sizeof *v);
+    VT_GATE_MEMBERS(VT_UNPACK)
+    v->has_min = (int)(f->has & 1u);
+    v->has_drop = (int)(f->has >> 1 & 1u);
 }
 
 /* Strings behind a packed struct: length + 1 in the struct, 0 for NULL. */
@@ -4039,8 +4006,7 @@ static int vt_policy_resolve(vtag_policy *p, const vtag_policy *given) {
 }
 
 static void vt_policy_pack(vt_out *o, const vtag_policy *p) {
-    vtf_policy f, *at;
-    memset(&f, 0, sizeof f);
+    vtf_policy f = VT_ZERO, *at;
     vt_gate_pack(&f.gate, &p->gate);
     f.retain_ms = p->retain_ms;
     f.retain_scores = p->retain_scores;
@@ -4066,62 +4032,42 @@ static int vt_policy_unpack(vtag_policy *p, const vtf_blob *b) {
 
 /* ---- Events ------------------------------------------------------------------ */
 
-static void vt_cover_pack(vtf_cover *f, const vtag_cover *c) {
-    f->n[0] = c->base, f->n[1] = c->fresh, f->n[2] = c->stale, f->n[3] = c->missing;
-    f->n[4] = c->waived, f->n[5] = c->outside, f->n[6] = c->extra, f->n[7] = c->oldest;
-}
-
-static void vt_cover_unpack(vtag_cover *c, const vtf_cover *f) {
-    c->base = f->n[0], c->fresh = f->n[1], c->stale = f->n[2], c->missing = f->n[3];
-    c->waived = f->n[4], c->outside = f->n[5], c->extra = f->n[6], c->oldest = f->n[7];
-}
-
 /* The data of an event's blob, into an empty o. */
-static void vt_event_pack(vt_out *o, const vtag_event *e) {
-    vtf_event f;
-    memset(&f, 0, sizeof f);
-    f.time = e->time;
-    f.kind = (uint32_t)e->kind;
-    f.tag = e->tag;
-    f.base = e->base;
-    f.flags = e->flags;
-    f.failed = e->failed;
-    f.value = e->value;
-    f.base_value = e->base_value;
-    f.queries = e->queries;
-    f.commit = e->commit;
-    vt_gate_pack(&f.used, &e->used);
-    vt_cover_pack(&f.cover, &e->cover);
-    vt_out_put(o, &f, sizeof f);
-    f.score = vt_string_pack(o, e->used.score);
-    f.reason = vt_string_pack(o, e->used.reason);
-    f.text = vt_string_pack(o, e->text);
-    if (!o->err) memcpy(o->p, &f, sizeof f);
+static void vt_event_pack(vt_out *o, const vtag_event *v) {
+    vtf_event packed = VT_ZERO, *f = &packed;
+    VT_EVENT_MEMBERS(VT_PACK)
+    f->kind = (uint32_t)v->kind;
+    vt_gate_pack(&f->used, &v->used);
+    memcpy(&f->cover, &v->cover, sizeof f->cover);
+    vt_out_put(o, f, sizeof *f);
+    f->score = vt_string_pack(o, v->used.score);
+    f->reason = vt_string_pack(o, v->used.reason);
+    f->text = vt_string_pack(o, v->text);
+    if (!o->err) memcpy(o->p, f, sizeof *f);
 }
 
-static int vt_event_unpack(vtag_event *e, const vtf_blob *b) {
+static int vt_event_unpack(vtag_event *v, const vtf_blob *b) {
     const uint8_t *at = vt_blob_data(b), *end = at + b->data;
     const vtf_event *f = (const vtf_event *)at;
     if (b->data < sizeof *f) return 0;
-    memset(e, 0, sizeof *e);
-    e->seq = b->id;
-    e->time = f->time;
-    e->kind = (vtag_kind)f->kind;
-    e->tag = f->tag;
-    e->base = f->base;
-    e->flags = f->flags;
-    e->failed = f->failed;
-    e->value = f->value;
-    e->base_value = f->base_value;
-    e->queries = f->queries;
-    e->commit = f->commit;
-    vt_gate_unpack(&e->used, &f->used);
-    vt_cover_unpack(&e->cover, &f->cover);
-    e->name = b->name ? vt_blob_name(b) : NULL;
+    memset(v, 0, sizeof *v);
+    VT_EVENT_MEMBERS(VT_UNPACK)
+    v->seq = b->id;
+    v->kind = (vtag_kind)f->kind;
+    vt_gate_unpack(&v->used, &f->used);
+    memcpy(&v->cover, &f->cover, sizeof v->cover);
+    v->name = b->name ? vt_blob_name(b) : NULL;
     at += sizeof *f;
-    return vt_string_unpack(&at, end, f->score, &e->used.score) &&
-           vt_string_unpack(&at, end, f->reason, &e->used.reason) &&
-           vt_string_unpack(&at, end, f->text, &e->text);
+    return vt_string_unpack(&at, end, f->score, &v->used.score) &&
+           vt_string_unpack(&at, end, f->reason, &v->used.reason) &&
+           vt_string_unpack(&at, end, f->text, &v->text);
+}
+
+/* The event that an entry of their space names. */
+static vtag_err vt_event_read(vt_file *f, const vtf_entry *e, vtag_event *out) {
+    const vtf_blob *b = vt_blob_at(f, e->at, VTF_S_EVENTS);
+    if (b && b->id == e->id && vt_event_unpack(out, b)) return VTAG_OK;
+    return vt_say(&f->env, VTAG_CORRUPT, "event damaged", e->at);
 }
 
 /* ==== 12  Items and index ========================================= >>index */
@@ -4160,16 +4106,11 @@ static vt_space *vt_index_find(const vt_index *x, uint32_t kind, uint32_t tag) {
 
 /* The space, made if there is none; NULL: no memory. */
 static vt_space *vt_index_space(vt_index *x, uint32_t kind, uint32_t tag) {
-    vt_space *s = vt_index_find(x, kind, tag);
+    vt_space *s = vt_index_find(x, kind, tag), fresh = VT_ZERO;
     if (s) return s;
-    s = (vt_space *)vt_grow(x->a, &x->cap, x->n + 1, sizeof *s);
-    if (!s) return NULL;
-    x->a = s;
-    s = &x->a[x->n++];
-    memset(s, 0, sizeof *s);
-    s->kind = kind;
-    s->tag = tag;
-    return s;
+    fresh.kind = kind;
+    fresh.tag = tag;
+    return vt_append(&x->a, &x->n, &x->cap, &fresh, sizeof fresh) ? NULL : &x->a[x->n - 1];
 }
 
 static void vt_runs_drop(vt_run *runs, size_t n) {
@@ -4203,20 +4144,21 @@ static vtag_err vt_index_copy(vt_index *to, const vt_index *from) {
     return VTAG_OK;
 }
 
+/* Takes over the run's hold on its entries. */
 static vtag_err vt_space_push(vt_space *s, const vt_run *run) {
-    vt_run *r = (vt_run *)vt_grow(s->runs, &s->cap, s->n + 1, sizeof *r);
-    if (!r) return VTAG_NOMEM;
-    s->runs = r;
-    r[s->n++] = *run;
-    return VTAG_OK;
+    vtag_err err = vt_append(&s->runs, &s->n, &s->cap, run, sizeof *run);
+    if (err) vt_buf_drop(run->own);
+    return err;
 }
 
-/* Puts one run in the place of runs [from, to). */
+/* Puts one run, or none if it is empty, in the place of runs [from, to). */
 static void vt_space_replace(vt_space *s, size_t from, size_t to, const vt_run *by) {
+    size_t one = by->n > 0;
     vt_runs_drop(s->runs + from, to - from);
-    s->runs[from] = *by;
-    memmove(s->runs + from + 1, s->runs + to, (s->n - to) * sizeof *s->runs);
-    s->n -= to - from - 1;
+    memmove(s->runs + from + one, s->runs + to, (s->n - to) * sizeof *s->runs);
+    if (one) s->runs[from] = *by;
+    else vt_buf_drop(by->own);
+    s->n -= to - from - one;
 }
 
 /* Position of the first entry with an id of at least id. */
@@ -4242,6 +4184,8 @@ static const vtf_entry *vt_space_any(const vt_space *s, uint64_t id) {
     }
     return NULL;
 }
+
+static uint64_t vt_space_live(const vt_space *s) { return s ? s->live : 0; }
 
 static const vtf_entry *vt_space_get(const vt_space *s, uint64_t id) {
     const vtf_entry *e = vt_space_any(s, id);
@@ -4322,11 +4266,6 @@ static const vtf_entry *vt_iter_next(vt_iter *it) {
     return NULL;
 }
 
-/* Moves an iterator whose next entry is *e to the first id >= id. */
-static void vt_iter_seek(vt_iter *it, const vtf_entry **e, uint64_t id) {
-    while (*e && (*e)->id < id) *e = vt_iter_next(it);
-}
-
 /* ---- Merging ------------------------------------------------------------------- */
 
 static void vt_run_of(vt_run *r, const vtf_entry *e, uint64_t n) {
@@ -4334,6 +4273,15 @@ static void vt_run_of(vt_run *r, const vtf_entry *e, uint64_t n) {
     r->e = e;
     r->n = n;
     if (n) r->min = e[0].id, r->max = e[n - 1].id;
+}
+
+/* The same of a copy in memory. */
+static vtag_err vt_run_copy(vt_run *r, const vtf_entry *e, size_t n) {
+    vt_buf *own = vt_buf_new(n * sizeof *e);
+    if (!own) return VTAG_NOMEM;
+    vt_run_of(r, (const vtf_entry *)memcpy(vt_buf_data(own), e, n * sizeof *e), n);
+    r->own = own;
+    return VTAG_OK;
 }
 
 /* Merges runs [from, n) of a space into one in memory. */
@@ -4375,7 +4323,6 @@ static vtag_err vt_space_tidy(vt_space *s) {
     return err;
 }
 
-/* Whether runs [from, to) follow one another without overlap. */
 static int vt_runs_disjoint(const vt_run *r, size_t from, size_t to) {
     for (; from + 1 < to; from++)
         if (r[from].max >= r[from + 1].min) return 0;
@@ -4404,6 +4351,12 @@ static size_t vt_space_tier(const vt_space *s) {
 
 /* ---- Runs of the file -------------------------------------------------------------- */
 
+/* What the file says of a run: in its directory, and in front of its entries. */
+static vtf_run vt_run_stored(const vt_space *s, const vt_run *r) {
+    vtf_run d = {s->kind, s->tag, r->n, r->at, r->min, r->max, r->crc, 0};
+    return d;
+}
+
 /* A run in INDEX, its bounds checked; its checksum is vtag_verify's. */
 static vtag_err vt_run_load(vt_file *f, const vtf_run *d, vt_run *r) {
     memset(r, 0, sizeof *r);
@@ -4416,7 +4369,6 @@ static vtag_err vt_run_load(vt_file *f, const vtf_run *d, vt_run *r) {
     return VTAG_OK;
 }
 
-/* Applies a DELTA section. */
 static vtag_err vt_index_apply(vt_index *x, vt_file *f, const vtf_section *sec,
                                const vtf_delta *d) {
     vt_space *s = vt_index_space(x, sec->arg, d->tag);
@@ -4642,16 +4594,16 @@ static vtag_err vt_kills_apply(vt_rows *r, const vtf_kill *k, size_t n) {
 typedef struct vt_state {
     uint32_t refs, zero;
     vt_file *file;
-    vtf_head head;
+    vtf_head head;  /* from here to tags a copy is a copy of the bytes        */
     vtf_logpos pos; /* where the next record goes                             */
     uint64_t salt;  /* of the next record                                     */
     vtf_ckpt_ref ckpt;
     vtf_logpos ckpt_pos;
     uint64_t bytes, log, records; /* since the checkpoint: bytes in all, of the log */
+    vtf_tail tails[3];            /* ITEMS, INDEX, META                        */
     vt_tags tags;
     vt_index index;
     vt_rows rows;
-    vtf_tail tails[3]; /* ITEMS, INDEX, META                                   */
 } vt_state;
 
 typedef struct vt_memo { /* a coverage that was counted on a committed state */
@@ -4718,15 +4670,7 @@ static vt_state *vt_state_hold(vt_state *s) {
 static vt_state *vt_state_clone(const vt_state *from) {
     vt_state *s = vt_state_new(from->file);
     if (!s) return NULL;
-    s->head = from->head;
-    s->pos = from->pos;
-    s->salt = from->salt;
-    s->ckpt = from->ckpt;
-    s->ckpt_pos = from->ckpt_pos;
-    s->bytes = from->bytes;
-    s->log = from->log;
-    s->records = from->records;
-    memcpy(s->tails, from->tails, sizeof s->tails);
+    memcpy(&s->head, &from->head, offsetof(vt_state, tags) - offsetof(vt_state, head));
     if (!vt_tags_copy(&s->tags, &from->tags) && !vt_index_copy(&s->index, &from->index) &&
         !vt_rows_copy(&s->rows, &from->rows))
         return s;
@@ -4802,6 +4746,16 @@ static vtag_err vt_apply_section(vt_state *s, const vtf_section *sec) {
     }
 }
 
+/* A record has moved s past it. ckpt: where the checkpoint was before. */
+static void vt_state_count(vt_state *s, size_t record, uint64_t ckpt) {
+    s->records++;
+    s->bytes += record;
+    s->log += record;
+    if (s->ckpt.at == ckpt) return;
+    s->ckpt_pos = s->pos;
+    s->bytes = s->log = s->records = 0;
+}
+
 /* Applies the commit record r; pos: where the log goes on after it. */
 static vtag_err vt_state_apply(vt_state *s, const vtf_record *r, const vtf_logpos *pos) {
     uint64_t ckpt = s->ckpt.at;
@@ -4816,13 +4770,7 @@ static vtag_err vt_state_apply(vt_state *s, const vtf_record *r, const vtf_logpo
     if (err) return vt_say(&s->file->env, err, "malformed log record", s->pos.at);
     s->head = r->head;
     s->pos = *pos;
-    s->records++;
-    s->bytes += r->size;
-    s->log += r->size;
-    if (s->ckpt.at != ckpt) {
-        s->ckpt_pos = *pos;
-        s->bytes = s->log = s->records = 0;
-    }
+    vt_state_count(s, r->size, ckpt);
     return VTAG_OK;
 }
 
@@ -4903,11 +4851,8 @@ static vtag_err vt_state_load(vt_file *f, const vtf_slot *slot, vt_state **out) 
         (slot->head.end > size || slot->head.end % VTF_ALIGN || slot->head.end <= VTF_FRONT))
         err = vt_say(&f->env, VTAG_CORRUPT, "the file is shorter than its superblock says", size);
     if (!err) err = vt_file_cover_to(f, slot->head.end);
-    s->pos = slot->ckpt_log;
-    s->ckpt.at = slot->ckpt_at;
-    s->ckpt.length = slot->ckpt_len;
-    s->ckpt.crc = slot->ckpt_crc;
-    s->ckpt_pos = slot->ckpt_log;
+    s->ckpt = slot->ckpt;
+    s->pos = s->ckpt_pos = slot->ckpt_log;
     if (!err && !vt_extent_at(f, s->pos.extent, VTF_LOG))
         err = vt_say(&f->env, VTAG_CORRUPT, "log extent damaged", s->pos.extent);
     if (!err && vt_extent_at(f, s->pos.extent, VTF_LOG)->length != s->pos.length)
@@ -4930,14 +4875,6 @@ static vtag_err vt_db_poison(vtag_db *db, vtag_err err) {
     return err;
 }
 
-static vt_state *vt_db_state(vtag_db *db) {
-    vt_state *s;
-    vt_spin_lock(&db->spin);
-    s = vt_state_hold(db->state);
-    vt_spin_unlock(&db->spin);
-    return s;
-}
-
 /* Takes over the caller's hold on s. */
 static void vt_db_publish(vtag_db *db, vt_state *s) {
     vt_state *old;
@@ -4947,10 +4884,6 @@ static void vt_db_publish(vtag_db *db, vt_state *s) {
     db->state = s;
     vt_spin_unlock(&db->spin);
     vt_state_drop(old);
-}
-
-static int vt_in_memory(const vtag_db *db) {
-    return db->env.no_map || !db->env.io || !db->env.io->map;
 }
 
 static vtag_err vt_file_open(const vt_env *env, const char *path, vtag_access access,
@@ -4971,23 +4904,19 @@ static vtag_err vt_file_open(const vt_env *env, const char *path, vtag_access ac
 
 /* Checks the identity page and takes the file's uuid and flags from it. */
 static vtag_err vt_identify(vt_file *f) {
-    uint8_t page[VTF_IDENTITY];
     vtf_identity id;
-    uint32_t crc;
     uint64_t size;
     vtag_err err = vt_file_size(f, &size);
     if (err) return err;
     if (size < VTF_FRONT + VTF_ALIGN)
         return vt_say(&f->env, VTAG_FORMAT, "too short for a vtag file", size);
-    err = vt_file_read(f, 0, page, sizeof page);
+    err = vt_file_read(f, 0, &id, sizeof id);
     if (err) return err;
-    memcpy(&id, page, sizeof id);
-    memcpy(&crc, page + sizeof page - 4, 4);
     if (memcmp(id.magic, "\x89vtag\r\n\x1a", 8))
         return vt_say(&f->env, VTAG_FORMAT, "not a vtag file", 0);
     if (id.order != VTF_ORDER || id.version > VTF_VERSION || id.incompatible)
         return vt_say(&f->env, VTAG_FORMAT, "written by a newer vtag; upgrade this program", 8);
-    if (crc != vt_crc32c(0, page, sizeof page - 4))
+    if (id.crc != vtf_crc_identity(&id))
         return vt_say(&f->env, VTAG_CORRUPT, "identity page damaged", 0);
     if (id.read_compatible && !f->env.read_only)
         return vt_say(&f->env, VTAG_READONLY, "has features that this vtag may only read", 8);
@@ -5033,12 +4962,12 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
     vt_state *s = NULL;
     vtag_err err = VTAG_CORRUPT;
     uint64_t size;
-    int near_ = db->state->ckpt.at == slot->ckpt_at && db->state->head.commit <= slot->head.commit;
+    int near_ = db->state->ckpt.at == slot->ckpt.at && db->state->head.commit <= slot->head.commit;
     if (slot->head.commit < db->state->head.commit && slot->salt == db->state->salt) {
         db->slot = *slot; /* it was written while we looked past the one before */
         return VTAG_OK;
     }
-    if (!near_ && vt_in_memory(db)) return vt_db_reopen(db);
+    if (!near_ && (db->env.no_map || !db->env.io->map)) return vt_db_reopen(db);
     if (near_) {
         s = vt_state_clone(db->state);
         if (!s) return VTAG_NOMEM;
@@ -5089,9 +5018,7 @@ static void vt_slot_fill(vtf_slot *slot, const vt_state *s) {
     slot->head = s->head;
     slot->salt = s->salt;
     slot->log = s->pos;
-    slot->ckpt_at = s->ckpt.at;
-    slot->ckpt_len = s->ckpt.length;
-    slot->ckpt_crc = s->ckpt.crc;
+    slot->ckpt = s->ckpt;
     slot->ckpt_log = s->ckpt_pos;
 }
 
@@ -5122,7 +5049,7 @@ static vtag_err vt_db_rewrite(vtag_db *db, const vt_out *list, uint64_t end) {
         if (!err) err = vt_slot_write(db->file, &db->slot);
         if (!err) err = vt_file_sync(db->file);
     }
-    if (!err) err = vt_redo_rewrite(db->file, list);
+    if (!err) err = vt_redo_rewrite(db->file, list, 0);
     if (!err) err = vt_file_sync(db->file);
     db->slot.redo_at = db->slot.redo_n = db->slot.redo_xxh = 0;
     return err;
@@ -5132,9 +5059,8 @@ static vtag_err vt_db_rewrite(vtag_db *db, const vt_out *list, uint64_t end) {
    where this handle has looked further already. */
 static vtag_err vt_db_recover(vtag_db *db) {
     vt_state *from = NULL, *s = NULL;
-    vt_out list;
+    vt_out list = VT_ZERO;
     vtag_err err = VTAG_OK;
-    memset(&list, 0, sizeof list);
     if (db->ahead) err = vt_state_load(db->file, &db->slot, &from);
     else from = vt_state_hold(db->state);
     if (!err) err = vt_db_roll(db, from, &list, &s);
@@ -5169,24 +5095,24 @@ static int vt_db_tail(vtag_db *db, int writer) {
     return p && memcmp(p, none, 8);
 }
 
+static int vt_file_locked(const vt_file *f) {
+    return !f->image && f->env.io->locked && f->env.io->locked(f->f, VTAG_LOCK_WRITER);
+}
+
 /* A reader sees a dead writer's last commit, once it is sure to last. */
 static vtag_err vt_db_peek(vtag_db *db) {
     vt_state *s = NULL;
-    vtag_err err;
-    const vtag_io *io = db->env.io;
-    vtf_logpos pos = db->state->pos;
-    if (db->file->image == NULL && io->locked && io->locked(db->file->f, VTAG_LOCK_WRITER))
-        return VTAG_OK;
-    if (!vt_log_peek(db->file, &pos)) return VTAG_OK;
-    err = db->env.read_only ? VTAG_OK : vt_file_sync(db->file);
+    vtag_err err = VTAG_OK;
+    if (vt_file_locked(db->file) || !vt_log_peek(db->file, &db->state->pos)) return VTAG_OK;
+    if (!db->env.read_only) err = vt_file_sync(db->file);
     if (!err) err = vt_db_roll(db, db->state, NULL, &s);
     if (err || !s) return err;
-    if (!db->file->image && io->locked && io->locked(db->file->f, VTAG_LOCK_WRITER))
+    if (vt_file_locked(db->file)) {
         vt_state_drop(s);
-    else {
-        db->ahead = 1;
-        vt_db_publish(db, s);
+        return VTAG_OK;
     }
+    db->ahead = 1;
+    vt_db_publish(db, s);
     return VTAG_OK;
 }
 
@@ -5221,34 +5147,26 @@ static vtag_err vt_db_refresh(vtag_db *db, int writer) {
 /* ---- Open and close ------------------------------------------------------------------------ */
 
 static vtag_err vt_front_write(vt_file *f, uint32_t flags) {
-    uint8_t page[VTF_IDENTITY];
-    vtf_identity id;
-    uint32_t crc;
-    memset(&id, 0, sizeof id);
+    vtf_identity id = VT_ZERO;
     memcpy(id.magic, "\x89vtag\r\n\x1a", 8);
     id.order = VTF_ORDER;
     id.version = VTF_VERSION;
     memcpy(id.uuid, f->uuid, sizeof id.uuid);
     id.flags = flags;
+    id.crc = vtf_crc_identity(&id);
     f->flags = flags;
     f->version = VTF_VERSION;
-    memset(page, 0, sizeof page);
-    memcpy(page, &id, sizeof id);
-    crc = vt_crc32c(0, page, sizeof page - 4);
-    memcpy(page + sizeof page - 4, &crc, 4);
-    return vt_file_write(f, 0, page, sizeof page);
+    return vt_file_write(f, 0, &id, sizeof id);
 }
 
 /* Makes an empty store of f: everything else first, then the identity page, so that
    a crash leaves a file that is plainly unfinished. base: the state's scalars. */
 static vtag_err vt_file_create(vt_file *f, const vtf_head *base, uint32_t flags) {
     const vtag_io *io = f->env.io;
-    vtf_slot slot;
-    vtf_extent e;
+    vtf_slot slot = VT_ZERO;
+    vtf_extent e = VT_ZERO;
     vtag_err err;
     int i;
-    memset(&e, 0, sizeof e);
-    memset(&slot, 0, sizeof slot);
     e.kind = VTF_LOG;
     e.length = VTF_ALIGN;
     slot.head = *base;
@@ -5268,33 +5186,26 @@ static vtag_err vt_file_create(vt_file *f, const vtf_head *base, uint32_t flags)
     return err ? err : vt_file_sync(f);
 }
 
-/* Whether a slot names a state in which nothing was ever committed. */
-static int vt_slot_virgin(const vtf_slot *s, uint32_t index) {
-    return !memcmp(s->magic, "vtagslot", 8) && s->index == index && s->crc == vtf_crc_slot(s) &&
-           !s->head.commit;
-}
-
 /* Whether a file is empty, or what a crash left of making one: its identity page,
    written last, is missing, or torn while both slots say that nothing came after. */
 static vtag_err vt_file_blank(vt_file *f, int *blank) {
-    uint8_t page[VTF_IDENTITY];
-    vtf_slot slot[2];
+    vtf_identity id;
+    vtf_slot slot;
     uint64_t size;
-    uint32_t crc;
-    size_t i, n;
+    uint32_t i;
+    size_t k = 0, n;
     vtag_err err = vt_file_size(f, &size);
     *blank = 0;
     if (err || size > VTF_FRONT + VTF_ALIGN) return err;
-    n = (size_t)vt_min_u64(size, sizeof page);
-    err = n ? vt_file_read(f, 0, page, n) : VTAG_OK;
-    for (i = 0; i < n && !page[i];) i++;
-    *blank = !err && i == n;
+    n = (size_t)vt_min_u64(size, sizeof id);
+    err = n ? vt_file_read(f, 0, &id, n) : VTAG_OK;
+    while (k < n && !((const uint8_t *)&id)[k]) k++;
+    *blank = !err && k == n;
     if (err || *blank || size < VTF_FRONT + VTF_ALIGN) return err;
-    memcpy(&crc, page + sizeof page - 4, 4);
-    *blank = crc != vt_crc32c(0, page, sizeof page - 4);
+    *blank = id.crc != vtf_crc_identity(&id);
     for (i = 0; i < 2 && !err; i++) {
-        err = vt_file_read(f, VTF_SLOT_AT((uint32_t)i), &slot[i], sizeof slot[i]);
-        *blank = *blank && !err && vt_slot_virgin(&slot[i], (uint32_t)i);
+        err = vt_file_read(f, VTF_SLOT_AT(i), &slot, sizeof slot);
+        *blank = *blank && !err && vt_slot_whole(&slot, i) && !slot.head.commit;
     }
     return err;
 }
@@ -5302,11 +5213,10 @@ static vtag_err vt_file_blank(vt_file *f, int *blank) {
 /* Creates a store in a blank file, unless another process is just doing so. */
 static vtag_err vt_db_create(vtag_db *db, vt_file *f, uint32_t flags) {
     const vtag_io *io = db->env.io;
-    vtf_head base;
+    vtf_head base = VT_ZERO;
     int blank;
     vtag_err err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
     if (err) return err;
-    memset(&base, 0, sizeof base);
     base.time = io->now(io->ctx);
     err = vt_file_blank(f, &blank);
     if (!err && blank) {
@@ -5318,21 +5228,18 @@ static vtag_err vt_db_create(vtag_db *db, vt_file *f, uint32_t flags) {
 }
 
 static void vt_db_drop(vtag_db *db) {
-    if (vt_atomic_add(&db->refs, UINT32_MAX) != 0) return;
+    if (!db || vt_atomic_add(&db->refs, UINT32_MAX) != 0) return;
     vt_state_drop(db->state);
     vt_file_drop(db->file);
     vt_free(db->path);
     vt_free(db);
 }
 
-static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, vtag_db **out) {
-    vtag_db *db;
-    if (!vt_little_endian()) {
-        if (o->log)
-            o->log(o->log_ctx, VTAG_FORMAT, "vtag files are little-endian; this machine is not", 0);
-        return VTAG_FORMAT;
-    }
-    db = (vtag_db *)vt_zalloc(sizeof *db);
+/* A handle on no file yet. path NULL: on an image. */
+static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, const char *path,
+                          vtag_db **out) {
+    vtag_db *db = (vtag_db *)vt_zalloc(sizeof *db);
+    vtag_err err = VTAG_OK;
     if (!db) return VTAG_NOMEM;
     db->refs = 1;
     db->pid = vt_os_pid();
@@ -5344,54 +5251,49 @@ static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, vtag_db **
     db->durability = o->durability;
     db->lazy_ms = o->lazy_ms ? o->lazy_ms : 1000;
     db->kernels = vt_kernels_pick(o->isa);
-    if (!db->kernels) {
-        vt_say(&db->env, VTAG_ARG, "no such kernels on this machine", 0);
-        vt_free(db);
-        return VTAG_ARG;
-    }
-    *out = db;
-    return VTAG_OK;
+    if (path) db->path = (char *)vt_dup(path, strlen(path) + 1, 1);
+    if (!vt_little_endian())
+        err = vt_say(&db->env, VTAG_FORMAT, "vtag files are little-endian; this machine is not", 0);
+    else if (!db->kernels) err = vt_say(&db->env, VTAG_ARG, "no such kernels on this machine", 0);
+    else if (path && !db->path) err = VTAG_NOMEM;
+    if (err) vt_db_drop(db);
+    else *out = db;
+    return err;
 }
 
 /* A recovery that was cut off, of a file with padded commits: its copy comes first. A
    reader mends its own memory. */
-static vtag_err vt_db_redo(vtag_db *db, vt_file *f) {
-    const vtag_io *io = db->env.io;
+static vtag_err vt_db_redo(vt_file *f) {
+    const vtag_io *io = f->env.io;
     vtf_slot slot;
-    int torn, locked = 0;
-    uint64_t size;
+    int torn;
     vtag_err err = vt_slot_newest(f, &slot, &torn);
     if (err || !slot.redo_n) return err;
     if (f->env.read_only) {
-        err = vt_file_size(f, &size);
-        if (!err) err = vt_file_private(f, size / VTF_ALIGN * VTF_ALIGN);
+        err = vt_file_private(f);
         return err ? err : vt_redo_apply(f, &slot);
     }
     err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
-    locked = !err;
-    if (!err) err = vt_slot_newest(f, &slot, &torn);
+    if (err) return err;
+    err = vt_slot_newest(f, &slot, &torn);
     if (!err && slot.redo_n) err = vt_redo_apply(f, &slot);
     if (!err) err = vt_file_sync(f);
-    if (locked) io->unlock(f->f, VTAG_LOCK_WRITER);
+    io->unlock(f->f, VTAG_LOCK_WRITER);
     return err;
 }
 
 static vtag_err vt_db_load(vtag_db *db, vt_file *f) {
     vtag_err err = vt_identify(f);
-    if (!err) err = vt_db_redo(db, f);
+    if (!err) err = vt_db_redo(f);
     if (!err) err = vt_db_take(db, f);
     if (!err && vt_db_tail(db, 0)) err = vt_db_peek(db);
     return err;
 }
 
-static vtag_err vt_db_open(vtag_db *db, const char *path, const vtag_open_opts *o) {
+static vtag_err vt_db_open(vtag_db *db, const vtag_open_opts *o) {
     vt_file *f = NULL;
-    vtag_err err;
     int blank = 0;
-    size_t n = strlen(path) + 1;
-    db->path = (char *)vt_dup(path, n, 1);
-    if (!db->path) return VTAG_NOMEM;
-    err = vt_file_open(&db->env, path, o->access, &f);
+    vtag_err err = vt_file_open(&db->env, db->path, o->access, &f);
     if (err) return err;
     if (!db->env.read_only && !o->force_network && db->env.io->remote && db->env.io->remote(f->f))
         err = vt_say(&db->env, VTAG_READONLY,
@@ -5404,65 +5306,52 @@ static vtag_err vt_db_open(vtag_db *db, const char *path, const vtag_open_opts *
 }
 
 VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_db **out) {
-    vtag_open_opts zero;
+    vtag_open_opts zero = VT_ZERO;
     const vtag_io *io;
     vtag_db *db;
     vtag_err err;
-    memset(&zero, 0, sizeof zero);
     if (!opts) opts = &zero;
     io = opts->io ? opts->io : vt_os_io();
     if (!path || !*path || !out || !io || (unsigned)opts->access > VTAG_NEW ||
         (unsigned)opts->durability > VTAG_NO_SYNC)
         return VTAG_ARG;
-    err = vt_db_new(opts, io, &db);
+    err = vt_db_new(opts, io, path, &db);
     if (err) return err;
-    err = vt_db_open(db, path, opts);
+    err = vt_db_open(db, opts);
     if (err) vt_db_drop(db);
     else *out = db;
     return err;
 }
 
-/* A file object over an image; the image is copied if it is not aligned. */
+/* A file object over an image, which is copied if it is not aligned; dropped by the
+   caller, also on failure. */
 static vtag_err vt_file_image(const vt_env *env, const void *image, size_t size, vt_file **out) {
     vt_file *f = (vt_file *)vt_zalloc(sizeof *f);
-    vt_map m;
-    vtag_err err = f ? VTAG_OK : VTAG_NOMEM;
-    if (err) return err;
-    memset(&m, 0, sizeof m);
-    m.bytes = size;
-    if ((uintptr_t)image % 64 && size) {
-        uint8_t *own = (uint8_t *)vt_alloc(size + 64);
-        m.own = own;
-        if (own) own += 64 - (uintptr_t)own % 64;
-        if (own) memcpy(own, image, size);
-        image = own;
-    }
+    if (!f) return VTAG_NOMEM;
+    *out = f;
     f->refs = 1;
     f->env = *env;
-    f->image = m.base = (const uint8_t *)image;
+    f->image = (const uint8_t *)image;
     f->image_size = size;
-    if (image) f->maps = (vt_map *)vt_grow(NULL, &f->cap, 1, sizeof m);
-    if (!f->maps) {
-        vt_free(m.own);
-        vt_free(f);
-        return VTAG_NOMEM;
+    if ((uintptr_t)image % 64) {
+        f->copy = size > SIZE_MAX - 64 ? NULL : (uint8_t *)vt_alloc(size + 64);
+        if (!f->copy) return VTAG_NOMEM;
+        f->image = f->copy + (64 - (uintptr_t)f->copy % 64);
+        memcpy(f->copy + (f->image - f->copy), image, size);
     }
-    f->maps[f->n++] = m;
-    *out = f;
-    return VTAG_OK;
+    return vt_file_cover(f, 0, size);
 }
 
 VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_open_opts *opts,
                                    vtag_db **out) {
-    vtag_open_opts o;
+    vtag_open_opts o = VT_ZERO;
     vt_file *f = NULL;
     vtag_db *db;
     vtag_err err;
-    memset(&o, 0, sizeof o);
     if (opts) o = *opts;
     o.access = VTAG_READ;
     if (!image || !out) return VTAG_ARG;
-    err = vt_db_new(&o, o.io ? o.io : vt_os_io(), &db);
+    err = vt_db_new(&o, o.io ? o.io : vt_os_io(), NULL, &db);
     if (err) return err;
     err = vt_file_image(&db->env, image, size, &f);
     if (!err) err = vt_db_load(db, f);
@@ -5506,7 +5395,9 @@ VTAG_API vtag_err vtag_snapshot(vtag_db *db, vtag_snap **out) {
     }
     vt_atomic_add(&db->refs, 1);
     s->db = db;
-    s->state = vt_db_state(db);
+    vt_spin_lock(&db->spin);
+    s->state = vt_state_hold(db->state);
+    vt_spin_unlock(&db->spin);
     *out = s;
     return VTAG_OK;
 }
@@ -5602,14 +5493,8 @@ static vtag_err vt_fail(vtag_batch *b, vtag_err err) {
 /* ---- Streams and space ------------------------------------------------------------- */
 
 static vtag_err vt_range_add(vtag_batch *b, uint64_t at, uint64_t n, uint64_t xxh) {
-    vtf_range *r = (vtf_range *)vt_grow(b->ranges, &b->cranges, b->nranges + 1, sizeof *r);
-    if (!r) return VTAG_NOMEM;
-    b->ranges = r;
-    r += b->nranges++;
-    r->at = at;
-    r->length = n;
-    r->xxh = xxh;
-    return VTAG_OK;
+    vtf_range r = {at, n, xxh};
+    return vt_append(&b->ranges, &b->nranges, &b->cranges, &r, sizeof r);
 }
 
 static void vt_stream_open(vt_stream *s, uint64_t at) {
@@ -5663,7 +5548,7 @@ static vtag_err vt_batch_extent(vtag_batch *b, vtf_extent *e, uint64_t *at) {
 /* Where n bytes of a kind go next, in one extent, and the stream that takes them;
    the caller adds n to tail->used. */
 static vtag_err vt_tail_space(vtag_batch *b, vtf_tail *t, vt_stream *s, uint64_t n) {
-    vtf_extent e;
+    vtf_extent e = VT_ZERO;
     vtag_err err;
     if (!s->open && b->s->file->flags & VTF_FLAG_PAD) t->used = vt_align(t->used, 512);
     if (t->at && t->used <= t->length && n <= t->length - t->used) {
@@ -5672,7 +5557,6 @@ static vtag_err vt_tail_space(vtag_batch *b, vtf_tail *t, vt_stream *s, uint64_t
     }
     err = vt_stream_close(b, s);
     if (err) return err;
-    memset(&e, 0, sizeof e);
     e.kind = t->kind;
     e.length = vt_align(n + VTF_HEAD_ROOM, VTF_ALIGN);
     if (e.length < VT_EXTENT / 4)
@@ -5707,12 +5591,7 @@ static vtag_err vt_batch_blob(vtag_batch *b, vtf_blob *blob, const void *name, c
 }
 
 static vtf_blob vt_blob_of(uint32_t kind, uint64_t id, size_t name, size_t data) {
-    vtf_blob b;
-    memset(&b, 0, sizeof b);
-    b.kind = kind;
-    b.id = id;
-    b.name = (uint32_t)name;
-    b.data = data;
+    vtf_blob b = {0, kind, id, data, (uint32_t)name, 0};
     return b;
 }
 
@@ -5723,12 +5602,11 @@ static vtag_err vt_run_write(vtag_batch *b, const vt_space *sp, vt_iter *it, uin
                              vt_run *run) {
     vtf_tail *t = vt_state_tail(b->s, VTF_INDEX);
     vt_stream *s = &b->tail[1];
-    vtf_run d;
+    vtf_run d = VT_ZERO;
     const vtf_entry *e;
     vtag_err err = vt_tail_space(b, t, s, sizeof d + max * sizeof *e);
     if (!err) err = vt_stream_close(b, s);
     if (err) return err;
-    memset(&d, 0, sizeof d);
     d.space = sp->kind;
     d.tag = sp->tag;
     d.at = t->at + t->used + sizeof d;
@@ -5761,10 +5639,6 @@ static vtag_err vt_space_store(vtag_batch *b, vt_space *s, size_t from, size_t t
     vt_iter_end(&it);
     if (err) return err;
     vt_space_replace(s, from, to, &run);
-    if (!run.n) { /* nothing but dead keys */
-        memmove(s->runs + from, s->runs + from + 1, (s->n - from - 1) * sizeof run);
-        s->n--;
-    }
     return VTAG_OK;
 }
 
@@ -5818,20 +5692,17 @@ static vt_tab *vt_batch_tab(const vtag_batch *b, uint32_t kind, uint32_t tag) {
 }
 
 static vt_tab *vt_batch_tab_make(vtag_batch *b, uint32_t kind, uint32_t tag) {
-    vt_tab *t = vt_batch_tab(b, kind, tag);
+    vt_tab *t = vt_batch_tab(b, kind, tag), fresh = VT_ZERO;
     if (t) return t;
-    t = (vt_tab *)vt_grow(b->tabs, &b->ctabs, b->ntabs + 1, sizeof *t);
-    if (!t) return NULL;
-    b->tabs = t;
-    t += b->ntabs++;
-    memset(t, 0, sizeof *t);
-    t->kind = kind;
-    t->tag = tag;
-    return t;
+    fresh.kind = kind;
+    fresh.tag = tag;
+    return vt_append(&b->tabs, &b->ntabs, &b->ctabs, &fresh, sizeof fresh) ? NULL
+                                                                           : &b->tabs[b->ntabs - 1];
 }
 
-static int vt_entry_order(const void *a, const void *b) {
-    uint64_t x = ((const vtf_entry *)a)->id, y = ((const vtf_entry *)b)->id;
+/* Orders entries by id, ranges by offset: by what they begin with. */
+static int vt_first_order(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
     return x < y ? -1 : x > y;
 }
 
@@ -5842,25 +5713,19 @@ static vtag_err vt_tab_fold(vtag_batch *b, vt_tab *t, int spill) {
     vtag_err err;
     if (!t->n) return VTAG_OK;
     if (!s) return VTAG_NOMEM;
-    qsort(t->e, t->n, sizeof *t->e, vt_entry_order);
-    vt_run_of(&run, t->e, t->n);
+    qsort(t->e, t->n, sizeof *t->e, vt_first_order);
     if (spill) {
         vt_iter it;
+        vt_run_of(&run, t->e, t->n);
         err = vt_iter_runs(&it, &run, 1, 0);
         it.dead = 1;
         if (!err) err = vt_run_write(b, s, &it, t->n, &run);
         vt_iter_end(&it);
     } else {
-        run.own = vt_buf_new(t->n * sizeof *t->e);
-        err = run.own ? VTAG_OK : VTAG_NOMEM;
-        if (!err)
-            run.e = (const vtf_entry *)memcpy(vt_buf_data(run.own), t->e, t->n * sizeof *t->e);
+        err = vt_run_copy(&run, t->e, t->n);
     }
     if (!err) err = vt_space_push(s, &run);
-    if (err) {
-        vt_buf_drop(run.own);
-        return err;
-    }
+    if (err) return err;
     t->runs++;
     t->n = 0;
     memset(t->slot, 0, t->slots * sizeof *t->slot);
@@ -5876,7 +5741,6 @@ static const vtf_entry *vt_batch_get(const vtag_batch *b, uint32_t kind, uint32_
     return e->at == VTF_DEAD ? NULL : e;
 }
 
-/* Sets a key's entry. */
 static vtag_err vt_batch_set(vtag_batch *b, uint32_t kind, uint32_t tag, const vtf_entry *e) {
     vt_tab *t = vt_batch_tab_make(b, kind, tag);
     vt_space *s = vt_index_space(&b->s->index, kind, tag);
@@ -5896,11 +5760,7 @@ static vtag_err vt_batch_set(vtag_batch *b, uint32_t kind, uint32_t tag, const v
 }
 
 static vtf_entry vt_entry_of(uint64_t id, uint64_t rev, uint64_t at, uint64_t aux) {
-    vtf_entry e;
-    e.id = id;
-    e.rev = rev;
-    e.at = at;
-    e.aux = aux;
+    vtf_entry e = {id, rev, at, aux};
     return e;
 }
 
@@ -5992,14 +5852,9 @@ static vtag_err vt_batch_kill(vtag_batch *b, uint32_t seg, uint32_t row, uint32_
         return vt_rows_kill(s, row, n);
     }
     if (++s->kills <= VT_KILLS) {
-        k = (vtf_kill *)vt_grow(b->kills, &b->ckills, b->nkills + 1, sizeof *k);
-        if (!k) return VTAG_NOMEM;
-        b->kills = k;
-        k += b->nkills++;
-        k->seg = seg;
-        k->row = row;
-        k->n = n;
-        k->zero = 0;
+        vtf_kill one = {seg, row, n, 0};
+        vtag_err err = vt_append(&b->kills, &b->nkills, &b->ckills, &one, sizeof one);
+        if (err) return err;
     }
     return vt_rows_kill(s, row, n);
 }
@@ -6261,9 +6116,8 @@ static vtag_err vt_space_checkpoint(vtag_batch *b, vt_space *s) {
 }
 
 static void vt_ckpt_build(const vt_state *s, vt_out *o) {
-    vtf_ckpt c;
+    vtf_ckpt c = VT_ZERO;
     size_t i, j;
-    memset(&c, 0, sizeof c);
     c.magic = VTF_CKPT_MAGIC;
     c.tags = (uint32_t)s->tags.n;
     c.segs = (uint32_t)s->rows.n;
@@ -6274,21 +6128,13 @@ static void vt_ckpt_build(const vt_state *s, vt_out *o) {
     for (i = 0; i < s->tags.n; i++) vt_out_put(o, &s->tags.a[i].f, sizeof(vtf_tag));
     for (i = 0; i < s->rows.n; i++) vt_out_put(o, &s->rows.a[i].f, sizeof(vtf_seg));
     for (i = 0; i < s->index.n; i++) {
-        vtf_space x;
-        x.space = s->index.a[i].kind;
-        x.tag = s->index.a[i].tag;
-        x.live = s->index.a[i].live;
-        x.runs = s->index.a[i].n;
-        vt_out_put(o, &x, sizeof x);
+        const vt_space *x = &s->index.a[i];
+        vtf_space d = {x->kind, x->tag, x->live, x->n};
+        vt_out_put(o, &d, sizeof d);
     }
     for (i = 0; i < s->index.n; i++)
         for (j = 0; j < s->index.a[i].n; j++) {
-            const vt_run *r = &s->index.a[i].runs[j];
-            vtf_run d;
-            memset(&d, 0, sizeof d);
-            d.space = s->index.a[i].kind;
-            d.tag = s->index.a[i].tag;
-            d.n = r->n, d.at = r->at, d.min = r->min, d.max = r->max, d.crc = r->crc;
+            vtf_run d = vt_run_stored(&s->index.a[i], &s->index.a[i].runs[j]);
             vt_out_put(o, &d, sizeof d);
         }
     if (!o->err) ((vtf_ckpt *)(void *)o->p)->size = o->n;
@@ -6298,11 +6144,10 @@ static void vt_ckpt_build(const vt_state *s, vt_out *o) {
 static vtag_err vt_checkpoint(vtag_batch *b, vtf_ckpt_ref *ref) {
     vt_state *s = b->s;
     vtf_tail *t = vt_state_tail(s, VTF_META);
-    vt_out o;
+    vt_out o = VT_ZERO;
     uint64_t at = 0;
     size_t i, n;
     vtag_err err = VTAG_OK;
-    memset(&o, 0, sizeof o);
     for (i = 0; i < s->index.n && !err; i++) err = vt_space_checkpoint(b, &s->index.a[i]);
     for (i = 0; i < s->rows.n && !err; i++)
         if (s->rows.a[i].changed && s->rows.a[i].f.dead) err = vt_bits_store(b, &s->rows.a[i]);
@@ -6316,20 +6161,14 @@ static vtag_err vt_checkpoint(vtag_batch *b, vtf_ckpt_ref *ref) {
     t->used -= n;
     if (!err) err = o.err ? o.err : vt_tail_put(b, VTF_META, o.p, n, &at);
     if (!err) {
-        memset(ref, 0, sizeof *ref);
-        ref->at = at;
-        ref->length = n;
-        ref->crc = vt_crc32c(0, o.p, n);
+        vtf_ckpt_ref made = {at, n, vt_crc32c(0, o.p, n), 0};
+        *ref = made;
     }
     vt_free(o.p);
     return err;
 }
 
 /* ---- Record -------------------------------------------------------------------------------- */
-
-static void vt_emit_blobs(const vtag_batch *b, vt_out *o) {
-    vt_section_put(o, VTF_BLOBS, b->blobs.p, b->blobs.n);
-}
 
 /* Tags as they are, but for what the deltas will add. */
 static void vt_emit_tags(const vtag_batch *b, vt_out *o) {
@@ -6377,9 +6216,8 @@ static vtag_err vt_emit_tab(vtag_batch *b, vt_tab *t, vt_out *o) {
     vt_space *s = vt_index_find(&b->s->index, t->kind, t->tag);
     size_t i;
     for (i = s && !err ? s->n - t->runs : 0; s && i < s->n && !err; i++) {
-        vtf_delta d;
+        vtf_delta d = VT_ZERO;
         if (s->runs[i].n > VT_INLINE && !s->runs[i].at) err = vt_space_store(b, s, i, i + 1);
-        memset(&d, 0, sizeof d);
         d.tag = t->tag;
         d.n = (uint32_t)s->runs[i].n;
         d.at = s->runs[i].at;
@@ -6404,13 +6242,8 @@ static uint32_t vt_record_size(const vt_file *f, size_t n) {
 }
 
 static void vt_record_seal(vtf_record *r, uint32_t type, size_t size, const vt_state *s) {
-    r->magic = VTF_RECORD_MAGIC;
-    r->size = (uint32_t)size;
-    r->type = type;
-    r->prev = s->pos.crc;
-    r->zero = 0;
-    r->salt = s->salt;
-    r->head = s->head;
+    vtf_record head = {VTF_RECORD_MAGIC, 0, (uint32_t)size, type, s->pos.crc, 0, s->salt, s->head};
+    *r = head;
     r->crc = vtf_crc_record(r);
 }
 
@@ -6428,12 +6261,11 @@ static vtag_err vt_log_space(vtag_batch *b, size_t n, vtf_link *link) {
     vt_state *s = b->s;
     uint64_t room = vt_log_room(&s->pos), least = n + vt_record_size(s->file, sizeof *link);
     vtf_head before = s->head;
-    vtf_extent e;
+    vtf_extent e = VT_ZERO;
     uint64_t at = 0;
     vtag_err err;
     memset(link, 0, sizeof *link);
     if (room >= least + VTF_LOG_RESERVE) return VTAG_OK;
-    memset(&e, 0, sizeof e);
     e.kind = VTF_LOG;
     e.length = vt_align(least + VTF_LOG_RESERVE + VTF_HEAD_ROOM, VTF_ALIGN);
     e.length = vt_max_u64(e.length, VT_LOG);
@@ -6450,10 +6282,9 @@ static vtag_err vt_log_space(vtag_batch *b, size_t n, vtf_link *link) {
 
 /* Writes the LINK record and moves the log position to the extent that it names. */
 static vtag_err vt_log_link(vt_state *s, vtf_link *link) {
-    uint8_t record[512];
+    uint8_t record[512] = VT_ZERO;
     uint32_t n = vt_record_size(s->file, sizeof *link);
     vtag_err err;
-    memset(record, 0, sizeof record);
     memcpy(record, link, sizeof *link);
     vt_record_seal((vtf_record *)(void *)record, VTF_R_LINK, n, s);
     err = vt_record_write(s, (vtf_record *)(void *)record);
@@ -6466,25 +6297,19 @@ static vtag_err vt_log_link(vt_state *s, vtf_link *link) {
 /* Events whose blobs lie in the record at `at`: their entries, now that it is known. */
 static vtag_err vt_emit_events(vtag_batch *b, vt_out *o, uint64_t at) {
     vt_space *s = b->nevents ? vt_index_space(&b->s->index, VTF_S_EVENTS, 0) : NULL;
-    vtf_delta d;
+    vtf_delta d = VT_ZERO;
     vt_run run;
-    vt_buf *own;
     vtag_err err;
     size_t i;
     if (!b->nevents) return VTAG_OK;
     if (!s) return VTAG_NOMEM;
     for (i = 0; i < b->nevents; i++)
         b->events[i].at += at + sizeof(vtf_record) + sizeof(vtf_section);
-    memset(&d, 0, sizeof d);
     d.n = (uint32_t)b->nevents;
     d.live = (int32_t)b->nevents;
     vt_emit_delta(o, VTF_S_EVENTS, &d, b->events);
-    own = vt_buf_new(b->nevents * sizeof *b->events);
-    if (!own) return VTAG_NOMEM;
-    vt_run_of(&run, (const vtf_entry *)memcpy(vt_buf_data(own), b->events, own->size), b->nevents);
-    run.own = own;
-    err = vt_space_push(s, &run);
-    if (err) vt_buf_drop(own);
+    err = vt_run_copy(&run, b->events, b->nevents);
+    if (!err) err = vt_space_push(s, &run);
     s->live += b->nevents;
     return err;
 }
@@ -6493,7 +6318,7 @@ static vtag_err vt_emit_events(vtag_batch *b, vt_out *o, uint64_t at) {
 
 /* Writes all data, and gathers the sections of the record in o. */
 static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
-    vtf_ckpt_ref ref;
+    vtf_ckpt_ref ref = VT_ZERO;
     vtag_err err = VTAG_OK;
     size_t i;
     for (i = 0; i < b->nsegw && !err; i++) {
@@ -6501,12 +6326,11 @@ static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
         if (!err) err = vt_stream_close(b, &b->segw[i].vec);
     }
     if (!err) err = vt_batch_seal_all(b);
-    vt_emit_blobs(b, o);
+    vt_section_put(o, VTF_BLOBS, b->blobs.p, b->blobs.n);
     vt_emit_tags(b, o);
     if (!err) err = vt_emit_segs(b, o);
     for (i = 0; i < b->ntabs && !err; i++) err = vt_emit_tab(b, &b->tabs[i], o);
     for (i = 0; i < b->s->index.n && !err; i++) err = vt_space_tidy(&b->s->index.a[i]);
-    memset(&ref, 0, sizeof ref);
     if (!err && vt_checkpoint_due(b)) {
         err = vt_checkpoint(b, &ref);
         if (err == VTAG_NOSPACE && b->full) err = VTAG_OK; /* another time     */
@@ -6521,11 +6345,6 @@ static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
     return o->err;
 }
 
-static int vt_range_order(const void *a, const void *b) {
-    uint64_t x = ((const vtf_range *)a)->at, y = ((const vtf_range *)b)->at;
-    return x < y ? -1 : x > y;
-}
-
 /* Completes the record in o and writes it. *wrote: the log may have changed. */
 static vtag_err vt_commit_record(vtag_batch *b, vt_out *o, int *wrote) {
     vt_state *s = b->s;
@@ -6538,7 +6357,7 @@ static vtag_err vt_commit_record(vtag_batch *b, vt_out *o, int *wrote) {
     if (err) return err;
     err = vt_emit_events(b, o, link.length ? link.extent + VTF_HEAD_ROOM : s->pos.at);
     if (err) return err;
-    if (b->nranges) qsort(b->ranges, b->nranges, sizeof *b->ranges, vt_range_order);
+    if (b->nranges) qsort(b->ranges, b->nranges, sizeof *b->ranges, vt_first_order);
     vt_section_put(o, VTF_RANGES, b->ranges, b->nranges * sizeof *b->ranges);
     if (o->n % 512 && s->file->flags & VTF_FLAG_PAD) {
         size_t at = vt_section_begin(o, 0, 0);
@@ -6579,33 +6398,29 @@ static vtag_err vt_commit_sync(vtag_db *db, const vt_state *s, int now) {
 static void vt_commit_settle(vtag_batch *b, size_t record, uint64_t ckpt) {
     vt_state *s = b->s;
     size_t i;
-    s->records++;
-    s->log += record;
-    s->bytes += record;
     for (i = 0; i < b->nranges; i++) s->bytes += b->ranges[i].length;
-    if (s->ckpt.at != ckpt) {
-        s->ckpt_pos = s->pos;
-        s->bytes = s->log = s->records = 0;
-    }
+    vt_state_count(s, record, ckpt);
     for (i = 0; i < s->rows.n; i++) s->rows.a[i].touched = 0, s->rows.a[i].kills = 0;
     for (i = 0; i < s->tags.n; i++) s->tags.a[i].changed = 0;
 }
 
-static void vt_clock_tick(vt_state *s, uint64_t now) {
-    uint64_t most = 7u * 86400000ull;
-    if (now > s->head.time) s->head.clock += vt_min_u64(now - s->head.time, most);
-    s->head.time = now;
+/* The clock of retentions as it stands now; a gap between commits counts for at most
+   a week. */
+static uint64_t vt_clock_at(const vtf_head *h, uint64_t now) {
+    return h->clock + (now > h->time ? vt_min_u64(now - h->time, 7u * 86400000ull) : 0);
 }
 
 static vtag_err vt_commit_try(vtag_batch *b) {
     vtag_db *db = b->db;
     uint64_t ckpt = b->s->ckpt.at;
-    vt_out o;
+    vt_out o = VT_ZERO;
     int wrote = 0;
     vtag_err err;
-    memset(&o, 0, sizeof o);
     vt_out_space(&o, sizeof(vtf_record));
-    if (!b->restore || !b->s->head.time) vt_clock_tick(b->s, b->now);
+    if (!b->restore || !b->s->head.time) {
+        b->s->head.clock = vt_clock_at(&b->s->head, b->now);
+        b->s->head.time = b->now;
+    }
     err = vt_commit_data(b, &o);
     if (!err) err = vt_commit_record(b, &o, &wrote);
     if (!err) {
@@ -6780,10 +6595,9 @@ VTAG_API vtag_err vtag_flush(vtag_db *db) {
 }
 
 static vtag_err vt_db_seal(vtag_db *db, uint32_t wait_ms) {
-    vtag_begin_opts opts;
+    vtag_begin_opts opts = VT_ZERO;
     vtag_batch *b;
     vtag_err err;
-    memset(&opts, 0, sizeof opts);
     opts.wait_ms = wait_ms;
     err = vtag_begin(db, &opts, &b);
     if (err) return err;
@@ -6854,8 +6668,7 @@ static void vt_db_tidy(vtag_db *db) {
 }
 
 VTAG_API void vtag_close(vtag_db *db) {
-    if (!db) return;
-    if (!vt_forked(db)) vt_db_tidy(db);
+    if (db && !vt_forked(db)) vt_db_tidy(db);
     vt_db_drop(db);
 }
 
@@ -6874,20 +6687,17 @@ static vtag_err vt_item_id(const vtag_item *item, uint64_t *id) {
     return *id == UINT64_MAX ? VTAG_ARG : VTAG_OK;
 }
 
-/* A tag that may be written, and whose vectors fit. */
-static vtag_err vt_tag_usable(const vtag_batch *b, vtag_tag tag, const vt_tag **t) {
-    *t = vt_tags_get(&b->s->tags, tag);
-    if (!*t) return VTAG_NOTAG;
-    return (*t)->f.role == VTAG_GONE ? VTAG_RETIRED : VTAG_OK;
+/* ARG, or what poisoned the batch. */
+static vtag_err vt_batch_ready(const vtag_batch *b) {
+    return !b || vt_forked(b->db) ? VTAG_ARG : b->err;
 }
 
 static vtag_err vt_vecs_check(vtag_batch *b, const vtag_vec *v, size_t n) {
-    const vt_tag *t;
     size_t i;
-    if (n && !v) return VTAG_ARG;
-    if (n > 1u << 20) return VTAG_ARG;
+    if ((n && !v) || n > 1u << 20) return VTAG_ARG;
     for (i = 0; i < n; i++) {
-        vtag_err err = vt_tag_usable(b, v[i].tag, &t);
+        const vt_tag *t = vt_tags_get(&b->s->tags, v[i].tag);
+        vtag_err err = vt_tag_live(t);
         float norm;
         if (err) return err;
         if (v[i].dim != t->f.dim) return VTAG_DIM;
@@ -6986,10 +6796,8 @@ VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, si
     vtf_entry e;
     uint64_t id;
     int kept;
-    vtag_err err;
-    if (!b || !item || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
-    err = vt_item_id(item, &id);
+    vtag_err err = item ? vt_batch_ready(b) : VTAG_ARG;
+    if (!err) err = vt_item_id(item, &id);
     if (!err && b->restore && !item->rev) err = VTAG_ARG;
     if (!err) err = vt_vecs_check(b, v, n);
     if (err) return err;
@@ -7020,13 +6828,10 @@ VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, si
 VTAG_API vtag_err vtag_fill(vtag_batch *b, const vtag_item *item, const vtag_vec *v, size_t n) {
     const vtf_entry *old;
     uint64_t id;
-    vtag_err err;
-    if (!b || !item || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
-    err = vt_item_id(item, &id);
-    if (err) return err;
-    if (!n || !item->rev || !v || vt_vecs_of(v, n, v[0].tag) != n) return VTAG_ARG;
-    err = vt_vecs_check(b, v, n);
+    vtag_err err = item ? vt_batch_ready(b) : VTAG_ARG;
+    if (!err) err = vt_item_id(item, &id);
+    if (!err && (!n || !item->rev || !v || vt_vecs_of(v, n, v[0].tag) != n)) err = VTAG_ARG;
+    if (!err) err = vt_vecs_check(b, v, n);
     if (err) return err;
     old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
     if (!old) return VTAG_NOTFOUND;
@@ -7035,27 +6840,33 @@ VTAG_API vtag_err vtag_fill(vtag_batch *b, const vtag_item *item, const vtag_vec
     return vt_fail(b, vt_put_groups(b, id, item->rev, 1, v, n));
 }
 
+static vtag_event vt_event_of(const vtag_batch *b, vtag_kind kind, vtag_tag tag, vtag_tag base) {
+    vtag_event e = VT_ZERO;
+    e.kind = kind;
+    e.tag = tag;
+    e.base = base;
+    e.commit = b->s->head.commit;
+    return e;
+}
+
 /* Adds an event to the batch: to ITEMS, or (role) to the record itself. */
 static vtag_err vt_event_add(vtag_batch *b, const vtag_event *e, int role) {
     uint64_t seq = b->restore ? e->seq : b->s->head.event + 1;
     vtf_entry entry = vt_entry_of(seq, b->s->head.commit + 1, 0, (uint64_t)e->kind << 32 | e->tag);
     vtag_event stamped = *e;
     vtf_blob blob;
-    vt_out data;
+    vt_out data = VT_ZERO;
     vtag_err err;
-    memset(&data, 0, sizeof data);
     if (!b->restore) stamped.time = b->now;
     vt_event_pack(&data, &stamped);
     blob = vt_blob_of(VTF_S_EVENTS, seq, e->name ? strlen(e->name) : 0, data.n);
     err = data.err;
     if (!err && !role) err = vt_batch_blob(b, &blob, e->name, data.p, &entry.at);
     if (!err && role) {
-        vtf_entry *a = (vtf_entry *)vt_grow(b->events, &b->cevents, b->nevents + 1, sizeof *a);
         entry.at = b->blobs.n;
         vt_blob_put(&b->blobs, &blob, e->name, data.p);
-        err = a ? b->blobs.err : VTAG_NOMEM;
-        if (a) b->events = a;
-        if (!err) a[b->nevents++] = entry;
+        err = b->blobs.err;
+        if (!err) err = vt_append(&b->events, &b->nevents, &b->cevents, &entry, sizeof entry);
     }
     vt_free(data.p);
     if (!err && !role) err = vt_batch_set(b, VTF_S_EVENTS, 0, &entry);
@@ -7066,29 +6877,23 @@ static vtag_err vt_event_add(vtag_batch *b, const vtag_event *e, int role) {
 
 VTAG_API vtag_err vtag_waive(vtag_batch *b, const vtag_item *item, vtag_tag tag, const char *why) {
     const vtf_entry *old;
-    const vt_tag *t;
     vtf_blob blob;
     vtf_entry e;
     vtag_event event;
     uint64_t id;
-    vtag_err err;
-    if (!b || !item || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
-    err = vt_item_id(item, &id);
-    if (!err) err = vt_tag_usable(b, tag, &t);
+    vtag_err err = item ? vt_batch_ready(b) : VTAG_ARG;
+    if (!err) err = vt_item_id(item, &id);
+    if (!err) err = vt_tag_live(vt_tags_get(&b->s->tags, tag));
+    if (!err && why && (!*why || strlen(why) > 1024)) err = VTAG_ARG;
     if (err) return err;
-    if (why && (!*why || strlen(why) > 1024)) return VTAG_ARG;
     old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
     if (!old) return VTAG_NOTFOUND;
     if (item->rev && item->rev != old->rev) return VTAG_CHANGED;
     e = vt_entry_of(id, old->rev, VTF_DEAD, b->restore ? item->time : b->now);
     if (!why && !vt_batch_get(b, VTF_S_WAIVERS, tag, id)) return VTAG_OK;
     b->thrifty = 0;
-    memset(&event, 0, sizeof event);
-    event.kind = VTAG_K_WAIVED;
-    event.tag = tag;
+    event = vt_event_of(b, VTAG_K_WAIVED, tag, 0);
     event.text = why ? why : "lifted";
-    event.commit = b->s->head.commit;
     event.queries = id;
     blob = vt_blob_of(VTF_S_WAIVERS, id, 0, why ? strlen(why) : 0);
     if (why) err = vt_batch_blob(b, &blob, "", why, &e.at);
@@ -7099,10 +6904,9 @@ VTAG_API vtag_err vtag_waive(vtag_batch *b, const vtag_item *item, vtag_tag tag,
 
 VTAG_API vtag_err vtag_del(vtag_batch *b, uint64_t id) {
     vtf_entry e = vt_entry_of(id, 0, VTF_DEAD, 0);
-    vtag_err err = VTAG_OK;
+    vtag_err err = vt_batch_ready(b);
     size_t i;
-    if (!b || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    if (err) return err;
     if (!vt_batch_get(b, VTF_S_ITEMS, 0, id)) return VTAG_NOTFOUND;
     for (i = 0; i < b->s->tags.n && !err; i++) {
         vtag_tag tag = b->s->tags.a[i].f.tag;
@@ -7132,9 +6936,8 @@ VTAG_API vtag_err vtag_meta_set(vtag_batch *b, const char *name, const void *p, 
     vtf_blob blob;
     vtf_entry e;
     int clash;
-    vtag_err err;
-    if (!b || !name || !*name || strlen(name) > 255 || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vtag_err err = name && *name && strlen(name) <= 255 ? vt_batch_ready(b) : VTAG_ARG;
+    if (err) return err;
     e = vt_entry_of(vt_xxh64(name, strlen(name)), 0, VTF_DEAD, 0);
     if (e.id == UINT64_MAX) return VTAG_ARG;
     old = vt_batch_get(b, VTF_S_NAMES, 0, e.id);
@@ -7159,7 +6962,6 @@ static vtag_err vt_spec_check(const vtag_spec *s) {
     return s->note && strlen(s->note) > 4096 ? VTAG_ARG : VTAG_OK;
 }
 
-/* Whether a declared tag is what spec says. */
 static int vt_spec_equal(const vt_tag *t, const vtag_spec *s) {
     return t->f.dim == s->dim && t->f.metric == (uint32_t)s->metric &&
            t->f.codec == (uint32_t)s->codec && t->f.flags == s->flags &&
@@ -7167,12 +6969,10 @@ static int vt_spec_equal(const vt_tag *t, const vtag_spec *s) {
 }
 
 static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
-    size_t name = strlen(s->name), note = s->note ? strlen(s->note) : 0;
-    vtf_blob blob = vt_blob_of(0, 0, name, note);
-    char *text;
-    vt_tag t;
+    const char *note = s->note ? s->note : "";
+    vtf_blob blob = vt_blob_of(0, 0, strlen(s->name), strlen(note));
+    vt_tag t = VT_ZERO;
     vtag_err err;
-    memset(&t, 0, sizeof t);
     if (s->codec != VTAG_F32 && b->s->file->version < 2)
         return vt_say(&b->db->env, VTAG_FORMAT, "file of version 1 stores f32 only; compact it", 8);
     err = vt_tags_number(&b->s->tags, s->name, &t.f.tag);
@@ -7187,16 +6987,9 @@ static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
     t.f.kept_from = b->s->head.clock;
     t.changed = 1;
     blob.id = t.f.tag;
-    err = vt_batch_blob(b, &blob, s->name, s->note ? s->note : "", &t.f.names);
-    t.own = err ? NULL : vt_buf_new(name + note + 2);
-    if (!t.own) return vt_fail(b, err ? err : VTAG_NOMEM);
-    text = (char *)vt_buf_data(t.own);
-    memcpy(text, s->name, name + 1);
-    memcpy(text + name + 1, s->note ? s->note : "", note + 1);
-    t.name = text;
-    t.note = note ? text + name + 1 : NULL;
-    err = vt_tags_add(&b->s->tags, &t);
-    if (err) vt_buf_drop(t.own);
+    err = vt_batch_blob(b, &blob, s->name, note, &t.f.names);
+    if (!err) err = vt_tag_text(&t, s->name, *note ? note : NULL);
+    if (!err) err = vt_tags_add(&b->s->tags, &t);
     if (err) return vt_fail(b, err);
     b->changed = 1;
     b->thrifty = 0;
@@ -7207,9 +7000,8 @@ static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
 VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *tag) {
     vtag_event e;
     vt_tag *t;
-    vtag_err err = vt_spec_check(spec);
-    if (!b || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vtag_err err = vt_batch_ready(b);
+    if (!err) err = vt_spec_check(spec);
     if (err) return err;
     t = vt_tags_find(&b->s->tags, spec->name);
     if (t) {
@@ -7225,12 +7017,9 @@ VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *t
         t->f.activated = b->now;
         t->f.order = b->s->head.event + 1;
     }
-    memset(&e, 0, sizeof e);
-    e.kind = VTAG_K_DECLARED;
-    e.tag = t->f.tag;
+    e = vt_event_of(b, VTAG_K_DECLARED, t->f.tag, 0);
     e.name = spec->name;
     e.text = spec->note;
-    e.commit = b->s->head.commit;
     if (tag) *tag = t->f.tag;
     return b->restore ? VTAG_OK : vt_event_add(b, &e, 0);
 }
@@ -7258,10 +7047,9 @@ VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
     f->kept_from = b->s->head.clock - info->kept_ms;
     if (info->role == VTAG_ACTIVE) b->s->head.active = tag;
     if (info->role == VTAG_STANDBY) b->s->head.standby = tag;
-    f->role = info->role == VTAG_GONE      ? (uint32_t)VTAG_GONE
-              : info->role == VTAG_OLDER   ? (uint32_t)VTAG_OLDER
-              : info->role == VTAG_STANDBY ? (uint32_t)VTAG_OLDER
-                                           : (uint32_t)VTAG_CANDIDATE;
+    f->role = VTAG_CANDIDATE;
+    if (info->role == VTAG_GONE) f->role = VTAG_GONE;
+    if (info->role == VTAG_OLDER || info->role == VTAG_STANDBY) f->role = VTAG_OLDER;
     f->forced_from = info->forced ? UINT32_MAX : 0;
     vt_tags_rank(&b->s->tags);
     return VTAG_OK;
@@ -7293,25 +7081,21 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
     vtf_entry e = vt_entry_of(0, 0, 0, 0);
     vtf_blob blob;
     vtag_event event;
-    vt_out o;
-    vtag_err err;
-    if (!b || !policy || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vt_out o = VT_ZERO;
+    vtag_err err = policy ? vt_batch_ready(b) : VTAG_ARG;
+    if (err) return err;
     if (!b->restore && (!reason || !*reason || strlen(reason) > 1024)) return VTAG_ARG;
     vt_policy_default(&p);
     if (!vt_policy_resolve(&p, policy)) return VTAG_ARG;
-    memset(&o, 0, sizeof o);
     vt_policy_pack(&o, &p);
     blob = vt_blob_of(VTF_S_POLICY, 0, 0, o.n);
     b->thrifty = 0;
     err = o.err ? o.err : vt_batch_blob(b, &blob, "", o.p, &e.at);
     vt_free(o.p);
     if (!err) err = vt_batch_set(b, VTF_S_POLICY, 0, &e);
-    memset(&event, 0, sizeof event);
-    event.kind = VTAG_K_POLICY;
+    event = vt_event_of(b, VTAG_K_POLICY, 0, 0);
     event.text = reason;
     event.used = p.gate;
-    event.commit = b->s->head.commit;
     if (!err && !b->restore) err = vt_event_add(b, &event, 0);
     return vt_fail(b, err);
 }
@@ -7844,9 +7628,9 @@ VTAG_API vtag_err vtag_search(const vtag_snap *s, vtag_vec q, const vtag_search_
 /* Coverage is a merge join of the items with the rows of two tags and the waivers,
    all sorted by id: sequential, and without memory that grows with the rows. */
 
-typedef struct vt_ledger {
-    vt_iter items, base, rows, waivers;
-    const vtf_entry *a, *b, *w;
+typedef struct vt_ledger { /* items, rows of the base, rows and waivers of the tag */
+    vt_iter it[4];
+    const vtf_entry *e[4]; /* the next of each but the items                   */
 } vt_ledger;
 
 typedef struct vt_line { /* one item of the ledger                             */
@@ -7855,31 +7639,29 @@ typedef struct vt_line { /* one item of the ledger                             *
 } vt_line;
 
 static void vt_ledger_end(vt_ledger *l) {
-    vt_iter_end(&l->items);
-    vt_iter_end(&l->base);
-    vt_iter_end(&l->rows);
-    vt_iter_end(&l->waivers);
+    int i;
+    for (i = 0; i < 4; i++) vt_iter_end(&l->it[i]);
 }
 
 /* Walks the items from an id on; end with vt_ledger_end, also on failure. */
 static vtag_err vt_ledger_begin(vt_ledger *l, const vt_state *s, vtag_tag tag, vtag_tag base,
                                 uint64_t from) {
-    vtag_err err, e2, e3, e4;
-    err = vt_iter_begin(&l->items, vt_index_find(&s->index, VTF_S_ITEMS, 0), from);
-    e2 = vt_iter_begin(&l->base, base ? vt_index_find(&s->index, VTF_S_ROWS, base) : NULL, from);
-    e3 = vt_iter_begin(&l->rows, tag ? vt_index_find(&s->index, VTF_S_ROWS, tag) : NULL, from);
-    e4 =
-        vt_iter_begin(&l->waivers, tag ? vt_index_find(&s->index, VTF_S_WAIVERS, tag) : NULL, from);
-    if (err || e2 || e3 || e4) return VTAG_NOMEM;
-    l->a = vt_iter_next(&l->base);
-    l->b = vt_iter_next(&l->rows);
-    l->w = vt_iter_next(&l->waivers);
-    return VTAG_OK;
+    static const uint32_t kind[4] = {VTF_S_ITEMS, VTF_S_ROWS, VTF_S_ROWS, VTF_S_WAIVERS};
+    vtag_tag of[4] = {0, base, tag, tag};
+    vtag_err err = VTAG_OK;
+    int i;
+    for (i = 0; i < 4; i++) {
+        const vt_space *space = i && !of[i] ? NULL : vt_index_find(&s->index, kind[i], of[i]);
+        if (vt_iter_begin(&l->it[i], space, from)) err = VTAG_NOMEM;
+    }
+    for (i = 1; i < 4 && !err; i++) l->e[i] = vt_iter_next(&l->it[i]);
+    return err;
 }
 
-static const vtf_entry *vt_ledger_at(vt_iter *it, const vtf_entry **e, uint64_t id) {
-    vt_iter_seek(it, e, id);
-    return *e && (*e)->id == id ? *e : NULL;
+/* Entry of an id in column i, or NULL; ids come ascending. */
+static const vtf_entry *vt_ledger_at(vt_ledger *l, int i, uint64_t id) {
+    while (l->e[i] && l->e[i]->id < id) l->e[i] = vt_iter_next(&l->it[i]);
+    return l->e[i] && l->e[i]->id == id ? l->e[i] : NULL;
 }
 
 static uint32_t vt_state_of(const vtf_entry *item, const vtf_entry *row, const vtf_entry *waiver) {
@@ -7890,11 +7672,11 @@ static uint32_t vt_state_of(const vtf_entry *item, const vtf_entry *row, const v
 
 /* The next item; 0: there is none. */
 static int vt_ledger_next(vt_ledger *l, vt_line *line) {
-    line->item = vt_iter_next(&l->items);
+    line->item = vt_iter_next(&l->it[0]);
     if (!line->item) return 0;
-    line->base = vt_ledger_at(&l->base, &l->a, line->item->id);
-    line->row = vt_ledger_at(&l->rows, &l->b, line->item->id);
-    line->waiver = vt_ledger_at(&l->waivers, &l->w, line->item->id);
+    line->base = vt_ledger_at(l, 1, line->item->id);
+    line->row = vt_ledger_at(l, 2, line->item->id);
+    line->waiver = vt_ledger_at(l, 3, line->item->id);
     line->state = vt_state_of(line->item, line->row, line->waiver);
     return 1;
 }
@@ -7933,20 +7715,12 @@ typedef struct vt_view {
 } vt_view;
 
 static vt_view vt_view_snap(const vtag_snap *s) {
-    vt_view v;
-    v.db = s->db;
-    v.s = s->state;
-    v.now = s->db->env.io->now(s->db->env.io->ctx);
-    v.committed = 1;
+    vt_view v = {s->db, s->state, s->db->env.io->now(s->db->env.io->ctx), 1};
     return v;
 }
 
 static vt_view vt_view_batch(const vtag_batch *b) {
-    vt_view v;
-    v.db = b->db;
-    v.s = b->s;
-    v.now = b->now;
-    v.committed = !b->changed;
+    vt_view v = {b->db, b->s, b->now, !b->changed};
     return v;
 }
 
@@ -7954,15 +7728,16 @@ static vt_view vt_view_batch(const vtag_batch *b) {
 static vtag_err vt_cover(const vt_view *v, vtag_tag tag, vtag_tag base, vtag_cover *c) {
     vt_memo memo;
     vtag_err err;
+    if (!v->committed) return vt_cover_count(v->s, tag, base, c);
     vt_spin_lock(&v->db->spin);
     memo = v->db->memo;
     vt_spin_unlock(&v->db->spin);
-    if (v->committed && memo.tag == tag && memo.base == base && memo.commit == v->s->head.commit) {
+    if (memo.tag == tag && memo.base == base && memo.commit == v->s->head.commit) {
         *c = memo.cover;
         return VTAG_OK;
     }
     err = vt_cover_count(v->s, tag, base, c);
-    if (err || !v->committed) return err;
+    if (err) return err;
     memo.commit = v->s->head.commit;
     memo.tag = tag;
     memo.base = base;
@@ -7975,14 +7750,13 @@ static vtag_err vt_cover(const vt_view *v, vtag_tag tag, vtag_tag base, vtag_cov
 
 VTAG_API vtag_err vtag_coverage(const vtag_snap *s, vtag_tag tag, vtag_tag base,
                                 vtag_cover *cover) {
-    const vt_tag *t;
     vt_view view;
     vtag_err err;
     if (!s || !cover || vt_forked(s->db)) return VTAG_ARG;
     view = vt_view_snap(s);
     if (!base) base = s->state->head.active;
-    err = vt_tag_asked(s->state, tag, &t);
-    if (!err) err = vt_tag_asked(s->state, base, &t);
+    err = vt_tag_live(vt_tags_get(&s->state->tags, tag));
+    if (!err) err = vt_tag_live(vt_tags_get(&s->state->tags, base));
     return err ? err : vt_cover(&view, tag, base, cover);
 }
 
@@ -8034,26 +7808,19 @@ static vtag_err vt_items_by_id(const vt_state *s, vtag_tag tag, uint32_t states,
     return VTAG_OK;
 }
 
-/* Keeps out[cap] the items that come first by revision; a heap, worst on top. */
-static void vt_items_keep(vtag_item *out, size_t *n, size_t cap, const vtag_item *item,
-                          int newest) {
-    size_t i = *n, child;
-    if (i < cap) {
-        (*n)++;
-        while (i &&
-               (newest ? out[(i - 1) / 2].rev > item->rev : out[(i - 1) / 2].rev < item->rev)) {
+/* Keeps out[cap] the items of the lowest rev; a heap, the highest on top. */
+static void vt_items_keep(vtag_item *out, size_t *n, size_t cap, const vtag_item *item) {
+    size_t i = 0, child;
+    if (*n < cap) {
+        for (i = (*n)++; i && out[(i - 1) / 2].rev < item->rev; i = (i - 1) / 2)
             out[i] = out[(i - 1) / 2];
-            i = (i - 1) / 2;
-        }
         out[i] = *item;
         return;
     }
-    if (newest ? item->rev < out[0].rev : item->rev > out[0].rev) return;
-    for (i = 0; (child = 2 * i + 1) < cap; i = child) {
-        if (child + 1 < cap &&
-            (newest ? out[child + 1].rev < out[child].rev : out[child + 1].rev > out[child].rev))
-            child++;
-        if (newest ? out[child].rev >= item->rev : out[child].rev <= item->rev) break;
+    if (item->rev > out[0].rev) return;
+    for (; (child = 2 * i + 1) < cap; i = child) {
+        if (child + 1 < cap && out[child + 1].rev > out[child].rev) child++;
+        if (out[child].rev <= item->rev) break;
         out[i] = out[child];
     }
     out[i] = *item;
@@ -8064,41 +7831,29 @@ static int vt_rev_order(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static void vt_items_reverse(vtag_item *a, size_t n) {
-    size_t i;
-    for (i = 0; i < n / 2; i++) {
-        vtag_item t = a[i];
-        a[i] = a[n - 1 - i];
-        a[n - 1 - i] = t;
-    }
-}
-
-/* The next cap items by revision past the cursor, found by one walk of all. */
+/* The next cap items by revision past the cursor, found by one walk of all. Flipped,
+   the newest revision is the lowest. */
 static vtag_err vt_items_by_rev(const vt_state *s, vtag_tag tag, uint32_t states, uint64_t *cursor,
                                 vtag_item *out, size_t cap, size_t *n) {
-    int newest = (states & VTAG_NEWEST_FIRST) != 0;
+    uint64_t flip = states & VTAG_NEWEST_FIRST ? UINT64_MAX : 0;
     vt_ledger l;
     vt_line line;
     size_t got = 0, i;
     vtag_err err = vt_ledger_begin(&l, s, tag, 0, 0);
     while (!err && vt_ledger_next(&l, &line)) {
-        vtag_item item;
-        uint64_t rev = line.item->rev;
-        if (tag && !(line.state & states)) continue;
-        if (*cursor && (newest ? rev >= *cursor : rev <= *cursor)) continue;
-        memset(&item, 0, sizeof item);
+        vtag_item item = VT_ZERO;
         item.id = line.item->id;
-        item.rev = rev;
-        vt_items_keep(out, &got, cap, &item, newest);
+        item.rev = line.item->rev ^ flip;
+        if (tag && !(line.state & states)) continue;
+        if (*cursor && item.rev <= (*cursor ^ flip)) continue;
+        vt_items_keep(out, &got, cap, &item);
     }
     vt_ledger_end(&l);
     qsort(out, got, sizeof *out, vt_rev_order);
-    if (newest) vt_items_reverse(out, got);
     for (i = 0; i < got && !err; i++) {
-        const vt_index *x = &s->index;
         line.item = vt_state_item(s, out[i].id);
-        line.row = vt_space_get(vt_index_find(x, VTF_S_ROWS, tag), out[i].id);
-        line.waiver = vt_space_get(vt_index_find(x, VTF_S_WAIVERS, tag), out[i].id);
+        line.row = vt_state_group(s, tag, out[i].id);
+        line.waiver = vt_space_get(vt_index_find(&s->index, VTF_S_WAIVERS, tag), out[i].id);
         if (!line.item) return vt_say(&s->file->env, VTAG_CORRUPT, "index out of order", 0);
         line.state = vt_state_of(line.item, line.row, line.waiver);
         err = vt_line_fill(s, tag, &line, &out[i]);
@@ -8112,12 +7867,11 @@ static vtag_err vt_items_by_rev(const vt_state *s, vtag_tag tag, uint32_t states
 VTAG_API vtag_err vtag_items(const vtag_snap *s, vtag_tag tag, uint32_t states, uint64_t *cursor,
                              vtag_item *out, size_t cap, size_t *n) {
     uint32_t order = VTAG_NEWEST_FIRST | VTAG_OLDEST_FIRST;
-    const vt_tag *t;
     vtag_err err;
     if (!s || !cursor || !n || (cap && !out) || vt_forked(s->db)) return VTAG_ARG;
     if (states & ~(VTAG_ALL | order) || (states & order) == order) return VTAG_ARG;
     if (tag && !(states & VTAG_ALL)) return VTAG_ARG;
-    err = tag ? vt_tag_asked(s->state, tag, &t) : VTAG_OK;
+    err = tag ? vt_tag_live(vt_tags_get(&s->state->tags, tag)) : VTAG_OK;
     if (err) return err;
     if (!cap) {
         *n = 0;
@@ -8155,33 +7909,33 @@ VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uin
         return vt_say(&s->db->env, VTAG_CORRUPT, "row damaged", vt_row_at(g.seg, g.row + part));
     if (x) vt_decode(t->f.codec, vt_vector(g.seg, g.row + part), dim, dim, x);
     if (row) {
-        row->rev = r->rev;
-        row->off = r->off;
-        row->len = r->len;
-        row->parts = g.parts;
+        vtag_row facts = {r->rev, r->off, r->len, g.parts};
+        *row = facts;
     }
     return VTAG_OK;
 }
 
 /* ---- Gate ----------------------------------------------------------------------------------- */
 
-/* The newest score of a name under a tag; 0: there is none. */
+/* The next score of a tag among events; 0: there is none, or *err. */
+static int vt_score_next(const vt_state *s, vt_iter *events, vtag_tag tag, vtag_event *out,
+                         vtag_err *err) {
+    const vtf_entry *e = NULL;
+    do e = *err ? NULL : vt_iter_next(events);
+    while (e && e->aux != ((uint64_t)VTAG_K_SCORE << 32 | tag));
+    if (e) *err = vt_event_read(s->file, e, out);
+    return e && !*err;
+}
+
+/* The newest score of a name under a tag. *found 0: there is none. */
 static vtag_err vt_score_newest(const vt_state *s, vtag_tag tag, const char *name, vtag_event *out,
                                 int *found) {
-    const vt_space *space = vt_index_find(&s->index, VTF_S_EVENTS, 0);
-    const vtf_entry *e;
+    vtag_event x;
     vt_iter it;
-    vtag_err err = vt_iter_begin(&it, space, 0);
+    vtag_err err = vt_iter_begin(&it, vt_index_find(&s->index, VTF_S_EVENTS, 0), 0);
     *found = 0;
-    while (!err && (e = vt_iter_next(&it)) != NULL) {
-        const vtf_blob *b;
-        vtag_event event;
-        if (e->aux != ((uint64_t)VTAG_K_SCORE << 32 | tag)) continue;
-        b = vt_blob_at(s->file, e->at, VTF_S_EVENTS);
-        if (!b || !vt_event_unpack(&event, b))
-            err = vt_say(&s->file->env, VTAG_CORRUPT, "event damaged", e->at);
-        else if (event.name && !strcmp(event.name, name)) *out = event, *found = 1;
-    }
+    while (vt_score_next(s, &it, tag, &x, &err))
+        if (x.name && !strcmp(x.name, name)) *out = x, *found = 1;
     vt_iter_end(&it);
     return err;
 }
@@ -8225,14 +7979,14 @@ static int vt_tag_had_rows(const vt_state *s, const vt_tag *t) {
 /* Judges tag against base by the thresholds in v->used. */
 static vtag_err vt_judge_terms(const vt_view *w, vtag_tag tag, vtag_tag base, vtag_verdict *v) {
     const vt_state *s = w->s;
-    const vt_space *items = vt_index_find(&s->index, VTF_S_ITEMS, 0);
     vtag_cover *c = &v->cover;
     uint64_t age;
     vtag_err err = vt_cover(w, tag, base, c);
     if (err) return err;
     v->failed = 0;
     v->score = v->base_score = 0;
-    if (c->base ? !vt_cover_passes(c, v->used.min_ppm) : items && items->live)
+    if (c->base ? !vt_cover_passes(c, v->used.min_ppm)
+                : vt_space_live(vt_index_find(&s->index, VTF_S_ITEMS, 0)) > 0)
         v->failed |= VTAG_TERM_COVERAGE;
     if (c->waived > 1 && c->waived * 1000000 > vt_limit(v->used.max_waived_ppm) * c->base)
         v->failed |= VTAG_TERM_WAIVED;
@@ -8249,10 +8003,10 @@ static vtag_err vt_judge_terms(const vt_view *w, vtag_tag tag, vtag_tag base, vt
 static vtag_err vt_judge(const vt_view *w, vtag_tag tag, const vtag_gate *gate, vtag_verdict *v,
                          int *forced) {
     const vt_state *s = w->s;
-    const vt_tag *t, *active = vt_tags_get(&s->tags, s->head.active);
+    const vt_tag *active = vt_tags_get(&s->tags, s->head.active);
     vtag_policy policy;
-    vtag_verdict strict;
-    vtag_err err = vt_tag_asked(s, tag, &t);
+    vtag_verdict strict = VT_ZERO;
+    vtag_err err = vt_tag_live(vt_tags_get(&s->tags, tag));
     if (!err) err = vt_state_policy(s, &policy);
     if (err) return err;
     memset(v, 0, sizeof *v);
@@ -8263,7 +8017,6 @@ static vtag_err vt_judge(const vt_view *w, vtag_tag tag, const vtag_gate *gate, 
     if (!err && (!active || (active->f.tag != tag && !vt_tag_had_rows(s, active))))
         v->pass = 1, v->failed = 0; /* there is nothing to lose                */
     if (err || !v->pass || !vt_gate_below(&v->used, &policy.gate)) return err;
-    memset(&strict, 0, sizeof strict);
     strict.used = policy.gate;
     err = vt_judge_terms(w, tag, s->head.active, &strict);
     *forced = !strict.pass && active && vt_tag_had_rows(s, active);
@@ -8275,15 +8028,12 @@ static int vt_tag_forced(const vt_view *w, const vt_tag *t) {
     vtag_tag base = t->f.forced_from == UINT32_MAX ? w->s->head.standby : t->f.forced_from;
     const vt_tag *from = vt_tags_get(&w->s->tags, base);
     vtag_policy p;
-    vtag_verdict v;
+    vtag_verdict v = VT_ZERO;
     if (!t->f.forced_from) return 0;
     if (!from || from->f.role == VTAG_GONE || vt_state_policy(w->s, &p)) return 1;
-    memset(&v, 0, sizeof v);
     v.used = p.gate;
     return vt_judge_terms(w, t->f.tag, base, &v) || !v.pass;
 }
-
-static uint64_t vt_db_now(const vtag_db *db) { return db->env.io->now(db->env.io->ctx); }
 
 VTAG_API vtag_err vtag_judge(const vtag_snap *s, vtag_tag tag, const vtag_gate *gate,
                              vtag_verdict *verdict) {
@@ -8311,9 +8061,7 @@ static void vt_activate(vtag_batch *b, vt_tag *t) {
 
 static void vt_leave(vtag_batch *b, vt_tag *t, vtag_role role) {
     t->f.role = (uint32_t)role;
-    t->f.kept_from =
-        b->s->head.clock +
-        vt_min_u64(b->now > b->s->head.time ? b->now - b->s->head.time : 0, 7u * 86400000ull);
+    t->f.kept_from = vt_clock_at(&b->s->head, b->now);
     t->f.forced_from = 0;
     t->changed = 1;
 }
@@ -8330,16 +8078,6 @@ static vtag_tag vt_newest_older(const vt_state *s) {
     return best ? best->f.tag : 0;
 }
 
-static vtag_event vt_event_of(const vtag_batch *b, vtag_kind kind, vtag_tag tag, vtag_tag base) {
-    vtag_event e;
-    memset(&e, 0, sizeof e);
-    e.kind = kind;
-    e.tag = tag;
-    e.base = base;
-    e.commit = b->s->head.commit;
-    return e;
-}
-
 VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gate,
                                vtag_verdict *verdict) {
     vtag_verdict v;
@@ -8347,9 +8085,8 @@ VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gat
     vt_tag *t, *left;
     vt_view view;
     int forced;
-    vtag_err err;
-    if (!b || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vtag_err err = vt_batch_ready(b);
+    if (err) return err;
     err = vt_batch_settle(b);
     view = vt_view_batch(b);
     if (!err) err = vt_judge(&view, tag, gate, &v, &forced);
@@ -8386,20 +8123,18 @@ VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gat
 VTAG_API vtag_err vtag_rollback(vtag_batch *b, vtag_tag to, vtag_cover *hidden) {
     vtag_event e;
     vt_tag *t, *left;
-    const vt_tag *asked;
     vtf_head *h;
     vt_view view;
-    vtag_err err;
-    if (!b || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vtag_err err = vt_batch_ready(b);
+    if (err) return err;
     h = &b->s->head;
     if (hidden) memset(hidden, 0, sizeof *hidden);
     if ((!to && h->flags & VTF_ROLLED_BACK) || (to && to == h->active)) return VTAG_OK;
     if (!to && !h->standby) return VTAG_NOTFOUND;
     if (!to) to = h->standby;
-    err = vt_tag_asked(b->s, to, &asked);
-    if (err) return err;
     t = vt_tags_get(&b->s->tags, to);
+    err = vt_tag_live(t);
+    if (err) return err;
     left = vt_tags_get(&b->s->tags, h->active);
     if (t->f.role != VTAG_OLDER || !left) return VTAG_ARG;
     err = vt_batch_settle(b);
@@ -8445,32 +8180,20 @@ static vtag_err vt_lost_count(const vt_state *s, vtag_tag tag, vtag_cover *c) {
 
 /* Retention that a tag has been credited by now. */
 static uint64_t vt_kept(const vt_state *s, const vt_tag *t, uint64_t now) {
-    uint64_t clock = s->head.clock;
-    if (t->f.tag == s->head.active) return 0;
-    if (now > s->head.time) clock += vt_min_u64(now - s->head.time, 7u * 86400000ull);
-    return clock - t->f.kept_from;
+    return t->f.tag == s->head.active ? 0 : vt_clock_at(&s->head, now) - t->f.kept_from;
 }
 
 /* Scores of the active tag since it became active that count towards a retirement. */
 static vtag_err vt_passing_scores(const vt_state *s, const vtag_policy *p, uint32_t *n) {
     const vt_tag *active = vt_tags_get(&s->tags, s->head.active);
-    const vtf_entry *e;
+    vtag_event x;
     vt_iter it;
     vtag_err err = vt_iter_begin(&it, vt_index_find(&s->index, VTF_S_EVENTS, 0), 0);
     *n = 0;
-    while (!err && active && (e = vt_iter_next(&it)) != NULL) {
-        const vtf_blob *b;
-        vtag_event x;
-        if (e->aux != ((uint64_t)VTAG_K_SCORE << 32 | active->f.tag)) continue;
-        b = vt_blob_at(s->file, e->at, VTF_S_EVENTS);
-        if (!b || !vt_event_unpack(&x, b)) {
-            err = vt_say(&s->file->env, VTAG_CORRUPT, "event damaged", e->at);
-        } else if (x.time >= active->f.activated && vt_score_counts(&x, &p->gate) &&
-                   (!p->gate.score || (x.name && !strcmp(x.name, p->gate.score))) &&
-                   (!p->gate.has_min || x.value >= p->gate.min_score)) {
-            (*n)++;
-        }
-    }
+    while (active && vt_score_next(s, &it, active->f.tag, &x, &err))
+        *n += x.time >= active->f.activated && vt_score_counts(&x, &p->gate) &&
+              (!p->gate.score || (x.name && !strcmp(x.name, p->gate.score))) &&
+              (!p->gate.has_min || x.value >= p->gate.min_score);
     vt_iter_end(&it);
     return err;
 }
@@ -8490,22 +8213,19 @@ static vtag_err vt_retire_check(const vtag_batch *b, const vt_tag *t, const char
 }
 
 VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, vtag_cover *lost) {
-    const vt_tag *asked;
     vtag_event e;
     vt_tag *t, *active;
     vt_view view;
     int early;
-    vtag_err err;
-    if (!b || vt_forked(b->db) || (reason && (!*reason || strlen(reason) > 1024))) return VTAG_ARG;
-    if (b->err) return b->err;
-    err = vt_tag_asked(b->s, tag, &asked);
+    vtag_err err = reason && (!*reason || strlen(reason) > 1024) ? VTAG_ARG : vt_batch_ready(b);
     if (err) return err;
-    err = vt_batch_settle(b);
+    t = vt_tags_get(&b->s->tags, tag);
+    err = vt_tag_live(t);
+    if (!err) err = vt_batch_settle(b);
     e = vt_event_of(b, VTAG_K_RETIRED, tag, b->s->head.active);
     if (!err) err = vt_fail(b, vt_lost_count(b->s, tag, &e.cover));
     if (err) return err;
     if (lost) *lost = e.cover;
-    t = vt_tags_get(&b->s->tags, tag);
     early = vt_retire_check(b, t, NULL) == VTAG_KEPT;
     err = vt_retire_check(b, t, reason);
     if (err) return err;
@@ -8529,18 +8249,14 @@ VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, v
 
 static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info) {
     const vt_state *s = snap->state;
-    const vt_space *space = vt_index_find(&s->index, VTF_S_ROWS, t->f.tag);
+    vtag_spec spec = {
+        t->name,    t->f.dim, (vtag_metric)t->f.metric, (vtag_codec)t->f.codec, t->f.fingerprint,
+        t->f.flags, t->note};
     vt_view view = vt_view_snap(snap);
     size_t i;
     memset(info, 0, sizeof *info);
     info->tag = t->f.tag;
-    info->spec.name = t->name;
-    info->spec.dim = t->f.dim;
-    info->spec.metric = (vtag_metric)t->f.metric;
-    info->spec.codec = (vtag_codec)t->f.codec;
-    info->spec.fingerprint = t->f.fingerprint;
-    info->spec.flags = t->f.flags;
-    info->spec.note = t->note;
+    info->spec = spec;
     info->role = vt_tag_role(t, &s->head);
     info->created = t->f.created;
     info->activated = t->f.activated;
@@ -8551,9 +8267,10 @@ static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info
     for (i = 0; i < s->rows.n; i++) {
         if (s->rows.a[i].f.tag != t->f.tag) continue;
         info->bytes += s->rows.a[i].f.length;
-        if (info->role != VTAG_GONE) info->rows += s->rows.a[i].f.rows - s->rows.a[i].f.dead;
+        info->rows += s->rows.a[i].f.rows - s->rows.a[i].f.dead;
     }
-    if (space && info->role != VTAG_GONE) info->items = space->live;
+    info->items = vt_space_live(vt_index_find(&s->index, VTF_S_ROWS, t->f.tag));
+    if (info->role == VTAG_GONE) info->items = info->rows = 0;
 }
 
 VTAG_API vtag_err vtag_find(const vtag_snap *s, const char *name, vtag_tag *tag) {
@@ -8591,9 +8308,8 @@ VTAG_API vtag_err vtag_tags(const vtag_snap *s, uint64_t *cursor, vtag_info *out
 VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event) {
     vtag_policy policy;
     vtag_event e;
-    vtag_err err;
-    if (!b || !event || vt_forked(b->db)) return VTAG_ARG;
-    if (b->err) return b->err;
+    vtag_err err = event ? vt_batch_ready(b) : VTAG_ARG;
+    if (err) return err;
     e = *event;
     if ((e.text && strlen(e.text) > 4096) || (e.name && strlen(e.name) > 255)) return VTAG_ARG;
     if (b->restore) {
@@ -8629,11 +8345,8 @@ VTAG_API vtag_err vtag_history(const vtag_snap *s, uint64_t *cursor, vtag_event 
     next = *cursor;
     err = vt_iter_begin(&it, vt_index_find(&s->state->index, VTF_S_EVENTS, 0), next);
     while (!err && got < cap && (e = vt_iter_next(&it)) != NULL) {
-        const vtf_blob *b = vt_blob_at(s->state->file, e->at, VTF_S_EVENTS);
-        if (!b || b->id != e->id || !vt_event_unpack(&out[got], b))
-            err = vt_say(&s->db->env, VTAG_CORRUPT, "event damaged", e->at);
+        err = vt_event_read(s->state->file, e, &out[got++]);
         next = e->id + 1;
-        got++;
     }
     vt_iter_end(&it);
     if (err) return err;
@@ -8687,20 +8400,17 @@ VTAG_API vtag_err vtag_metas(const vtag_snap *s, uint64_t *cursor, const char **
 
 VTAG_API vtag_err vtag_stats(const vtag_snap *s, vtag_stat *stat) {
     const vt_state *st;
-    const vt_space *items, *events;
     size_t i;
     if (!s || !stat || vt_forked(s->db)) return VTAG_ARG;
     st = s->state;
-    items = vt_index_find(&st->index, VTF_S_ITEMS, 0);
-    events = vt_index_find(&st->index, VTF_S_EVENTS, 0);
     memset(stat, 0, sizeof *stat);
     memcpy(stat->uuid, st->file->uuid, sizeof stat->uuid);
     stat->commit = st->head.commit;
     stat->time = st->head.time;
     stat->revision = st->head.revision;
     stat->file_bytes = stat->live_bytes = st->head.end;
-    stat->items = items ? items->live : 0;
-    stat->events = events ? events->live : 0;
+    stat->items = vt_space_live(vt_index_find(&st->index, VTF_S_ITEMS, 0));
+    stat->events = vt_space_live(vt_index_find(&st->index, VTF_S_EVENTS, 0));
     stat->tags = (uint32_t)st->tags.n;
     stat->segments = (uint32_t)st->rows.n;
     stat->active = st->head.active;
@@ -8772,11 +8482,7 @@ static void vt_check_extents(vt_check *c) {
 static void vt_check_log(vt_check *c) {
     const vt_state *s = c->s;
     const vtf_extent *e = vt_extent_at(s->file, VTF_FRONT, VTF_LOG);
-    vtf_logpos pos;
-    memset(&pos, 0, sizeof pos);
-    pos.extent = VTF_FRONT;
-    pos.at = VTF_FRONT + VTF_HEAD_ROOM;
-    pos.length = e ? e->length : 0;
+    vtf_logpos pos = {VTF_FRONT + VTF_HEAD_ROOM, VTF_FRONT, e ? e->length : 0, 0, 0};
     while (pos.at != s->pos.at) {
         uint64_t at = pos.at;
         const vtf_record *r = vt_log_next(s->file, &pos, NULL);
@@ -8796,9 +8502,9 @@ static void vt_check_log(vt_check *c) {
 
 /* The header in front of an INDEX run says what the directory says. */
 static int vt_run_headed(const vt_check *c, const vt_space *s, const vt_run *r) {
-    const vtf_run *h = (const vtf_run *)vt_at(c->s->file, r->at - sizeof *h, sizeof *h);
-    return h && h->space == s->kind && h->tag == s->tag && h->n == r->n && h->at == r->at &&
-           h->min == r->min && h->max == r->max && h->crc == r->crc && !h->zero;
+    vtf_run d = vt_run_stored(s, r);
+    const uint8_t *head = vt_at(c->s->file, r->at - sizeof d, sizeof d);
+    return head && !memcmp(head, &d, sizeof d);
 }
 
 static int vt_check_run(vt_check *c, const vt_space *s, const vt_run *r) {
@@ -8921,18 +8627,13 @@ static int vt_check_blobs(vt_check *c, const vt_space *s) {
 
 VTAG_API vtag_err vtag_verify(const vtag_snap *snap, vtag_report *report, vtag_progress *progress,
                               void *ctx) {
-    vtag_report r;
-    vt_check c;
+    vtag_report r = VT_ZERO;
+    vt_check c = {NULL, &r, progress, ctx, 0, 0};
     size_t i;
     int go;
     if (!snap || !report || vt_forked(snap->db)) return VTAG_ARG;
-    memset(&r, 0, sizeof r);
     c.s = snap->state;
-    c.r = &r;
-    c.progress = progress;
-    c.ctx = ctx;
-    c.total = snap->state->head.end;
-    c.cancelled = 0;
+    c.total = c.s->head.end;
     vt_check_front(&c);
     vt_check_extents(&c);
     vt_check_log(&c);
@@ -8952,10 +8653,10 @@ VTAG_API vtag_err vtag_verify(const vtag_snap *snap, vtag_report *report, vtag_p
 
 typedef struct vt_copy {
     const vt_state *from;
-    vtag_batch *to;
     vtag_progress *progress;
     void *ctx;
     uint64_t done, total;
+    vtag_batch *to;
 } vt_copy;
 
 static vtag_err vt_copy_step(vt_copy *c) {
@@ -8978,26 +8679,12 @@ static vtag_err vt_copy_tags(vt_copy *c) {
     size_t i;
     for (i = 0; i < tags->n && !err; i++) {
         vt_tag t = tags->a[i];
-        size_t n = strlen(t.name) + 1, m = t.note ? strlen(t.note) + 1 : 0;
-        char *text;
-        t.own = vt_buf_new(n + m);
-        if (!t.own) return VTAG_NOMEM;
-        text = (char *)vt_buf_data(t.own);
-        memcpy(text, t.name, n);
-        t.name = text;
-        if (m) t.note = (const char *)memcpy(text + n, t.note, m);
         t.changed = 1;
         err = vt_copy_blob(c, 0, &t.f.names);
+        if (!err) err = vt_tag_text(&t, t.name, t.note);
         if (!err) err = vt_tags_add(&c->to->s->tags, &t);
-        if (err) vt_buf_drop(t.own);
     }
     return err;
-}
-
-/* Whether a waiver still says something about its item. */
-static int vt_waiver_holds(const vt_state *s, const vtf_entry *e) {
-    const vtf_entry *item = vt_state_item(s, e->id);
-    return item && item->rev == e->rev;
 }
 
 static vtag_err vt_copy_space(vt_copy *c, const vt_space *s) {
@@ -9006,7 +8693,7 @@ static vtag_err vt_copy_space(vt_copy *c, const vt_space *s) {
     vtag_err err = vt_iter_begin(&it, s, 0);
     while (!err && (e = vt_iter_next(&it)) != NULL) {
         vtf_entry w = *e;
-        if (s->kind == VTF_S_WAIVERS && !vt_waiver_holds(c->from, e)) continue;
+        if (s->kind == VTF_S_WAIVERS && vt_stale(c->from, e->id, e->rev)) continue;
         if (w.at || s->kind != VTF_S_ITEMS) err = vt_copy_blob(c, s->kind, &w.at);
         if (!err) err = vt_batch_set(c->to, s->kind, s->tag, &w);
         if (!err) err = vt_copy_step(c);
@@ -9082,20 +8769,17 @@ static vtag_err vt_copy_state(vt_copy *c) {
 
 /* An empty store at path with the uuid of another, open for a copy of it. */
 static vtag_err vt_copy_open(vtag_db *like, const char *path, vtag_db **out) {
-    vtag_open_opts o;
-    vtf_head base;
+    vtag_open_opts o = VT_ZERO;
+    vtf_head base = VT_ZERO;
     vt_file *f = NULL;
     vtag_db *db;
     vtag_err err;
-    memset(&o, 0, sizeof o);
-    memset(&base, 0, sizeof base);
     o.log = like->env.log;
     o.log_ctx = like->env.log_ctx;
     o.no_map = like->env.no_map;
-    err = vt_db_new(&o, like->env.io, &db);
+    err = vt_db_new(&o, like->env.io, path, &db);
     if (err) return err;
-    db->path = (char *)vt_dup(path, strlen(path) + 1, 1);
-    err = db->path ? vt_file_open(&db->env, path, VTAG_NEW, &f) : VTAG_NOMEM;
+    err = vt_file_open(&db->env, path, VTAG_NEW, &f);
     if (!err) memcpy(f->uuid, like->file->uuid, sizeof f->uuid);
     if (!err) err = vt_file_create(f, &base, like->file->flags);
     if (!err) err = vt_db_load(db, f);
@@ -9106,26 +8790,23 @@ static vtag_err vt_copy_open(vtag_db *like, const char *path, vtag_db **out) {
 }
 
 /* Writes a state to a new file, durably. event: added to its history, or NULL. */
-static vtag_err vt_copy_write(vtag_db *db, const vt_state *s, vtag_db *to, vt_copy *c,
-                              vtag_event *event) {
+static vtag_err vt_copy_write(vt_copy *c, vtag_db *to, vtag_event *event) {
+    const vt_state *s = c->from;
     vtag_err err = vtag_begin(to, NULL, &c->to);
     size_t i;
     if (err) return err;
-    c->from = s;
     for (i = 0; i < s->index.n; i++) c->total += s->index.a[i].live;
     err = vt_copy_state(c);
     if (!err && event) {
         event->seq = s->head.event + 1;
-        event->time = vt_db_now(db);
+        event->time = to->env.io->now(to->env.io->ctx);
         event->commit = s->head.commit;
         c->to->commit_as = s->head.commit + 1;
         err = vt_event_add(c->to, event, 0);
     }
-    if (err) {
-        vtag_abort(c->to);
-        return err;
-    }
-    return vtag_commit(c->to);
+    if (!err) return vtag_commit(c->to);
+    vtag_abort(c->to);
+    return err;
 }
 
 static char *vt_path_with(const char *path, const char *suffix) {
@@ -9141,25 +8822,22 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
                             void *ctx) {
     const vtag_io *io;
     vtag_db *to = NULL;
-    vt_copy c;
+    vt_copy c = {NULL, progress, ctx, 0, 0, NULL};
     char *part;
     void *there;
     vtag_err err;
-    if (!s || !path || !*path || vt_forked(s->db)) return VTAG_ARG;
+    if (!s || !path || !*path || vt_forked(s->db) || !s->db->env.io) return VTAG_ARG;
     io = s->db->env.io;
-    if (!io) return VTAG_ARG;
+    c.from = s->state;
     err = io->open(io->ctx, path, VTAG_READ, &there);
     if (!err) io->close(there);
     if (err != VTAG_IO) return !err || err == VTAG_FORMAT ? VTAG_EXISTS : err;
     part = vt_path_with(path, ".part");
     if (!part) return VTAG_NOMEM;
-    memset(&c, 0, sizeof c);
-    c.progress = progress;
-    c.ctx = ctx;
     io->remove(io->ctx, part);
     err = vt_copy_open(s->db, part, &to);
-    if (!err) err = vt_copy_write(s->db, s->state, to, &c, NULL);
-    if (to) vt_db_drop(to);
+    if (!err) err = vt_copy_write(&c, to, NULL);
+    vt_db_drop(to);
     if (!err) err = io->rename(io->ctx, part, path);
     if (err) io->remove(io->ctx, part);
     vt_free(part);
@@ -9194,29 +8872,26 @@ static vtag_err vt_compact_swap(vtag_db *db, vtag_db *to, const char *part) {
 }
 
 VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) {
-    vtag_begin_opts opts;
+    vtag_begin_opts opts = VT_ZERO;
     vtag_batch *b;
     vtag_db *to = NULL;
     vtag_event event;
-    vt_copy c;
+    vt_copy c = {NULL, progress, ctx, 0, 0, NULL};
     char *part;
     vtag_err err;
-    memset(&opts, 0, sizeof opts);
     opts.wait_ms = 10000;
     err = vtag_begin(db, &opts, &b);
     if (err) return err;
-    memset(&c, 0, sizeof c);
-    c.progress = progress;
-    c.ctx = ctx;
+    c.from = db->state;
     event = vt_event_of(b, VTAG_K_COMPACTED, 0, 0);
     part = vt_path_with(db->path, ".compact");
     if (part) db->env.io->remove(db->env.io->ctx, part);
     err = part ? vt_copy_open(db, part, &to) : VTAG_NOMEM;
-    if (!err) err = vt_copy_write(db, db->state, to, &c, &event);
+    if (!err) err = vt_copy_write(&c, to, &event);
     if (!err) err = vt_compact_swap(db, to, part);
     if (err && part) db->env.io->remove(db->env.io->ctx, part);
     vtag_abort(b);
-    if (to) vt_db_drop(to);
+    vt_db_drop(to);
     vt_free(part);
     return err;
 }

@@ -667,7 +667,7 @@ static void find_places(places *w, uint8_t *p, size_t n)
         if (e->kind == VTF_LOG) place_log(w, at, at + e->length);
         at += e->length;
     }
-    place_ckpt(w, newest_slot(p)->ckpt_at, newest_slot(p)->ckpt_len);
+    place_ckpt(w, newest_slot(p)->ckpt.at, newest_slot(p)->ckpt.length);
     place(w, P_SLOT, VTF_SLOT_AT(0), sizeof(vtf_slot));
     place(w, P_SLOT, VTF_SLOT_AT(1), sizeof(vtf_slot));
 }
@@ -722,8 +722,8 @@ static void repair(places *w, size_t i, uint32_t *chain)
     case P_SLOT:
         if (slot == newest_slot(w->p)) {
             slot->log.crc = *chain;
-            if (slot->ckpt_at && slot->ckpt_at < w->n && slot->ckpt_len < w->n - slot->ckpt_at)
-                slot->ckpt_crc = vt_crc32c(0, w->p + slot->ckpt_at, (size_t)slot->ckpt_len);
+            if (slot->ckpt.at && slot->ckpt.at < w->n && slot->ckpt.length < w->n - slot->ckpt.at)
+                slot->ckpt.crc = vt_crc32c(0, w->p + slot->ckpt.at, (size_t)slot->ckpt.length);
         }
         slot->crc = vtf_crc_slot(slot);
         break;
@@ -924,6 +924,48 @@ static void a_memory_store_is_read_only(void)
     env_down(&e);
 }
 
+/* A slot names a copy of the first extent's header, which is torn; opening puts the copy
+   where it belongs, in memory, and goes on reading the image. */
+static void a_recovery_under_way_is_finished_in_memory_at_any_alignment(void)
+{
+    env e;
+    void *raw;
+    size_t n, at, shift;
+    uint8_t *p;
+    everything_up(&e);
+    p = ram_image(&e.r, "t.vtag", &n, &raw);
+    for (shift = 0; shift < 2; shift++) {
+        uint8_t *room = calloc(1, n + VTF_ALIGN + 128), *q = room;
+        vtf_range g = {VTF_FRONT, sizeof(vtf_extent), 0};
+        vtf_slot *slot;
+        vtag_db *db = NULL;
+        REQUIRE(room != NULL);
+        while ((uintptr_t)q % 64) q++;
+        q += shift;
+        memcpy(q, p, n);
+        at = (n + VTF_ALIGN - 1) / VTF_ALIGN * VTF_ALIGN;
+        g.xxh = vt_xxh64(q + VTF_FRONT, sizeof(vtf_extent));
+        memcpy(q + n, &g, sizeof g);
+        memcpy(q + n + sizeof g, q + VTF_FRONT, sizeof(vtf_extent));
+        memset(q + VTF_FRONT, 0xA5, sizeof(vtf_extent)); /* torn by the rewrite */
+        slot = (vtf_slot *)calloc(1, sizeof *slot);
+        REQUIRE(slot != NULL);
+        memcpy(slot, newest_slot(p), sizeof *slot);
+        slot->redo_at = n;
+        slot->redo_n = 1;
+        slot->redo_xxh = vt_xxh64(&g, sizeof g);
+        slot->crc = vtf_crc_slot(slot);
+        memcpy(q + VTF_SLOT_AT(slot->index), slot, sizeof *slot);
+        OK(open_image(q, at + VTF_ALIGN, &db));
+        if (db) walk(db);
+        vtag_close(db);
+        free(slot);
+        free(room);
+    }
+    free(raw);
+    env_down(&e);
+}
+
 static void a_text_file_is_not_a_store(void)
 {
     const char *path = t_path("letter.txt");
@@ -1034,6 +1076,7 @@ int main(int argc, char **argv)
     RUN(a_file_of_the_other_byte_order_is_refused);
     RUN(an_unaligned_image_is_copied);
     RUN(a_memory_store_is_read_only);
+    RUN(a_recovery_under_way_is_finished_in_memory_at_any_alignment);
     RUN(a_text_file_is_not_a_store);
     RUN(access_says_what_must_be_there);
     RUN(a_directory_is_not_a_store);
