@@ -3046,7 +3046,8 @@ typedef struct vt_sketch { /* as a search sees it                               
 
 typedef struct vt_bound { /* a query in a segment's terms                         */
     vt_probe p;
-    float w, slack;       /* |w| rounded up; VT_SLACK (|w| + |m|)                  */
+    float w, slack;       /* |w| rounded up; VT_SLACK (|w| + |m|) */
+    float blur;           /* |e| + slack, by the size of a row */
     float offset, margin; /* the query's bias; slack that no row changes          */
 } vt_bound;
 
@@ -3086,7 +3087,8 @@ static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, co
     b->margin += 1e-30f;
     b->p.unit = 0.5f * step;
     b->p.shift = 15 * sum;
-    b->p.by_size = (float)e + b->slack;
+    b->blur = (float)e + b->slack;
+    b->p.by_size = b->blur;
     b->p.by_rest = b->w + b->slack;
     return 1;
 }
@@ -3100,10 +3102,10 @@ static void vt_bound_floor(vt_bound *b, double floor) {
 static void vt_bound_row(const vt_bound *b, const vtf_factors *f, uint32_t r, int32_t dot,
                          float *lo, float *up) {
     float est = f->scale[r] * (b->p.unit * (float)(2 * dot - b->p.shift));
-    float size = f->size[r], bias = f->bias[r], t = (float)fabs(est) - size * b->p.by_size;
+    float size = f->size[r], bias = f->bias[r], t = fabsf(est) - size * b->blur;
     float across = b->w * b->w, off;
     if (t > 0) across -= t / size * (t / size);
-    off = f->rest[r] * (sqrtf(across > 0 ? across : 0) + b->slack) + size * b->p.by_size +
+    off = f->rest[r] * (sqrtf(across > 0 ? across : 0) + b->slack) + size * b->blur +
           fabsf(bias) * VT_SLACK + b->margin;
     est += bias + b->offset;
     *lo = est - off;
@@ -7352,6 +7354,10 @@ static int vt_scan_fit(const vt_scan *c, const vt_sketch *k) {
         float by = c->metric == VTAG_COSINE ? 1 / a->norm : 1;
         for (i = 0; i < c->tag->f.dim; i++) c->v[i] = a->x[i] * by;
         if (!vt_bound_fit(&a->bound, c->k, c->metric, k, c->tag->f.dim, c->v, h)) return 0;
+        if (c->warm) { /* reach for rows whose lower bounds are likely to count          */
+            a->bound.p.by_size = -a->bound.p.by_size;
+            a->bound.p.by_rest = -a->bound.p.by_rest;
+        }
         vt_bound_floor(&a->bound, a->floor);
         if (h == c->raw + 15 * c->wide) vt_interleave(c->raw, c->wide, c->h + (j - 15) * c->wide);
     }

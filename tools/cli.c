@@ -552,12 +552,39 @@ int cli_change(cli_store *st, const char *path)
     return rc ? rc : cli_snap(st);
 }
 
+static void *side_main(void *arg)
+{
+    cli_side *side = arg;
+    side->work(side->arg);
+    return NULL;
+}
+
+/* Does a batch's work on a second thread; here, if there is none to be had. */
+static void side_run(void *ctx, void (*work)(void *), void *arg)
+{
+    cli_side *side = ctx;
+    side->work = work;
+    side->arg = arg;
+    side->busy = !pthread_create(&side->thread, NULL, side_main, side);
+    if (!side->busy) work(arg);
+}
+
+static void side_wait(void *ctx)
+{
+    cli_side *side = ctx;
+    if (side->busy) pthread_join(side->thread, NULL);
+    side->busy = 0;
+}
+
 int cli_begin(cli_store *st, uint64_t expect_rows)
 {
     vtag_begin_opts o = {0};
     vtag_err err;
     o.wait_ms = cli.wait_ms;
     o.expect_rows = expect_rows;
+    o.run = side_run;
+    o.wait = side_wait;
+    o.run_ctx = &st->side;
     st->err = err = vtag_begin(st->db, &o, &st->batch);
     if (err) st->batch = NULL;
     return err ? cli_error(err, "%s", st->path) : 0;
@@ -568,6 +595,26 @@ int cli_commit(cli_store *st)
     vtag_err err = st->err = vtag_commit(st->batch);
     st->batch = NULL;
     return err ? cli_error(err, "%s", st->path) : 0;
+}
+
+static int seal_step(void *ctx, uint64_t done, uint64_t total)
+{
+    cli_progress *p = ctx;
+    p->total = total;
+    cli_progress_at(p, done);
+    return cli_stopped();
+}
+
+int cli_seal(cli_store *st)
+{
+    cli_progress p;
+    vtag_err err;
+    cli_progress_start(&p, "seal", "rows", 0);
+    err = vtag_seal(st->db, seal_step, &p);
+    cli_progress_end(&p);
+    if (err) cli_warn("%s: all is stored, but not sketched (%s); searching it is slower until it is "
+                      "compacted", st->path, vtag_strerror(err));
+    return 0;
 }
 
 void cli_abort(cli_store *st)

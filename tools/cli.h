@@ -17,6 +17,7 @@
    have reported the error on one line of standard error. */
 #ifndef CLI_H
 #define CLI_H
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -104,12 +105,20 @@ char *cli_strdup(const char *s);
 
 /* ---- Stores ---------------------------------------------------------------------- */
 
-typedef struct cli_store {   /* zero it first */
+typedef struct cli_side {    /* a thread for what a batch can do aside */
+    pthread_t thread;
+    int       busy;
+    void    (*work)(void *);
+    void     *arg;
+} cli_side;
+
+typedef struct cli_store {   /* zero it first; it stays where it is while a batch is open */
     const char *path;
     vtag_db    *db;
     vtag_snap  *snap;        /* of cli_snap */
     vtag_batch *batch;       /* of cli_begin */
     vtag_err    err;         /* why cli_open, cli_snap, cli_begin or cli_commit failed */
+    cli_side    side;
 } cli_store;
 
 int  cli_open(cli_store *st, const char *path, vtag_access access);
@@ -118,6 +127,7 @@ int  cli_look(cli_store *st, const char *path);   /* opens read-only, and a snap
 int  cli_change(cli_store *st, const char *path); /* opens what exists, and a snapshot */
 int  cli_begin(cli_store *st, uint64_t expect_rows); /* waits for --wait */
 int  cli_commit(cli_store *st);
+int  cli_seal(cli_store *st);              /* what a big change leaves to do; warns if it cannot */
 void cli_abort(cli_store *st);
 void cli_close(cli_store *st);             /* drops batch, snapshot and handle */
 

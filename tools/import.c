@@ -398,6 +398,7 @@ static void im_run(importer *im)
     if (im->st.batch && im->items && (!im->rc || im->kept)) {
         int rc = im_note(im);
         if (!rc) rc = cli_commit(&im->st);
+        if (!rc && im->bytes >= 1 << 20) rc = cli_seal(&im->st);
         im->rc = rc ? rc : im->rc;
         if (!rc) im_summary(im);
     } else if (im->st.batch && !im->rc) {
