@@ -45,8 +45,8 @@ packages() { # the optional ones are models and clouds, but for LanceDB's own li
     command -v npm >/dev/null || return 0
     echo 'from npm: usearch, sqlite-vec, LanceDB'
     npm install --prefix "$out/npm" --ignore-scripts --omit=dev --omit=optional --no-audit --no-fund \
-        --loglevel=error usearch@2 sqlite-vec-linux-x64@0.1 @lancedb/lancedb@0 \
-        @lancedb/lancedb-linux-x64-gnu@0 apache-arrow@18.1.0 >"$out/npm.log" 2>&1 &&
+        --loglevel=error usearch@2.25.3 sqlite-vec-linux-x64@0.1.9 \
+        @lancedb/lancedb@0.37.1 @lancedb/lancedb-linux-x64-gnu@0.37.1 apache-arrow@18.1.0 >"$out/npm.log" 2>&1 &&
         touch "$out/npm/done" || tail -n 3 "$out/npm.log"
 }
 
