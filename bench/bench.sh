@@ -9,6 +9,7 @@ real=${DATA:-../shared/data}
 start=$(date +%s)
 mkdir -p "$out/data" "$out/stores" || exit 1
 trap 'rm -rf "$out/stores"' EXIT
+trap 'exit 1' INT TERM
 
 sh bench/install.sh "$out" || exit 1
 echo "peers are here after $(($(date +%s) - start)) s"
