@@ -6,271 +6,18 @@
    lines "ratio NAME VALUE" end it. What is not here is named and skipped. */
 #define _POSIX_C_SOURCE 200809L
 #define _DEFAULT_SOURCE
-#include <math.h>
-#include <signal.h>
-#include <stdarg.h>
 #include <sys/utsname.h>
-#include <sys/wait.h>
-#include "peer.h"
-
-enum { K = 10, WARM = 2, PATHS = 512, IDENTICAL_PART = 4 };
-
-static struct {
-    const char *out, *core;
-    int full;
-    uint64_t start;
-    FILE *report;
-    size_t asked, identical; /* answers compared with the rule, of real sets */
-} g;
-
-/* ---- Talking ----------------------------------------------------------------------- */
-
-static void say(const char *format, ...) {
-    va_list a, b;
-    va_start(a, format);
-    va_copy(b, a);
-    vprintf(format, a);
-    vfprintf(g.report, format, b);
-    va_end(b);
-    va_end(a);
-    fflush(stdout);
-}
-
-/* A line of progress: not part of the report. */
-static void step(const char *format, ...) {
-    va_list a;
-    printf("[%6.1f s] ", (double)(peer_now() - g.start) / 1e9);
-    va_start(a, format);
-    vprintf(format, a);
-    va_end(a);
-    printf("\n");
-    fflush(stdout);
-}
-
-/* On a terminal: how far the rounds are, and what is left of them. */
-static void round_note(const char *what, size_t i, size_t n, uint64_t start) {
-    double s = (double)(peer_now() - start) / 1e9;
-    if (!isatty(1)) return;
-    if (i == n) printf("\r%60s\r", "");
-    else printf("\r%s: round %lu of %lu, %.1f a second, %.0f s left  ", what, (unsigned long)i + 1,
-                (unsigned long)n, i ? (double)i / s : 0.0, i ? s / (double)i * (double)(n - i) : 0.0);
-    fflush(stdout);
-}
-
-/* The first line that a command prints. */
-static const char *line_of(const char *command) {
-    static char line[4][256];
-    static int at;
-    char *to = line[at++ % 4];
-    FILE *f = popen(command, "r");
-    to[0] = '\0';
-    if (f && fgets(to, 256, f)) to[strcspn(to, "\n")] = '\0';
-    if (f) pclose(f);
-    return to;
-}
-
-/* ---- Samples ----------------------------------------------------------------------- */
-
-typedef struct series {      /* of nanoseconds */
-    double *v;
-    size_t n, cap;
-} series;
-
-static void series_add(series *s, double v) {
-    if (s->n == s->cap) {
-        s->cap = s->cap * 2 + 64;
-        s->v = realloc(s->v, s->cap * sizeof *s->v);
-        if (!s->v) exit(1);
-    }
-    s->v[s->n++] = v;
-}
-
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return x < y ? -1 : x > y;
-}
-
-/* The value that a share of the samples does not exceed; 0 if there are none. */
-static double quantile(series *s, double share) {
-    size_t at = (size_t)ceil(share * (double)s->n);
-    if (!s->n) return 0;
-    qsort(s->v, s->n, sizeof *s->v, by_value);
-    return s->v[at ? at - 1 : 0];
-}
-
-static double median(series *s) { return quantile(s, 0.5); }
-
-static void series_free(series *s) {
-    free(s->v);
-    memset(s, 0, sizeof *s);
-}
-
-/* ---- Ratios ------------------------------------------------------------------------ */
-
-typedef struct ratio {
-    char name[64], what[160];
-    double value, target;
-    int least;               /* the target is a lower bound; 0: an upper one, -1: none */
-} ratio;
-
-static ratio ratios[96];
-static size_t ratio_n;
-
-static void ratio_add(const char *name, double value, int least, double target, const char *what) {
-    ratio *r = &ratios[ratio_n];
-    if (ratio_n == sizeof ratios / sizeof *ratios || !(value > 0) || !(value < 1e12)) return;
-    ratio_n++;
-    snprintf(r->name, sizeof r->name, "%s", name);
-    snprintf(r->what, sizeof r->what, "%s", what);
-    r->value = value;
-    r->least = least;
-    r->target = target;
-}
-
-static double over(double a, double b) { return a > 0 && b > 0 ? a / b : 0; }
-
-/* ---- Contenders -------------------------------------------------------------------- */
-
-enum {
-    VTAG, VTAG_2, VTAG_AVX2, VTAG_SCALAR, VTAG_BARE, VTAG_TAGS, LIMIT, PLAIN, HNSWLIB, USEARCH, FAISS,
-    FAISS_DEFAULT, SGEMM, SQLITE_VEC, LANCEDB, RULE, WRITE, CONTENDERS
-};
-enum { IN_SMALL = 1, IN_100K = 2, IN_1M = 4, IN_WIDE = 8, BATCH = 16, CHECK = 32, RARE = 64, COPIES = 128 };
-#define IN_ALL (IN_SMALL | IN_100K | IN_1M | IN_WIDE)
-
-typedef struct contender {
-    const char *name, *program, *arguments; /* a program is OUT/peer_* or node's */
-    int flags;               /* IN_: which sets; BATCH: 64 at once too; CHECK: against the rule;
-                                RARE: in every 4th round at 100k; COPIES: the rows, into its memory */
-    const char *store;       /* suffix of the store that it loads */
-    int store_of;            /* whose store that is; itself: it ingests */
-} contender;
-
-static const contender contenders[CONTENDERS] = {
-    {"vtag", "peer_vtag", "", IN_ALL | BATCH | CHECK, "vtag", VTAG},
-    {"vtag, 2 threads", "peer_vtag", "threads=2", IN_ALL | BATCH | CHECK, "vtag", VTAG},
-    {"vtag, AVX2 forced", "peer_vtag", "isa=avx2", IN_ALL | BATCH | CHECK, "vtag", VTAG},
-    {"vtag, scalar forced", "peer_vtag", "isa=scalar", IN_SMALL | IN_100K | CHECK | RARE, "vtag", VTAG},
-    {"vtag, no sketch", "peer_vtag", "sketch=0", IN_100K | BATCH | CHECK, "bare.vtag", VTAG_BARE},
-    {"vtag, 1 of 3 tags", "peer_vtag", "tags=3", IN_100K | CHECK, "tags.vtag", VTAG_TAGS},
-    {"read limit", "peer_plain", "", IN_ALL, "-", PLAIN}, /* of the plain worker, with k = 0 */
-    {"plain C loop", "peer_plain", "", IN_ALL | COPIES, "-", PLAIN},
-    {"hnswlib brute force", "peer_hnswlib", "", IN_ALL | COPIES, "-", HNSWLIB},
-    {"usearch exact", "peer_usearch", "", IN_ALL | BATCH | COPIES, "-", USEARCH},
-    {"FAISS (SSE build)", "peer_faiss", "tuned", IN_ALL | BATCH | COPIES | RARE, "-", FAISS},
-    {"FAISS (SSE), BLAS untuned", "peer_faiss", "", BATCH | IN_100K, "-", FAISS_DEFAULT},
-    {"sgemm + top-k", "peer_sgemm", "tuned", BATCH | IN_100K, "-", SGEMM},
-    {"sqlite-vec", "peer_sqlite_vec", "npm/node_modules/sqlite-vec-linux-x64/vec0.so", IN_100K | RARE, "sqlite",
-     SQLITE_VEC},
-    {"LanceDB", "node", "npm/node_modules", IN_100K | RARE, "lance", LANCEDB},
-    {"the rule", "peer_plain", "rule", 0, "-", RULE},
-    {"write + sync", "peer_plain", "", 0, "raw", WRITE}};
-
-typedef struct worker {
-    pid_t pid;               /* 0: not running */
-    FILE *in, *out;
-    char answer[1 << 16];
-    char text[256];          /* of `say` */
-    series one, many, ingest;
-    double anonymous, total, bytes;
-    size_t same, compared;   /* answers equal to the rule's, or ids in common */
-} worker;
-
-static worker workers[CONTENDERS];
-
-static int one_only(int c) { return c == LIMIT; }
-
-static void command_of(int c, char *command, size_t n) {
-    const contender *p = &contenders[c];
-    const char *tuned = !strcmp(p->arguments, "tuned") ? g.core : "";
-    if (c == LANCEDB)
-        snprintf(command, n, "exec node bench/peer_lancedb.js \"$PWD/%s/%s\"", g.out, p->arguments);
-    else if (c == SQLITE_VEC)
-        snprintf(command, n, "exec %s/%s %s/%s", g.out, p->program, g.out, p->arguments);
-    else
-        snprintf(command, n, "%s OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 exec %s/%s %s", tuned, g.out,
-                 p->program, p->arguments);
-}
-
-static int worker_here(int c) {
-    char path[PATHS];
-    snprintf(path, sizeof path, "%s/%s", g.out, contenders[c].program);
-    if (c == LANCEDB) snprintf(path, sizeof path, "%s/npm/node_modules/@lancedb/lancedb", g.out);
-    if (c == SQLITE_VEC && !access(path, X_OK)) snprintf(path, sizeof path, "%s/%s", g.out, contenders[c].arguments);
-    return !access(path, F_OK);
-}
-
-static int worker_start(int c) {
-    worker *w = &workers[c];
-    char command[2048];
-    int to[2], from[2];
-    if (w->pid) return 1;
-    if (!worker_here(c) || pipe(to) || pipe(from)) return 0;
-    command_of(c, command, sizeof command);
-    fflush(NULL);
-    w->pid = fork();
-    if (!w->pid) {
-        dup2(to[0], 0);
-        dup2(from[1], 1);
-        close(to[0]), close(to[1]), close(from[0]), close(from[1]);
-        execl("/bin/sh", "sh", "-c", command, (char *)NULL);
-        _exit(127);
-    }
-    close(to[0]);
-    close(from[1]);
-    fcntl(to[1], F_SETFD, FD_CLOEXEC); /* or another worker keeps this one's input open */
-    fcntl(from[0], F_SETFD, FD_CLOEXEC);
-    w->in = fdopen(to[1], "w");
-    w->out = fdopen(from[0], "r");
-    return w->pid > 0;
-}
-
-static void worker_end(int c) {
-    worker *w = &workers[c];
-    if (!w->pid) return;
-    fclose(w->in); /* the end of its input ends it */
-    fclose(w->out);
-    waitpid(w->pid, NULL, 0);
-    w->pid = 0;
-}
-
-/* Sends a command and reads its answer; 0, and the worker ended, if that is a "no". */
-static int ask(int c, const char *format, ...) {
-    worker *w = &workers[c];
-    va_list a;
-    if (!w->pid) return 0;
-    va_start(a, format);
-    vfprintf(w->in, format, a);
-    va_end(a);
-    fputc('\n', w->in);
-    fflush(w->in);
-    if (!fgets(w->answer, sizeof w->answer, w->out)) snprintf(w->answer, sizeof w->answer, "no answer\n");
-    if (strncmp(w->answer, "no", 2)) return 1;
-    w->answer[strcspn(w->answer, "\n")] = '\0';
-    say("\nskipped: %s: %s\n", contenders[c].name, w->answer);
-    worker_end(c);
-    return 0;
-}
-
-static void worker_reset(int c) {
-    worker *w = &workers[c];
-    worker_end(c);
-    series_free(&w->one);
-    series_free(&w->many);
-    series_free(&w->ingest);
-    w->anonymous = w->total = w->bytes = 0;
-    w->same = w->compared = 0;
-}
+#include "run.h"
 
 /* ---- Sets -------------------------------------------------------------------------- */
 
 typedef struct set {
     const char *name, *file, *metric, *about;
-    int kind;                /* IN_ */
-    size_t rounds, each;     /* of single queries; queries in a round */
-    size_t batches;          /* rounds of 64 */
-    size_t ingests;          /* rounds */
-    size_t checked;          /* queries compared with the rule; 0: all */
+    int kind;            /* IN_ */
+    size_t rounds, each; /* of single queries; queries in a round */
+    size_t batches;      /* rounds of 64 */
+    size_t ingests;      /* rounds */
+    size_t checked;      /* queries compared with the rule; 0: all */
     peer_matrix base, queries;
     char base_path[PATHS], query_path[PATHS];
 } set;
@@ -306,7 +53,8 @@ static void store_remove(const set *s, int c) {
 
 static int ingests(const set *s, int c) {
     if (c == WRITE) return s->ingests > 0;
-    return (contenders[c].flags & s->kind) && contenders[c].store_of == c && contenders[c].store[0] != '-';
+    return (contenders[c].flags & s->kind) && contenders[c].store_of == c &&
+           contenders[c].store[0] != '-';
 }
 
 static void ingest_one(const set *s, int c) {
@@ -355,12 +103,14 @@ static void ingest_table(const set *s) {
             over(median(&w->ingest), plain), w->bytes / set_bytes(s) / (c == VTAG_TAGS ? 3 : 1));
     }
     ratio_add("ingest-vs-write", over(ours, plain), 0, 3,
-              "durable ingest of 100k x 768 (put, commit, seal), over writing and syncing the same bytes");
+              "durable ingest of 100k x 768 (put, commit, seal), over writing and syncing the same "
+              "bytes");
     ratio_add("ingest-vs-lancedb", over(median(&workers[LANCEDB].ingest), ours), 1, 4,
               "LanceDB's time over vtag's");
     ratio_add("ingest-vs-sqlite-vec", over(median(&workers[SQLITE_VEC].ingest), ours), 1, 15,
               "sqlite-vec's time over vtag's");
-    ratio_add("file-vs-raw", workers[VTAG].bytes / set_bytes(s), 0, 1.18, "file over raw f32, 100k x 768");
+    ratio_add("file-vs-raw", workers[VTAG].bytes / set_bytes(s), 0, 1.18,
+              "file over raw f32, 100k x 768");
     ratio_add("file-vs-raw-no-sketch", workers[VTAG_BARE].bytes / set_bytes(s), 0, 1.05,
               "the same without the sketch");
 }
@@ -387,7 +137,8 @@ static void load_one(const set *s, int c) {
         return;
     }
     if (!worker_start(c)) return;
-    if (!ask(c, "load %s %s %s %s", s->base_path, s->query_path, s->metric, store_path(s, c))) return;
+    if (!ask(c, "load %s %s %s %s", s->base_path, s->query_path, s->metric, store_path(s, c)))
+        return;
     if (ask(c, "say")) {
         size_t n = strcspn(w->answer + 4, "\n");
         if (n >= sizeof w->text) n = sizeof w->text - 1;
@@ -415,22 +166,26 @@ static void sample_one(int c, size_t from, size_t n, size_t k, series *to) {
     }
 }
 
-static size_t query_of(const set *s, size_t r) { return r * s->each % (s->queries.n - s->each + 1); }
+static size_t query_of(const set *s, size_t r) {
+    return r * s->each % (s->queries.n - s->each + 1);
+}
 
 /* All contenders get the same queries in a round; who begins moves on. */
 static void rounds_one(const set *s) {
     uint64_t start = peer_now();
     size_t r;
     int i;
-    step("%s: %lu rounds of %lu single quer%s", s->name, (unsigned long)s->rounds, (unsigned long)s->each,
-         s->each == 1 ? "y" : "ies");
+    step("%s: %lu rounds of %lu single quer%s", s->name, (unsigned long)s->rounds,
+         (unsigned long)s->each, s->each == 1 ? "y" : "ies");
     for (r = 0; r < s->rounds; r++) {
         round_note(s->name, r, s->rounds, start);
         for (i = 0; i < CONTENDERS; i++) {
             int c = (int)(((size_t)i + r) % CONTENDERS);
-            if (!takes_part(s, c) || (s->kind == IN_100K && (contenders[c].flags & RARE) && r % 4)) continue;
+            if (!takes_part(s, c) || (s->kind == IN_100K && (contenders[c].flags & RARE) && r % 4))
+                continue;
             if (c == LIMIT) sample_one(PLAIN, 0, s->each, 0, &workers[LIMIT].one);
-            else if (c != SGEMM && c != FAISS_DEFAULT) sample_one(c, query_of(s, r), s->each, K, &workers[c].one);
+            else if (c != SGEMM && c != FAISS_DEFAULT)
+                sample_one(c, query_of(s, r), s->each, K, &workers[c].one);
         }
     }
     round_note(s->name, r, r, start);
@@ -464,7 +219,8 @@ static peer_hit *answers_of(int c, const char *how, size_t n) {
     peer_hit *hits = malloc(n * K * sizeof *hits);
     FILE *f;
     snprintf(path, sizeof path, "%s/answers", g.out);
-    if (!hits || !ask(c, "%s 0 %lu %d %s", how, (unsigned long)n, K, path) || !(f = fopen(path, "rb"))) {
+    if (!hits || !ask(c, "%s 0 %lu %d %s", how, (unsigned long)n, K, path) ||
+        !(f = fopen(path, "rb"))) {
         free(hits);
         return NULL;
     }
@@ -506,7 +262,9 @@ static void check_filters(const set *s) {
     size_t m, i, n = 20;
     for (m = 0; m < 6; m++) {
         peer_hit *truth;
-        if (!ask(RULE, "filter %s %u", modes[m % 2], ppm[m / 2]) || !(truth = answers_of(RULE, "batch", n))) return;
+        if (!ask(RULE, "filter %s %u", modes[m % 2], ppm[m / 2]) ||
+            !(truth = answers_of(RULE, "batch", n)))
+            return;
         for (i = 0; i < 2; i++) {
             if (!ask(VTAG, "filter %s %u", modes[m % 2], ppm[m / 2])) break;
             check_exact(VTAG, i ? "batch" : "answers", truth, n);
@@ -565,10 +323,12 @@ static void identity_text(const worker *w, int c, char *text, size_t n) {
 static void table_one(const set *s) {
     double ours = median(&workers[VTAG].one), limit = median(&workers[LIMIT].one);
     int c;
-    say("\n## %s\n\n%s. k = %d, one query at a time, one thread unless said.\n\n", s->name, s->about, K);
-    say("| %-24s | %9s | %9s | %7s | %7s | %9s | %9s | %9s | %-13s |\n", "", "median ms", "p99 ms", "vs vtag",
-        "GB/s", "vs limit", "anon MiB", "total MiB", "identical");
-    say("|--------------------------|----------:|----------:|--------:|--------:|----------:|----------:|"
+    say("\n## %s\n\n%s. k = %d, one query at a time, one thread unless said.\n\n", s->name,
+        s->about, K);
+    say("| %-24s | %9s | %9s | %7s | %7s | %9s | %9s | %9s | %-13s |\n", "", "median ms", "p99 ms",
+        "vs vtag", "GB/s", "vs limit", "anon MiB", "total MiB", "identical");
+    say("|--------------------------|----------:|----------:|--------:|--------:|----------:|------"
+        "----:|"
         "----------:|---------------|\n");
     for (c = 0; c < CONTENDERS; c++) {
         worker *w = &workers[c];
@@ -576,11 +336,12 @@ static void table_one(const set *s) {
         char text[48];
         if (!w->one.n) continue;
         identity_text(w, c, text, sizeof text);
-        say("| %-24s | %9.3f | %9.3f | %7.2f | %7.1f | %9.2f | %9.1f | %9.1f | %-13s |\n", contenders[c].name,
-            m / 1e6, quantile(&w->one, 0.99) / 1e6, over(m, ours), set_bytes(s) / m, over(limit, m),
-            w->anonymous / 1048576, w->total / 1048576, text);
+        say("| %-24s | %9.3f | %9.3f | %7.2f | %7.1f | %9.2f | %9.1f | %9.1f | %-13s |\n",
+            contenders[c].name, m / 1e6, quantile(&w->one, 0.99) / 1e6, over(m, ours),
+            set_bytes(s) / m, over(limit, m), w->anonymous / 1048576, w->total / 1048576, text);
     }
-    say("\nGB/s counts the bytes of the f32 rows, whatever was read; `vs limit` is the time of reading them once, "
+    say("\nGB/s counts the bytes of the f32 rows, whatever was read; `vs limit` is the time of "
+        "reading them once, "
         "over the contender's.\n");
 }
 
@@ -601,8 +362,11 @@ static void table_many(const set *s) {
 
 /* One worker with one filter and another in turn, so that none has a quiet minute alone. */
 static void filters(const set *s) {
-    static const char *const names[] = {"none", "only 50 %", "only 10 %", "only 1 %", "keep 50 %", "keep 10 %", "keep 1 %"};
-    static const char *const commands[] = {"none 0", "only 500000", "only 100000", "only 10000", "keep 500000", "keep 100000", "keep 10000"};
+    static const char *const names[] = {"none",      "only 50 %", "only 10 %", "only 1 %",
+                                        "keep 50 %", "keep 10 %", "keep 1 %"};
+    static const char *const commands[] = {"none 0",     "only 500000", "only 100000",
+                                           "only 10000", "keep 500000", "keep 100000",
+                                           "keep 10000"};
     enum { FILTERS = 7 };
     series t[FILTERS];
     size_t r, i, rounds = s->rounds < 41 ? s->rounds : 41;
@@ -611,15 +375,20 @@ static void filters(const set *s) {
     for (r = 0; r < rounds; r++)
         for (i = 0; i < FILTERS; i++) {
             size_t at = (i + r) % FILTERS;
-            if (ask(VTAG, "filter %s", commands[at])) sample_one(VTAG, query_of(s, r), s->each, K, &t[at]);
+            if (ask(VTAG, "filter %s", commands[at]))
+                sample_one(VTAG, query_of(s, r), s->each, K, &t[at]);
         }
     ask(VTAG, "filter none 0");
-    say("\nFilters, vtag, medians of %lu:\n\n| %-10s | %9s | %16s |\n|------------|----------:|-----------------:|\n",
+    say("\nFilters, vtag, medians of %lu:\n\n| %-10s | %9s | %16s "
+        "|\n|------------|----------:|-----------------:|\n",
         (unsigned long)rounds, "", "ms", "of the full scan");
     for (i = 0; i < FILTERS; i++)
-        say("| %-10s | %9.3f | %16.3f |\n", names[i], median(&t[i]) / 1e6, over(median(&t[i]), median(&t[0])));
-    ratio_add("only-1pct", over(median(&t[3]), median(&t[0])), 0, 0.10, "`only` of 1 % of the ids, over the full scan");
-    ratio_add("keep-1pct", over(median(&t[6]), median(&t[0])), 0, 0.40, "`keep` that passes 1 %, over the full scan");
+        say("| %-10s | %9.3f | %16.3f |\n", names[i], median(&t[i]) / 1e6,
+            over(median(&t[i]), median(&t[0])));
+    ratio_add("only-1pct", over(median(&t[3]), median(&t[0])), 0, 0.10,
+              "`only` of 1 % of the ids, over the full scan");
+    ratio_add("keep-1pct", over(median(&t[6]), median(&t[0])), 0, 0.40,
+              "`keep` that passes 1 %, over the full scan");
     for (i = 0; i < FILTERS; i++) series_free(&t[i]);
 }
 
@@ -628,34 +397,44 @@ static void filters(const set *s) {
 /* The better of the two fair brute forces. */
 static double brute(void) {
     double a = median(&workers[PLAIN].one), b = median(&workers[HNSWLIB].one);
-    return !a || (b && b < a) ? b : a;
+    return a <= 0 || (b > 0 && b < a) ? b : a;
 }
 
 static void ratios_of(const set *s, const char *name, double brute_target) {
     double ours = median(&workers[VTAG].one);
     char text[64];
     snprintf(text, sizeof text, "exact-%s-vs-bruteforce", name);
-    ratio_add(text, over(brute(), ours), 1, brute_target, "the faster of hnswlib's brute force and the plain loop, over vtag");
+    ratio_add(text, over(brute(), ours), 1, brute_target,
+              "the faster of hnswlib's brute force and the plain loop, over vtag");
     if (s->kind == IN_SMALL) return;
     snprintf(text, sizeof text, s->kind == IN_100K ? "exact-2threads" : "exact-%s-2threads", name);
-    ratio_add(text, over(ours, median(&workers[VTAG_2].one)), s->kind == IN_1M ? 1 : -1, 1.7, "one thread over two, single query");
+    ratio_add(text, over(ours, median(&workers[VTAG_2].one)), s->kind == IN_1M ? 1 : -1, 1.7,
+              "one thread over two, single query");
     snprintf(text, sizeof text, s->kind == IN_100K ? "avx2-vs-best" : "avx2-vs-best-%s", name);
-    ratio_add(text, over(median(&workers[VTAG_AVX2].one), ours), 0, 1.2, "AVX2 forced, over the best kernels here");
+    ratio_add(text, over(median(&workers[VTAG_AVX2].one), ours), 0, 1.2,
+              "AVX2 forced, over the best kernels here");
     snprintf(text, sizeof text, "anonymous-mib-%s", name);
-    ratio_add(text, workers[VTAG].anonymous / 1048576, s->kind == IN_100K ? -1 : 0, 2, "anonymous MiB of a searching process");
+    ratio_add(text, workers[VTAG].anonymous / 1048576, s->kind == IN_100K ? -1 : 0, 2,
+              "anonymous MiB of a searching process");
     if (s->kind != IN_100K) return;
-    ratio_add("exact-100kx768-vs-sqlite-vec", over(median(&workers[SQLITE_VEC].one), ours), 1, 25, "sqlite-vec over vtag");
-    ratio_add("exact-100kx768-vs-lancedb", over(median(&workers[LANCEDB].one), ours), -1, 0, "LanceDB over vtag");
-    ratio_add("other-tags", over(median(&workers[VTAG_TAGS].one), ours), 0, 1.10, "a tag in a file of three, over alone");
-    ratio_add("batch64-vs-sgemm", over(median(&workers[SGEMM].many), median(&workers[VTAG].many)), 1, 3.5, "tuned sgemm and top-k, over vtag, 64 queries");
-    ratio_add("batch64-queries-per-second", over(PEER_BATCH * 1e9, median(&workers[VTAG].many)), 1, 2000, "of one core, 100k x 768");
+    ratio_add("exact-100kx768-vs-sqlite-vec", over(median(&workers[SQLITE_VEC].one), ours), 1, 25,
+              "sqlite-vec over vtag");
+    ratio_add("exact-100kx768-vs-lancedb", over(median(&workers[LANCEDB].one), ours), -1, 0,
+              "LanceDB over vtag");
+    ratio_add("other-tags", over(median(&workers[VTAG_TAGS].one), ours), 0, 1.10,
+              "a tag in a file of three, over alone");
+    ratio_add("batch64-vs-sgemm", over(median(&workers[SGEMM].many), median(&workers[VTAG].many)),
+              1, 3.5, "tuned sgemm and top-k, over vtag, 64 queries");
+    ratio_add("batch64-queries-per-second", over(PEER_BATCH * 1e9, median(&workers[VTAG].many)), 1,
+              2000, "of one core, 100k x 768");
 }
 
 static void texts(void) {
     int c;
     say("\nContenders:\n\n");
     for (c = 0; c < CONTENDERS; c++)
-        if (workers[c].text[0] && c != VTAG_BARE && c != VTAG_TAGS) say("- %s: %s\n", contenders[c].name, workers[c].text);
+        if (workers[c].text[0] && c != VTAG_BARE && c != VTAG_TAGS)
+            say("- %s: %s\n", contenders[c].name, workers[c].text);
 }
 
 static void run_set(set *s, const char *name, double brute_target, int keep_store) {
@@ -689,7 +468,8 @@ static void real_one(set *s) {
     if (!set_open(s)) return;
     for (c = 0; c < CONTENDERS; c++) worker_reset(c);
     ingest_one(s, VTAG);
-    if (!worker_start(RULE) || !ask(RULE, "load %s %s %s -", s->base_path, s->query_path, s->metric) ||
+    if (!worker_start(RULE) ||
+        !ask(RULE, "load %s %s %s -", s->base_path, s->query_path, s->metric) ||
         !(truth = answers_of(RULE, "batch", s->checked)))
         return;
     for (i = 0; i < sizeof tried / sizeof *tried; i++) {
@@ -701,8 +481,9 @@ static void real_one(set *s) {
         same += workers[c].same;
         all += workers[c].compared;
     }
-    say("| %-24s | %7lu x %-4lu | %7lu | identical %lu of %lu |\n", s->name, (unsigned long)s->base.n,
-        (unsigned long)s->base.dim, (unsigned long)s->queries.n, (unsigned long)same, (unsigned long)all);
+    say("| %-24s | %7lu x %-4lu | %7lu | identical %lu of %lu |\n", s->name,
+        (unsigned long)s->base.n, (unsigned long)s->base.dim, (unsigned long)s->queries.n,
+        (unsigned long)same, (unsigned long)all);
     g.asked += all;
     g.identical += same;
     free(truth);
@@ -721,9 +502,12 @@ static void real_all(void) {
         {.name = "nmslib final8, cosine", .file = "final8", .metric = "cosine", .kind = IN_SMALL}};
     size_t i;
     step("real data: answers against the rule");
-    say("\n## Real data\n\nIds, order and bits of every distance against the rule: one query at a time and 64 at once,\n"
+    say("\n## Real data\n\nIds, order and bits of every distance against the rule: one query at a "
+        "time and 64 at once,\n"
         "with the best kernels, with two threads, with AVX2 and with scalar code.\n\n"
-        "| %-24s | %14s | %7s | %s |\n|--------------------------|----------------|---------|---|\n", "set", "rows x dims", "queries", "answers");
+        "| %-24s | %14s | %7s | %s "
+        "|\n|--------------------------|----------------|---------|---|\n",
+        "set", "rows x dims", "queries", "answers");
     for (i = 0; i < sizeof sets / sizeof *sets; i++) real_one(&sets[i]);
     say("\nidentical %lu of %lu\n", (unsigned long)g.identical, (unsigned long)g.asked);
 }
@@ -766,13 +550,16 @@ static void first_answer(const set *s, const char *suffix) {
     step("%s: 41 processes from start to first answer", s->name);
     for (i = 0; i < 41; i++)
         if (!first_once(s, &opened, &inside, &all)) break;
-    say("\nA new process on %s, page cache warm, medians of %lu: open %.3f ms, first answer %.2f ms after main, "
-        "%.2f ms after its start.\n", s->name, (unsigned long)all.n, median(&opened) / 1e6, median(&inside) / 1e6,
+    say("\nA new process on %s, page cache warm, medians of %lu: open %.3f ms, first answer %.2f "
+        "ms after main, "
+        "%.2f ms after its start.\n",
+        s->name, (unsigned long)all.n, median(&opened) / 1e6, median(&inside) / 1e6,
         median(&all) / 1e6);
     snprintf(name, sizeof name, "open-ms%s", suffix);
     ratio_add(name, median(&opened) / 1e6, 0, 0.2, "vtag_open in a new process, page cache warm");
     snprintf(name, sizeof name, "first-answer-ms%s", suffix);
-    ratio_add(name, median(&all) / 1e6, *suffix ? -1 : 0, 8, "from the start of a process to its first exact answer");
+    ratio_add(name, median(&all) / 1e6, *suffix ? -1 : 0, 8,
+              "from the start of a process to its first exact answer");
     series_free(&opened);
     series_free(&inside);
     series_free(&all);
@@ -785,9 +572,11 @@ static void hyperfine(const char *what, const char *prepare, const char *command
     double med = 0;
     FILE *f;
     snprintf(line, sizeof line,
-             "hyperfine --style none -N --warmup 1 --runs %d %s%s%s --export-json %s/hyperfine.json '%s' "
+             "hyperfine --style none -N --warmup 1 --runs %d %s%s%s --export-json "
+             "%s/hyperfine.json '%s' "
              ">%s/hyperfine.log 2>&1 || tail -n 2 %s/hyperfine.log",
-             runs, *prepare ? "--prepare '" : "", prepare, *prepare ? "'" : "", g.out, command, g.out, g.out);
+             runs, *prepare ? "--prepare '" : "", prepare, *prepare ? "'" : "", g.out, command,
+             g.out, g.out);
     if (system(line)) return;
     snprintf(line, sizeof line, "%s/hyperfine.json", g.out);
     f = fopen(line, "r");
@@ -807,14 +596,20 @@ static void command_line(const set *s) {
     }
     step("%s: the command line, by hyperfine", s->name);
     snprintf(file, sizeof file, "%s/stores/cli.vtag", g.out);
-    say("\nThe command line, by hyperfine, medians:\n\n| %-44s | %9s | %4s |\n|%s|----------:|-----:|\n", "", "ms", "runs",
-        "----------------------------------------------");
-    snprintf(command, sizeof command, "%s/../vtag search %s --tag bench@1 --queries %s/data/one-q.npy", g.out, store_path(s, VTAG), g.out);
+    say("\nThe command line, by hyperfine, medians:\n\n| %-44s | %9s | %4s "
+        "|\n|%s|----------:|-----:|\n",
+        "", "ms", "runs", "----------------------------------------------");
+    snprintf(command, sizeof command,
+             "%s/../vtag search %s --tag bench@1 --queries %s/data/one-q.npy", g.out,
+             store_path(s, VTAG), g.out);
     hyperfine("vtag search, one query, 100k x 768", "", command, 21);
-    snprintf(command, sizeof command, "%s/../vtag search %s --tag bench@1 --queries %s/data/u100k-q.npy --threads 2", g.out, store_path(s, VTAG), g.out);
+    snprintf(command, sizeof command,
+             "%s/../vtag search %s --tag bench@1 --queries %s/data/u100k-q.npy --threads 2", g.out,
+             store_path(s, VTAG), g.out);
     if (g.full) hyperfine("vtag search, 1,000 queries, 2 threads", "", command, 5);
     snprintf(prepare, sizeof prepare, "rm -f %s", file);
-    snprintf(command, sizeof command, "%s/../vtag import %s --tag bench@1 %s", g.out, file, s->base_path);
+    snprintf(command, sizeof command, "%s/../vtag import %s --tag bench@1 %s", g.out, file,
+             s->base_path);
     hyperfine("vtag import, 100k x 768 from .npy", prepare, command, g.full ? 7 : 3);
     remove(file);
 }
@@ -835,53 +630,81 @@ static void machine(void) {
     struct utsname u;
     uname(&u);
     say("# vtag beside its peers: %s\n\n", g.full ? "make bench" : "make bench-quick");
-    say("Written by `make %s`; every figure is of this one run, the contenders taking turns within each round.\n"
-        "Times differ on other machines, ratios less.\n\n", g.full ? "bench" : "bench-quick");
-    say("- date: %s, commit %s\n", line_of("date -u +%Y-%m-%d"), line_of("git describe --always --dirty 2>/dev/null"));
-    say("- processor: %s, %s cores, %s of L3\n", line_of("sed -n 's/^model name[^:]*: //p' /proc/cpuinfo"), line_of("nproc"),
+    say("Written by `make %s`; every figure is of this one run, the contenders taking turns within "
+        "each round.\n"
+        "Times differ on other machines, ratios less.\n\n",
+        g.full ? "bench" : "bench-quick");
+    say("- date: %s, commit %s\n", line_of("date -u +%Y-%m-%d"),
+        line_of("git describe --always --dirty 2>/dev/null"));
+    say("- processor: %s, %s cores, %s of L3\n",
+        line_of("sed -n 's/^model name[^:]*: //p' /proc/cpuinfo"), line_of("nproc"),
         line_of("cat /sys/devices/system/cpu/cpu0/cache/index3/size 2>/dev/null"));
-    say("- SIMD: %s\n", line_of("for f in avx2 fma avx512f avx512_vnni amx_int8; do grep -qw $f /proc/cpuinfo && printf '%s ' $f; done; echo"));
-    say("- memory: %s; %s %s\n", line_of("sed -n 's/^MemTotal: *//p' /proc/meminfo"), u.sysname, u.release);
+    say("- SIMD: %s\n", line_of("for f in avx2 fma avx512f avx512_vnni amx_int8; do grep -qw $f "
+                                "/proc/cpuinfo && printf '%s ' $f; done; echo"));
+    say("- memory: %s; %s %s\n", line_of("sed -n 's/^MemTotal: *//p' /proc/meminfo"), u.sysname,
+        u.release);
     say("- compilers: %s; %s\n", line_of("${CC:-cc} --version"), line_of("${CXX:-c++} --version"));
-    say("- node %s, %s, OpenBLAS %s (tuned: %s)\n", line_of("node --version"), line_of("hyperfine --version"),
-        line_of("dpkg-query -W -f '${Version}' libopenblas-dev 2>/dev/null"), *g.core ? g.core : "its own choice");
-    say("- hnswlib %s, FAISS %s of Debian\n", line_of("dpkg-query -W -f '${Version}' libhnswlib-dev 2>/dev/null"),
+    say("- node %s, %s, OpenBLAS %s (tuned: %s)\n", line_of("node --version"),
+        line_of("hyperfine --version"),
+        line_of("dpkg-query -W -f '${Version}' libopenblas-dev 2>/dev/null"),
+        *g.core ? g.core : "its own choice");
+    say("- hnswlib %s, FAISS %s of Debian\n",
+        line_of("dpkg-query -W -f '${Version}' libhnswlib-dev 2>/dev/null"),
         line_of("dpkg-query -W -f '${Version}' libfaiss-dev 2>/dev/null"));
     say("- load when it began: %s\n", line_of("cat /proc/loadavg"));
-    say("- vtag: -O2, no flags for the machine; the peers in C and C++: -O3 -march=native; LanceDB and sqlite-vec as npm has them\n");
+    say("- vtag: -O2, no flags for the machine; the peers in C and C++: -O3 -march=native; LanceDB "
+        "and sqlite-vec as npm has them\n");
     skipped();
 }
 
 static void traps(void) {
     say("\n## What misleads here\n\n"
-        "- OpenBLAS of Debian may take SSE kernels on a processor that it does not know. `bench/bench.sh` tries the core types\n"
+        "- OpenBLAS of Debian may take SSE kernels on a processor that it does not know. "
+        "`bench/bench.sh` tries the core types\n"
         "  and takes the fastest sgemm; the untuned one is shown beside it.\n"
-        "- FAISS of Debian is an SSE build, on one query several times slower than a build for the machine. It is named so,\n"
-        "  and no ratio is against it; hnswlib's brute force, compiled for the machine, stands in for a good flat index.\n"
-        "- FAISS multiplies matrices from 20 queries on, which is why its batch is another story than its single query.\n"
-        "- usearch has its speed from its kernels library, which comes in its npm package and is compiled here with it.\n"
-        "- sqlite-vec's extension on npm is built without AVX. Unit rows are ranked by L2 there, its faster metric; its SQLite\n"
+        "- FAISS of Debian is an SSE build, on one query several times slower than a build for the "
+        "machine. It is named so,\n"
+        "  and no ratio is against it; hnswlib's brute force, compiled for the machine, stands in "
+        "for a good flat index.\n"
+        "- FAISS multiplies matrices from 20 queries on, which is why its batch is another story "
+        "than its single query.\n"
+        "- usearch has its speed from its kernels library, which comes in its npm package and is "
+        "compiled here with it.\n"
+        "- sqlite-vec's extension on npm is built without AVX. Unit rows are ranked by L2 there, "
+        "its faster metric; its SQLite\n"
         "  may map the file and cache all of it.\n"
-        "- LanceDB uses all cores for one query and does not sync what it ingests; both are to its advantage.\n"
+        "- LanceDB uses all cores for one query and does not sync what it ingests; both are to its "
+        "advantage.\n"
         "- Threads of OpenMP and of BLAS multiply: every peer but LanceDB is held to one.\n"
         "- Peers that copy the rows get large pages; vtag reads its file through the page cache.\n"
-        "- The large sets are synthetic clusters (centre + 0.7 noise), which flatters inverted lists. No index is measured\n"
+        "- The large sets are synthetic clusters (centre + 0.7 noise), which flatters inverted "
+        "lists. No index is measured\n"
         "  here, only exact scans; the real sets are small.\n"
-        "- The third-level cache of a server holds 100k x 768; on a laptop its figures look like those of 1M rows.\n"
-        "- The first touch of a mapped page is a fault: every contender answers %d queries before any is timed.\n"
-        "- Ratios are of medians of the same rounds; a p99 of a hundred samples is about their maximum.\n", WARM);
+        "- The third-level cache of a server holds 100k x 768; on a laptop its figures look like "
+        "those of 1M rows.\n"
+        "- The first touch of a mapped page is a fault: every contender answers %d queries before "
+        "any is timed.\n"
+        "- Ratios are of medians of the same rounds; a p99 of a hundred samples is about their "
+        "maximum.\n",
+        WARM);
 }
 
 static void verdicts(void) {
     size_t i;
-    say("\n## Targets\n\n| %-34s | %9s | %9s | %-7s | %s |\n|------------------------------------|----------:|----------:|---------|---|\n",
+    say("\n## Targets\n\n| %-34s | %9s | %9s | %-7s | %s "
+        "|\n|------------------------------------|----------:|----------:|---------|---|\n",
         "ratio", "measured", "target", "met", "what");
     for (i = 0; i < ratio_n; i++) {
         const ratio *r = &ratios[i];
         char target[24] = "-";
         int met = r->least > 0 ? r->value >= r->target : r->value <= r->target;
-        if (r->least >= 0) snprintf(target, sizeof target, "%s %g", r->least ? ">=" : "<=", r->target);
-        say("| %-34s | %9.3f | %9s | %-7s | %s |\n", r->name, r->value, target, r->least < 0 ? "-" : met ? "yes" : "NO", r->what);
+        if (r->least >= 0)
+            snprintf(target, sizeof target, "%s %g", r->least ? ">=" : "<=", r->target);
+        say("| %-34s | %9.3f | %9s | %-7s | %s |\n", r->name, r->value, target,
+            r->least < 0 ? "-"
+            : met        ? "yes"
+                         : "NO",
+            r->what);
     }
     say("\n```\n");
     for (i = 0; i < ratio_n; i++) say("ratio %s %.3f\n", ratios[i].name, ratios[i].value);
@@ -889,16 +712,39 @@ static void verdicts(void) {
 }
 
 int main(int argc, char **argv) {
-    static set u100k = {.name = "100k x 768", .file = "u100k", .metric = "cosine", .kind = IN_100K, .each = 1,
+    static set u100k = {.name = "100k x 768",
+                        .file = "u100k",
+                        .metric = "cosine",
+                        .kind = IN_100K,
+                        .each = 1,
                         .about = "100,000 unit rows around 1,000 centres, cosine"};
-    static set u1m = {.name = "1M x 768", .file = "u1m", .metric = "cosine", .kind = IN_1M, .rounds = 31, .each = 1,
-                      .batches = 0, .checked = 100, .about = "1,000,000 unit rows around 5,000 centres, cosine"};
-    static set w1m = {.name = "1M x 128", .file = "w1m", .metric = "l2", .kind = IN_WIDE, .rounds = 51, .each = 1,
-                      .batches = 0, .checked = 200, .about = "1,000,000 rows around 5,000 centres, squared L2"};
-    static set small = {.name = "siftsmall", .file = "siftsmall", .metric = "l2", .kind = IN_SMALL, .rounds = 51, .each = 20,
+    static set u1m = {.name = "1M x 768",
+                      .file = "u1m",
+                      .metric = "cosine",
+                      .kind = IN_1M,
+                      .rounds = 31,
+                      .each = 1,
+                      .batches = 0,
+                      .checked = 100,
+                      .about = "1,000,000 unit rows around 5,000 centres, cosine"};
+    static set w1m = {.name = "1M x 128",
+                      .file = "w1m",
+                      .metric = "l2",
+                      .kind = IN_WIDE,
+                      .rounds = 51,
+                      .each = 1,
+                      .batches = 0,
+                      .checked = 200,
+                      .about = "1,000,000 rows around 5,000 centres, squared L2"};
+    static set small = {.name = "siftsmall",
+                        .file = "siftsmall",
+                        .metric = "l2",
+                        .kind = IN_SMALL,
+                        .rounds = 51,
+                        .each = 20,
                         .about = "10,000 x 128 SIFT descriptors, its own 100 queries, squared L2"};
     char path[PATHS];
-    if (argc != 3) {
+    if (argc != 3 || (strcmp(argv[1], "quick") && strcmp(argv[1], "full"))) {
         fprintf(stderr, "usage: bench quick|full OUT\n");
         return 2;
     }
@@ -926,6 +772,8 @@ int main(int argc, char **argv) {
         first_answer(&u1m, "-1mx768");
     }
     traps();
+    say("\nLoad when it ended: %s. Other work on the machine shows most in the second thread.\n",
+        line_of("cat /proc/loadavg"));
     verdicts();
     step("done");
     return fclose(g.report) ? 1 : 0;

@@ -15,17 +15,16 @@ sh bench/install.sh "$out" || exit 1
 echo "peers are here after $(($(date +%s) - start)) s"
 
 make() { # make NAME N DIM CENTRES unit|raw QUERIES
-    [ -e "$out/data/$1.npy" ] || "$out/mkdata" make "$out/data/$1.npy" "$2" "$3" "$4" 0 "$5" || exit 1
-    [ -e "$out/data/$1-q.npy" ] || "$out/mkdata" make "$out/data/$1-q.npy" "$6" "$3" "$4" 1 "$5" || exit 1
+    to=$out/data/$1
+    [ -e "$to.npy" ] || "$out/mkdata" make "$to.npy" "$2" "$3" "$4" 0 "$5" || exit 1
+    [ -e "$to-q.npy" ] || "$out/mkdata" make "$to-q.npy" "$6" "$3" "$4" 1 "$5" || exit 1
 }
 take() { # take NAME DIM IN FROM N [IN FROM N]...
     name=$1 dim=$2
     shift 2
-    if [ ! -e "$3" ] && [ ! -e "$1" ]; then
-        echo "skipped: $name: $1 is not here"
-        return 0
-    fi
-    [ -e "$out/data/$name.npy" ] || "$out/mkdata" take "$out/data/$name.npy" "$dim" "$@" || exit 1
+    [ ! -e "$out/data/$name.npy" ] || return 0
+    if [ -e "$1" ]; then "$out/mkdata" take "$out/data/$name.npy" "$dim" "$@" || exit 1
+    else echo "skipped: $name: $1 is not here"; fi
 }
 
 need=3.5e9

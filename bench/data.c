@@ -3,7 +3,7 @@
      data make OUT.npy N DIM CENTRES PART unit|raw   clustered Gaussian rows, always the same
      data take OUT.npy DIM (IN FROM N)...         rows of .fvecs, .npy or text files
    A file appears under its name only when it is whole. */
-#define _POSIX_C_SOURCE 200809L
+#define _POSIX_C_SOURCE   200809L
 #define _FILE_OFFSET_BITS 64
 #define _DEFAULT_SOURCE
 #include <math.h>
@@ -103,7 +103,8 @@ static int make(char **a) {
         for (j = 0; j < dim; j++) x[j] = at[j] + 0.7f * gauss(&row_seed);
         if (units) unit(x, dim);
         output_row(&o, x);
-        if (i % REPORT == 0 && isatty(2)) fprintf(stderr, "\r%lu of %lu rows ", (unsigned long)i, (unsigned long)n);
+        if (i % REPORT == 0 && isatty(2))
+            fprintf(stderr, "\r%lu of %lu rows ", (unsigned long)i, (unsigned long)n);
     }
     if (isatty(2)) fprintf(stderr, "\r%30s\r", "");
     free(c);
@@ -137,7 +138,8 @@ static int take_file(output *o, const char *path, size_t from, size_t n) {
     size_t i;
     FILE *f;
     if (ends(path, ".npy")) {
-        if (!peer_map(path, &m) || m.dim != o->dim) return die(path, "is not an .npy of this shape");
+        if (!peer_map(path, &m) || m.dim != o->dim)
+            return die(path, "is not an .npy of this shape");
         for (i = from; i < from + n && i < m.n; i++) output_row(o, m.x + i * m.dim);
         return 0;
     }
@@ -168,7 +170,9 @@ static int room(const char *dir, double need) {
     if (statvfs(dir, &s)) return die(dir, "cannot be looked at");
     have = (double)s.f_bavail * (double)s.f_frsize;
     if (have >= need) return 0;
-    fprintf(stderr, "bench: needs %.1f GB of disk below %s, %.1f are free; free some, or run make bench-quick\n",
+    fprintf(stderr,
+            "bench: needs %.1f GB of disk below %s, %.1f are free; free some, or run make "
+            "bench-quick\n",
             need / 1e9, dir, have / 1e9);
     return 1;
 }
@@ -177,6 +181,7 @@ int main(int argc, char **argv) {
     if (argc == 4 && !strcmp(argv[1], "room")) return room(argv[2], atof(argv[3]));
     if (argc == 8 && !strcmp(argv[1], "make")) return make(argv + 2);
     if (argc >= 7 && !strcmp(argv[1], "take")) return take(argc - 2, argv + 2);
-    fprintf(stderr, "usage: data room DIR BYTES | make OUT N DIM CENTRES PART unit|raw | take OUT DIM (IN FROM N)...\n");
+    fprintf(stderr, "usage: data room DIR BYTES | make OUT N DIM CENTRES PART unit|raw | take OUT "
+                    "DIM (IN FROM N)...\n");
     return 2;
 }

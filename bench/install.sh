@@ -44,10 +44,11 @@ packages() { # the optional ones are models and clouds, but for LanceDB's own li
     [ -e "$out/npm/done" ] && return 0
     command -v npm >/dev/null || return 0
     echo 'from npm: usearch, sqlite-vec, LanceDB'
-    npm install --prefix "$out/npm" --ignore-scripts --omit=dev --omit=optional --no-audit --no-fund \
-        --loglevel=error usearch@2.25.3 sqlite-vec-linux-x64@0.1.9 \
-        @lancedb/lancedb@0.37.1 @lancedb/lancedb-linux-x64-gnu@0.37.1 apache-arrow@18.1.0 >"$out/npm.log" 2>&1 &&
-        touch "$out/npm/done" || tail -n 3 "$out/npm.log"
+    if npm install --prefix "$out/npm" --ignore-scripts --omit=dev --omit=optional --no-audit \
+        --no-fund --loglevel=error usearch@2.25.3 sqlite-vec-linux-x64@0.1.9 apache-arrow@18.1.0 \
+        @lancedb/lancedb@0.37.1 @lancedb/lancedb-linux-x64-gnu@0.37.1 >"$out/npm.log" 2>&1; then
+        touch "$out/npm/done"
+    else tail -n 3 "$out/npm.log"; fi
 }
 
 # usearch's kernels are half of its speed: those of f32 get -O3, the rest only has to link.
@@ -68,9 +69,11 @@ numkong() {
 worker() { # worker NAME SOURCE COMMAND...: compiled if older than its source
     name=$1 source=$2
     shift 2
-    if [ -e "$out/$name" ] && [ -z "$(find "bench/$source" bench/peer.h vtag.h -newer "$out/$name")" ]; then
-        return 0
+    newer=all
+    if [ -e "$out/$name" ]; then
+        newer=$(find "bench/$source" bench/peer.h bench/run.h vtag.h -newer "$out/$name")
     fi
+    [ -n "$newer" ] || return 0
     "$@" -o "$out/$name" 2>"$out/$name.log" && return 0
     rm -f "$out/$name"
     skip "$name: $(grep -m 1 -i error "$out/$name.log" || head -n 1 "$out/$name.log")"
@@ -108,7 +111,8 @@ if numkong; then
 else
     skip 'usearch: its source or its kernels are not here'
 fi
+command -v node >/dev/null || skip 'LanceDB: node is not here'
+[ -d "$npm/@lancedb/lancedb" ] || skip 'LanceDB: its package is not here'
 [ -e "$npm/sqlite-vec-linux-x64/vec0.so" ] || skip 'sqlite-vec: its extension is not here'
-[ -d "$npm/@lancedb/lancedb" ] && command -v node >/dev/null || skip 'LanceDB: its package, or node, is not here'
 command -v hyperfine >/dev/null || skip 'hyperfine: not here'
 [ "${CI:-}" != true ] || [ ! -e "$out/skipped" ]

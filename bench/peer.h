@@ -32,26 +32,26 @@
 enum { PEER_K = 128, PEER_BATCH = 64, PEER_NPY_HEADER = 128 };
 
 typedef struct peer_matrix {
-    const float *x;          /* x[n * dim], mapped, 64-byte aligned */
+    const float *x; /* x[n * dim], mapped, 64-byte aligned */
     size_t n, dim;
 } peer_matrix;
 
 typedef struct peer_hit {
     uint64_t id;
-    float    dist;
+    float dist;
     uint32_t zero;
 } peer_hit;
 
 typedef struct peer {
-    char text[256];          /* for `say` */
+    char text[256]; /* for `say` */
     peer_matrix base, queries;
-    int l2;                  /* else cosine */
+    int l2; /* else cosine */
     const char *store;
-    char filter;             /* 0, 'o' only, 'k' keep */
-    uint32_t ppm;            /* of the ids pass */
-    peer_hit *hits;          /* hits[PEER_BATCH * PEER_K], of the newest search */
-    const char *why;         /* of a failure */
-    int (*load)(struct peer *p);                        /* these return 0, or -1 and why */
+    char filter;                 /* 0, 'o' only, 'k' keep */
+    uint32_t ppm;                /* of the ids pass */
+    peer_hit *hits;              /* hits[PEER_BATCH * PEER_K], of the newest search */
+    const char *why;             /* of a failure */
+    int (*load)(struct peer *p); /* these return 0, or -1 and why */
     int (*search)(struct peer *p, size_t from, size_t n, size_t k); /* n <= PEER_BATCH */
     int (*set_filter)(struct peer *p);
     int (*ingest)(struct peer *p, uint64_t *ns, uint64_t *bytes);
@@ -233,7 +233,8 @@ static inline int peer_run(peer *p) {
         line[strcspn(line, "\n")] = '\0';
         if (!strncmp(line, "one ", 4)) peer_do_one(p, line);
         else if (!strncmp(line, "many ", 5)) peer_do_many(p, line);
-        else if (!strncmp(line, "answers ", 8) || !strncmp(line, "batch ", 6)) peer_do_answers(p, line);
+        else if (!strncmp(line, "answers ", 8) || !strncmp(line, "batch ", 6))
+            peer_do_answers(p, line);
         else if (!strncmp(line, "load ", 5)) peer_do_load(p, line);
         else if (!strncmp(line, "ingest ", 7)) peer_do_ingest(p, line);
         else if (!strncmp(line, "filter ", 7)) peer_do_filter(p, line);

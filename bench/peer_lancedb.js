@@ -4,7 +4,7 @@
 const fs = require('fs')
 const path = require('path')
 const readline = require('readline')
-const modules = process.argv[2]
+const modules = path.resolve(process.argv[2])
 const lancedb = require(path.join(modules, '@lancedb/lancedb'))
 const arrow = require(path.join(modules, 'apache-arrow'))
 const version = require(path.join(modules, '@lancedb/lancedb/package.json')).version
@@ -32,7 +32,8 @@ function batch(m, from, n) {
 
 function bytes(dir) {
   return fs.readdirSync(dir, { withFileTypes: true })
-    .map((e) => e.isDirectory() ? bytes(path.join(dir, e.name)) : fs.statSync(path.join(dir, e.name)).size)
+    .map((e) => [e, path.join(dir, e.name)])
+    .map(([e, p]) => e.isDirectory() ? bytes(p) : fs.statSync(p).size)
     .reduce((a, b) => a + b, 0)
 }
 
@@ -68,7 +69,8 @@ async function answers(from, n, k, file) {
 }
 
 function smaps(name) {
-  const m = new RegExp('^' + name + ':\\s+(\\d+)', 'm').exec(fs.readFileSync('/proc/self/smaps_rollup', 'latin1'))
+  const text = fs.readFileSync('/proc/self/smaps_rollup', 'latin1')
+  const m = new RegExp('^' + name + ':\\s+(\\d+)', 'm').exec(text)
   return Number(m[1]) * 1024
 }
 

@@ -10,8 +10,8 @@
 
 enum { LANES = 64, RULE_LANES = 16 };
 
-static float *rows;          /* the copy; RULE: padded to whole lanes */
-static float *norms;         /* RULE */
+static float *rows;  /* the copy; RULE: padded to whole lanes */
+static float *norms; /* RULE */
 static volatile uint64_t sink;
 
 /* ---- The plain loop ------------------------------------------------------------ */
@@ -57,7 +57,8 @@ static void plain(const peer *p, const float *q, peer_hit *hits, size_t k) {
 
 static int load_plain(peer *p) {
     rows = peer_copy(&p->base);
-    snprintf(p->text, sizeof p->text, "plain C loop, %d sums, prefetch, -O3 for this machine", LANES);
+    snprintf(p->text, sizeof p->text, "plain C loop, %d sums, prefetch, -O3 for this machine",
+             LANES);
     return rows ? 0 : -1;
 }
 

@@ -6,13 +6,13 @@
 #include <cblas.h>
 #include "peer.h"
 
-enum { BLOCK = 2048 };       /* rows; 64 scores of each stay in the L2 cache */
+enum { BLOCK = 2048 }; /* rows; 64 scores of each stay in the L2 cache */
 
 static float *rows, *norms, *scores;
 
 static void gemm(const float *q, size_t nq, const float *x, size_t n, size_t dim) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)nq, (int)n, (int)dim, 1, q, (int)dim, x,
-                (int)dim, 0, scores, BLOCK);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)nq, (int)n, (int)dim, 1, q, (int)dim,
+                x, (int)dim, 0, scores, BLOCK);
 }
 
 /* Only what beats the worst hit is looked at twice. */
@@ -47,7 +47,8 @@ static int load(peer *p) {
         for (j = 0; j < dim; j++) s += rows[i * dim + j] * rows[i * dim + j];
         norms[i] = s;
     }
-    snprintf(p->text, sizeof p->text, "OpenBLAS sgemm and a top-k, %s kernels", openblas_get_corename());
+    snprintf(p->text, sizeof p->text, "OpenBLAS sgemm and a top-k, %s kernels",
+             openblas_get_corename());
     return 0;
 }
 

@@ -23,7 +23,8 @@ static int put_all(peer *p) {
     size_t i, bytes = p->base.dim * 4;
     sqlite3_stmt *put;
     int rc = 0;
-    if (sqlite3_prepare_v2(db, "insert into v(rowid, x) values (?, ?)", -1, &put, NULL)) return fail(p);
+    if (sqlite3_prepare_v2(db, "insert into v(rowid, x) values (?, ?)", -1, &put, NULL))
+        return fail(p);
     for (i = 0; i < p->base.n && !rc; i++) {
         sqlite3_bind_int64(put, 1, (sqlite3_int64)i);
         sqlite3_bind_blob(put, 2, p->base.x + i * p->base.dim, (int)bytes, SQLITE_STATIC);
@@ -69,11 +70,14 @@ static const char *version(void) {
 
 static int load(peer *p) {
     if (open_db(p)) return -1;
-    sqlite3_exec(db, "pragma mmap_size = 2000000000; pragma cache_size = -400000", NULL, NULL, NULL);
-    snprintf(p->text, sizeof p->text, "sqlite-vec %s of npm, no AVX, on SQLite %s, mapped", version(),
-             sqlite3_libversion());
+    sqlite3_exec(db, "pragma mmap_size = 2000000000; pragma cache_size = -400000", NULL, NULL,
+                 NULL);
+    snprintf(p->text, sizeof p->text, "sqlite-vec %s of npm, no AVX, on SQLite %s, mapped",
+             version(), sqlite3_libversion());
     return sqlite3_prepare_v2(db, "select rowid, distance from v where x match ? and k = ?", -1,
-                              &select_k, NULL) ? fail(p) : 0;
+                              &select_k, NULL)
+               ? fail(p)
+               : 0;
 }
 
 static int search_one(peer *p, size_t q, peer_hit *hits, size_t k) {

@@ -12,10 +12,10 @@
 #undef _GNU_SOURCE
 #include "peer.h"
 
-typedef struct half {        /* the helper's share of one search */
+typedef struct half { /* the helper's share of one search */
     pthread_mutex_t lock;
-    pthread_cond_t  wake;
-    int state;               /* 0 idle, 1 to do, 2 done */
+    pthread_cond_t wake;
+    int state; /* 0 idle, 1 to do, 2 done */
     vtag_vec q;
     size_t n, k;
     vtag_err err;
