@@ -2,6 +2,7 @@
 # bench/install.sh OUT - gets the peers of the bench and builds the workers into OUT.
 # Root gets from Debian what is missing; npm's packages go below OUT/npm, and no script of
 # theirs runs. What cannot be had is named, and skipped; with CI=true that is a failure.
+# shellcheck disable=SC2086 # the flags are lists
 set -u
 cd "$(dirname "$0")/.." || exit 1
 out=$1 npm=$1/npm/node_modules
