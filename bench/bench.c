@@ -3,7 +3,8 @@
 
    OUT holds the workers (peer_*), first, mkdata's files in OUT/data and vtag in OUT/..;
    stores are made in OUT/stores. The report goes to standard output and to OUT/report.md;
-   lines "ratio NAME VALUE" end it. What is not here is named and skipped. */
+   lines "ratio NAME VALUE" end it. What is not here is named and skipped; with CI=true that
+   is exit code 3, after a report of the rest. */
 #define _POSIX_C_SOURCE 200809L
 #define _DEFAULT_SOURCE
 #include <sys/utsname.h>
@@ -697,52 +698,33 @@ static void verdicts(void) {
     for (i = 0; i < ratio_n; i++) {
         const ratio *r = &ratios[i];
         char target[24] = "-";
+        const char *verdict = "-";
         int met = r->least > 0 ? r->value >= r->target : r->value <= r->target;
+        if (r->least >= 0) verdict = met ? "yes" : "NO";
         if (r->least >= 0)
             snprintf(target, sizeof target, "%s %g", r->least ? ">=" : "<=", r->target);
-        say("| %-34s | %9.3f | %9s | %-7s | %s |\n", r->name, r->value, target,
-            r->least < 0 ? "-"
-            : met        ? "yes"
-                         : "NO",
-            r->what);
+        say("| %-34s | %9.3f | %9s | %-7s | %s |\n", r->name, r->value, target, verdict, r->what);
     }
     say("\n```\n");
     for (i = 0; i < ratio_n; i++) say("ratio %s %.3f\n", ratios[i].name, ratios[i].value);
     say("```\n");
 }
 
+/* clang-format off */
+static set u100k = {.name = "100k x 768", .file = "u100k", .metric = "cosine", .kind = IN_100K, .each = 1,
+                    .about = "100,000 unit rows around 1,000 centres, cosine"};
+static set u1m = {.name = "1M x 768", .file = "u1m", .metric = "cosine", .kind = IN_1M, .each = 1,
+                  .rounds = 31, .checked = 100,
+                  .about = "1,000,000 unit rows around 5,000 centres, cosine"};
+static set w1m = {.name = "1M x 128", .file = "w1m", .metric = "l2", .kind = IN_WIDE, .each = 1,
+                  .rounds = 51, .checked = 200,
+                  .about = "1,000,000 rows around 5,000 centres, squared L2"};
+static set small = {.name = "siftsmall", .file = "siftsmall", .metric = "l2", .kind = IN_SMALL,
+                    .rounds = 51, .each = 20,
+                    .about = "10,000 x 128 SIFT descriptors, its own 100 queries, squared L2"};
+/* clang-format on */
+
 int main(int argc, char **argv) {
-    static set u100k = {.name = "100k x 768",
-                        .file = "u100k",
-                        .metric = "cosine",
-                        .kind = IN_100K,
-                        .each = 1,
-                        .about = "100,000 unit rows around 1,000 centres, cosine"};
-    static set u1m = {.name = "1M x 768",
-                      .file = "u1m",
-                      .metric = "cosine",
-                      .kind = IN_1M,
-                      .rounds = 31,
-                      .each = 1,
-                      .batches = 0,
-                      .checked = 100,
-                      .about = "1,000,000 unit rows around 5,000 centres, cosine"};
-    static set w1m = {.name = "1M x 128",
-                      .file = "w1m",
-                      .metric = "l2",
-                      .kind = IN_WIDE,
-                      .rounds = 51,
-                      .each = 1,
-                      .batches = 0,
-                      .checked = 200,
-                      .about = "1,000,000 rows around 5,000 centres, squared L2"};
-    static set small = {.name = "siftsmall",
-                        .file = "siftsmall",
-                        .metric = "l2",
-                        .kind = IN_SMALL,
-                        .rounds = 51,
-                        .each = 20,
-                        .about = "10,000 x 128 SIFT descriptors, its own 100 queries, squared L2"};
     char path[PATHS];
     if (argc != 3 || (strcmp(argv[1], "quick") && strcmp(argv[1], "full"))) {
         fprintf(stderr, "usage: bench quick|full OUT\n");
@@ -777,5 +759,5 @@ int main(int argc, char **argv) {
     verdicts();
     step("done");
     if (fclose(g.report)) return 1;
-    return g.skipped && getenv("CI") ? 3 : 0; /* 3: the report is whole, but for what was skipped */
+    return g.skipped && getenv("CI") && !strcmp(getenv("CI"), "true") ? 3 : 0;
 }
