@@ -11,6 +11,8 @@ mkdir -p "$out/data" "$out/stores" || exit 1
 trap 'rm -rf "$out/stores"' EXIT
 trap 'exit 1' INT TERM
 
+awk '$1 > 0.7 { print "note: other work is running (load " $1 "): ratios suffer, most of two threads" }' \
+    /proc/loadavg
 sh bench/install.sh "$out" || exit 1
 echo "peers are here after $(($(date +%s) - start)) s"
 
