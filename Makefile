@@ -12,7 +12,7 @@ SOURCES  := $(wildcard tools/*.c) vtag_impl.c
 OBJECTS  := $(patsubst %.c,$(B)/%.o,$(notdir $(SOURCES)))
 VPATH    := tools
 
-.PHONY: all demo test test-browser check-% lint install uninstall clean help
+.PHONY: all demo test test-browser check-% bench bench-quick lint install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/vtag  ## build the command line, build/vtag (default)
@@ -41,6 +41,12 @@ test-browser: all  ## the page of report in headless Chromium, which root gets f
 	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	    apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium nodejs; fi
 	OUT='$(B)/browser' sh test/test_browser.sh $(B)/vtag
+
+bench: all  ## measure beside the peers, which root gets from Debian and npm; writes bench/RESULTS.md
+	sh bench/bench.sh full $(B)
+
+bench-quick: all  ## the 100k x 768 part of it, in two minutes
+	sh bench/bench.sh quick $(B)
 
 lint:  ## check the rules of the code, and that it compiles without a warning
 	sh test/lint.sh
