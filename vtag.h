@@ -1882,6 +1882,13 @@ typedef void vt_rotate_fn(float *v, uint32_t dim, uint64_t seed);
    odd number k is 2 * code + 1: along[s] = sum of k * v, own[s] = sum of k * k. */
 typedef void vt_clip_fn(const float *v, uint32_t n, float unit, int32_t *along, int32_t *own);
 
+/* The codes of v[n] by one step, packed, and in u what each stands for; the sum of k * k. */
+typedef int32_t vt_code_fn(const float *v, uint32_t n, float unit, int32_t step, uint8_t *codes,
+                           float *u);
+
+/* v[n] -= a * u[n], rounded once. */
+typedef void vt_less_fn(float *v, uint32_t n, float a, const float *u);
+
 /* 65,536 over the step: from an eighth of 2047 down, by 9 % of that each. */
 static const int32_t vt_clip_steps[8] = {256, 281, 312, 351, 400, 466, 557, 692};
 
@@ -1973,6 +1980,37 @@ static int32_t vt_clip_code(int32_t q, int32_t step) {
             for (j = 0, along[s] = own[s] = 0; j < 16; j++)             \
                 along[s] += a[s][j], own[s] += b[s][j];                 \
     }
+
+#define VT_CODE(isa, target)                                            \
+    target static int32_t vt_code_##isa(                                \
+        const float *v, uint32_t n, float unit, int32_t step, uint8_t *codes, float *u) \
+    {                                                                   \
+        int32_t own[16] = {0}, sum = 0, lo[16], hi[16];                 \
+        uint32_t i, j;                                                  \
+        for (i = 0; i < n; i += i % 64 == 48 ? 80 : 16, codes += 16) {  \
+            for (j = 0; j < 16; j++) {                                  \
+                lo[j] = vt_clip_code((int32_t)(v[i + j] * unit), step); \
+                hi[j] = vt_clip_code((int32_t)(v[i + j + 64] * unit), step); \
+                own[j] += (2 * lo[j] + 1) * (2 * lo[j] + 1) + (2 * hi[j] + 1) * (2 * hi[j] + 1); \
+            }                                                           \
+            for (j = 0; j < 16; j++) u[i + j] = (float)lo[j] + 0.5f;    \
+            for (j = 0; j < 16; j++) u[i + j + 64] = (float)hi[j] + 0.5f; \
+            for (j = 0; j < 16; j++) codes[j] = (uint8_t)((lo[j] + 8) | (hi[j] + 8) << 4); \
+        }                                                               \
+        for (j = 0; j < 16; j++) sum += own[j];                         \
+        return sum;                                                     \
+    }                                                                   \
+                                                                        \
+    target static void vt_less_##isa(float *v, uint32_t n, float a, const float *u) \
+    {                                                                   \
+        uint32_t i, j;                                                  \
+        for (i = 0; i < n; i += 16) {                                   \
+            float r[16];                                                \
+            for (j = 0; j < 16; j++)                                    \
+                r[j] = (float)((double)v[i + j] - (double)a * (double)u[i + j]); \
+            memcpy(v + i, r, sizeof r);                                 \
+        }                                                               \
+    }
 /* clang-format on */
 
 /* Lays out a block of 16 queries h[16][wide] for vt_tile_fn: of each 4 bytes of codes, the 4
@@ -2014,6 +2052,8 @@ typedef struct vt_kernels {
     vt_reach_fn *reach;
     vt_rotate_fn *rotate;
     vt_clip_fn *clip;
+    vt_code_fn *code;
+    vt_less_fn *less;
 } vt_kernels;
 
 /* ---- Scalar -------------------------------------------------------------- */
@@ -2111,6 +2151,7 @@ static uint32_t vt_reach_scalar(const vtf_factors *f, const int32_t *dots, const
 VT_CROSS(scalar, 1, )
 VT_ROTATE(scalar, )
 VT_CLIP(scalar, )
+VT_CODE(scalar, )
 
 static int vt_runs_always(void) { return 1; }
 
@@ -2322,6 +2363,7 @@ static void vt_tile_avx512(const uint8_t *const *x, const int8_t *h, size_t byte
 VT_CROSS(avx512, 4, VT_TARGET(VT_VNNI))
 VT_ROTATE(avx512, VT_TARGET(VT_VNNI))
 VT_CLIP(avx512, VT_TARGET(VT_VNNI))
+VT_CODE(avx512, VT_TARGET(VT_VNNI))
 
 static int vt_runs_avx512vnni(void) {
     return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
@@ -2483,6 +2525,7 @@ static uint32_t vt_reach_avx2(const vtf_factors *f, const int32_t *dots, const v
 VT_CROSS(avx2, 2, VT_TARGET("avx2,fma"))
 VT_ROTATE(avx2, VT_TARGET("avx2,fma"))
 VT_CLIP(avx2, VT_TARGET("avx2,fma"))
+VT_CODE(avx2, VT_TARGET("avx2,fma"))
 
 static int vt_runs_avx2(void) {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
@@ -2617,6 +2660,7 @@ static void vt_low_neon(float *p) {
 VT_CROSS(neon, 2, )
 VT_ROTATE(neon, )
 VT_CLIP(neon, )
+VT_CODE(neon, )
 
 /* With the dot product of ARMv8.2, which clang before 16 has only if told to. */
 #if !defined(__clang__)
@@ -2664,22 +2708,22 @@ static int vt_runs_neondot(void) {
 static const vt_kernels vt_kernel_table[] = { /* the best first                 */
 #ifdef VT_HAVE_X86
     {"avx512vnni", vt_runs_avx512vnni, vt_dot_f32_avx512, vt_l2sq_f32_avx512,
-     vt_cross_avx512, vt_tile_avx512, vt_reach_avx512, vt_rotate_avx512, vt_clip_avx512},
+     vt_cross_avx512, vt_tile_avx512, vt_reach_avx512, vt_rotate_avx512, vt_clip_avx512, vt_code_avx512, vt_less_avx512},
     {"avx512", vt_runs_avx512, vt_dot_f32_avx512, vt_l2sq_f32_avx512,
-     vt_cross_avx2, NULL, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2},
+     vt_cross_avx2, NULL, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2, vt_code_avx2, vt_less_avx2},
     {"avx2", vt_runs_avx2, vt_dot_f32_avx2, vt_l2sq_f32_avx2,
-     vt_cross_avx2, NULL, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2},
+     vt_cross_avx2, NULL, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2, vt_code_avx2, vt_less_avx2},
 #endif
 #ifdef VT_DOTPROD
     {"neondot", vt_runs_neondot, vt_dot_f32_neon, vt_l2sq_f32_neon,
-     vt_cross_neondot, NULL, vt_reach_scalar, vt_rotate_neon, vt_clip_neon},
+     vt_cross_neondot, NULL, vt_reach_scalar, vt_rotate_neon, vt_clip_neon, vt_code_neon, vt_less_neon},
 #endif
 #ifdef VT_HAVE_NEON
     {"neon", vt_runs_always, vt_dot_f32_neon, vt_l2sq_f32_neon,
-     vt_cross_neon, NULL, vt_reach_scalar, vt_rotate_neon, vt_clip_neon},
+     vt_cross_neon, NULL, vt_reach_scalar, vt_rotate_neon, vt_clip_neon, vt_code_neon, vt_less_neon},
 #endif
     {"scalar", vt_runs_always, vt_dot_f32_scalar, vt_l2sq_f32_scalar,
-     vt_cross_scalar, NULL, vt_reach_scalar, vt_rotate_scalar, vt_clip_scalar}};
+     vt_cross_scalar, NULL, vt_reach_scalar, vt_rotate_scalar, vt_clip_scalar, vt_code_scalar, vt_less_scalar}};
 /* clang-format on */
 #define VT_KERNEL_ROWS (sizeof vt_kernel_table / sizeof vt_kernel_table[0])
 
@@ -2938,38 +2982,25 @@ static void vt_sketch_centre(const vt_encoder *e, uint32_t i) {
     for (j = 0; j < e->dim; j++) e->v[j] = (float)((double)e->v[j] * by - (double)e->mean[j]);
 }
 
-/* Which of the eight steps points best along v. */
-static int vt_sketch_step(const vt_encoder *e, float unit, int32_t *own) {
-    int32_t along[8], square[8];
+/* The step of the eight that points best along v, going by its first 256 numbers: rotated,
+   they are like the others. */
+static int32_t vt_sketch_step(const vt_encoder *e, float unit) {
+    int32_t along[8], own[8];
     double best = -1;
     int s, at = 0;
-    e->k->clip(e->v, e->wide, unit, along, square);
+    e->k->clip(e->v, e->wide < 256 ? e->wide : 256, unit, along, own);
     for (s = 0; s < 8; s++) {
-        double is = (double)along[s] * (double)along[s] / (double)square[s];
+        double is = (double)along[s] * (double)along[s] / (double)own[s];
         if (is > best) best = is, at = s;
     }
-    *own = square[at];
-    return at;
-}
-
-/* Writes the codes of e->v, and leaves u there is in e->u. */
-static void vt_sketch_codes(const vt_encoder *e, float unit, int32_t step, uint8_t *codes) {
-    uint32_t i, j;
-    for (i = 0; i < e->wide; i += 128)
-        for (j = i; j < i + 64; j++) {
-            int32_t lo = vt_clip_code((int32_t)(e->v[j] * unit), step);
-            int32_t hi = vt_clip_code((int32_t)(e->v[j + 64] * unit), step);
-            *codes++ = (uint8_t)((lo + 8) | (hi + 8) << 4);
-            e->u[j] = (float)lo + 0.5f;
-            e->u[j + 64] = (float)hi + 0.5f;
-        }
+    return vt_clip_steps[at];
 }
 
 /* Sketches row i; 0: its numbers are out of range. */
 static int vt_sketch_row(const vt_encoder *e, uint32_t i, vtf_factors *f, uint8_t *codes) {
     double sum, bias, along;
     float most, unit, a;
-    uint32_t r = i % VT_GROUP, j;
+    uint32_t r = i % VT_GROUP;
     int32_t own;
     vt_sketch_centre(e, i);
     e->k->dot(e->v, e->mean, e->wide, 1, &bias);
@@ -2985,11 +3016,10 @@ static int vt_sketch_row(const vt_encoder *e, uint32_t i, vtf_factors *f, uint8_
         return 1;
     }
     unit = 2047 / most;
-    j = (uint32_t)vt_sketch_step(e, unit, &own);
-    vt_sketch_codes(e, unit, vt_clip_steps[j], codes);
+    own = e->k->code(e->v, e->wide, unit, vt_sketch_step(e, unit), codes, e->u);
     e->k->dot(e->u, e->v, e->wide, 1, &along);
     a = (float)(along / (0.25 * own));
-    for (j = 0; j < e->wide; j++) e->v[j] = (float)((double)e->v[j] - (double)a * (double)e->u[j]);
+    e->k->less(e->v, e->wide, a, e->u);
     e->k->dot(e->v, e->v, e->wide, 1, &sum);
     f->scale[r] = a;
     f->size[r] = (float)((double)a * (0.5 * sqrt((double)own)));

@@ -597,20 +597,12 @@ int cli_commit(cli_store *st)
     return err ? cli_error(err, "%s", st->path) : 0;
 }
 
-static int seal_step(void *ctx, uint64_t done, uint64_t total)
-{
-    cli_progress *p = ctx;
-    p->total = total;
-    cli_progress_at(p, done);
-    return cli_stopped();
-}
-
 int cli_seal(cli_store *st)
 {
     cli_progress p;
     vtag_err err;
     cli_progress_start(&p, "seal", "rows", 0);
-    err = vtag_seal(st->db, seal_step, &p);
+    err = vtag_seal(st->db, cli_progress_call, &p);
     cli_progress_end(&p);
     if (err) cli_warn("%s: all is stored, but not sketched (%s); searching it is slower until it is "
                       "compacted", st->path, vtag_strerror(err));
