@@ -1816,6 +1816,11 @@ typedef void vt_score_fn(const float *q, const float *x, size_t pad, size_t n, d
 #endif
 #define VT_AHEAD 4096u /* bytes; prefetching past the end is harmless */
 
+static void vt_prefetch(const uint8_t *p, size_t n) {
+    size_t i;
+    for (i = 0; i < n; i += 64) VT_PREFETCH(p + i);
+}
+
 /* clang-format off */
 #define VT_EACH_1(M, op, isa) M(0, op, isa)
 #define VT_EACH_2(M, op, isa) M(0, op, isa) M(1, op, isa)
@@ -7310,13 +7315,15 @@ static void vt_scan_settle(const vt_scan *c, vt_ask *a) {
     size_t i;
     for (i = a->n / 2; i-- > 0;) vt_cand_sink(a->cand, a->n, i, a->cand[i]);
     while (a->n && (double)a->cand[0].up >= a->floor) {
-        const vt_seg *s = &c->s->rows.a[a->cand[0].seg];
+        const vt_seg *s = &c->s->rows.a[a->cand[0].seg], *next;
         uint32_t row = a->cand[0].row;
         double sum;
-        c->score(a->x, vt_scan_decoded(c, s, row, 1), c->pad, 1, &sum);
-        vt_scan_take(c, a, vt_row(s, row), vt_scan_dist(c, a, vt_row(s, row), sum));
         a->n--;
         vt_cand_sink(a->cand, a->n, 0, a->cand[a->n]);
+        next = &c->s->rows.a[a->cand[0].seg];
+        vt_prefetch(vt_vector(next, a->cand[0].row), next->stride);
+        c->score(a->x, vt_scan_decoded(c, s, row, 1), c->pad, 1, &sum);
+        vt_scan_take(c, a, vt_row(s, row), vt_scan_dist(c, a, vt_row(s, row), sum));
     }
     a->n = 0;
 }
@@ -7372,6 +7379,7 @@ static void vt_lot_add(const vt_scan *c, const vt_seg *s, const vt_sketch *k, vt
                        uint32_t row) {
     const vtf_factors *f = &k->factors[row / VT_GROUP];
     uint32_t r = row % VT_GROUP, n = lot->n++;
+    vt_prefetch(k->codes + (size_t)row * (k->dim / 2), k->dim / 2);
     lot->row[n] = row;
     lot->own.scale[n] = f->scale[r];
     lot->own.size[n] = f->size[r];
