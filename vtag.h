@@ -7310,9 +7310,18 @@ static void vt_cand_sink(vt_cand *p, size_t n, size_t i, vt_cand h) {
     p[i] = h;
 }
 
+/* Forgets the candidates that the floor has passed. */
+static void vt_scan_sift(vt_ask *a) {
+    size_t i, n = 0;
+    for (i = 0; i < a->n; i++)
+        if ((double)a->cand[i].up >= a->floor) a->cand[n++] = a->cand[i];
+    a->n = n;
+}
+
 /* Scores the candidates of a query, the best bound first, until none can be a hit. */
 static void vt_scan_settle(const vt_scan *c, vt_ask *a) {
     size_t i;
+    vt_scan_sift(a);
     for (i = a->n / 2; i-- > 0;) vt_cand_sink(a->cand, a->n, i, a->cand[i]);
     while (a->n && (double)a->cand[0].up >= a->floor) {
         const vt_seg *s = &c->s->rows.a[a->cand[0].seg], *next;
@@ -7328,13 +7337,10 @@ static void vt_scan_settle(const vt_scan *c, vt_ask *a) {
     a->n = 0;
 }
 
-/* Makes room for a candidate: forgets what the floor has passed, or settles. */
+/* Makes room for a candidate. */
 static void vt_scan_room(const vt_scan *c, vt_ask *a) {
-    size_t i, n = 0;
-    for (i = 0; i < a->n; i++)
-        if ((double)a->cand[i].up >= a->floor) a->cand[n++] = a->cand[i];
-    a->n = n;
-    if (n > c->cands / 2) vt_scan_settle(c, a);
+    vt_scan_sift(a);
+    if (a->n > c->cands / 2) vt_scan_settle(c, a);
 }
 
 /* Row r of a lot may be a hit for query j: bounds it more closely. */
