@@ -5,6 +5,7 @@
 #include "test.h"
 #include "util.h"
 #include "twin.h"
+#include "sketched.h"
 
 static const uint32_t dims[] = {40, 100, 128, 384, 640, 768, 1024, 1536};
 static const char *const kind_names[] = {
@@ -103,11 +104,200 @@ static void sketches_change_no_answer_under_cosine(void) { ask_about_all_data_un
 static void sketches_change_no_answer_under_dot(void) { ask_about_all_data_under(VTAG_DOT); }
 static void sketches_change_no_answer_under_l2(void) { ask_about_all_data_under(VTAG_L2SQ); }
 
+
+/* ---- Bounds ------------------------------------------------------------------------- */
+
+static uint64_t pairs;
+static double width, widths; /* of bounds, as a part of |v| |w|, which is what is unknown */
+
+/* Turns v[dim] back, the rotation's rounds in reverse. */
+static void rotate_back(float *v, uint32_t dim, uint64_t seed)
+{
+    uint32_t p = vt_power_below(dim), round = p < dim ? 4 : 2, h, i, j;
+    while (round-- > 0) {
+        float *x = round % 2 ? v + dim - p : v;
+        for (i = 0; p < dim && i < dim / 2; i++) {
+            float a = v[i], b = v[i + dim / 2];
+            v[i] = (a + b) * sqrtf(0.5f);
+            v[i + dim / 2] = (a - b) * sqrtf(0.5f);
+        }
+        for (h = 1; h < p; h *= 2)
+            for (i = 0; i < p; i += 2 * h)
+                for (j = i; j < i + h; j++) {
+                    float a = x[j], b = x[j + h];
+                    x[j] = (a + b) * sqrtf(0.5f);
+                    x[j + h] = (a - b) * sqrtf(0.5f);
+                }
+        vt_signs(v, dim, seed + round);
+    }
+}
+
+static uint32_t code_at(const sketched *d, uint32_t row, uint32_t i)
+{
+    uint8_t two = d->k.codes[(size_t)row * d->wide / 2 + i / 128 * 64 + i % 64];
+    return i % 128 < 64 ? two & 15 : two >> 4;
+}
+
+/* The query that a bound must fear most: from the mean along what the codes of a row say
+   of it (what 0), or along what they leave out (1), where the rest counts in full. */
+static void towards(const sketched *d, uint32_t row, int what, float *q)
+{
+    const float *x = d->decoded + (size_t)row * d->pad;
+    const vtf_factors *f = &d->k.factors[row / 16];
+    float *v = calloc(d->wide, sizeof *v);
+    uint32_t i;
+    for (i = 0; i < d->s.dim; i++)
+        v[i] = (d->s.metric == VTAG_COSINE ? x[i] / d->rows[row].norm : x[i]) - d->k.mean[i];
+    vt_rotate_scalar(v, d->wide, d->k.seed);
+    for (i = 0; i < d->wide; i++) {
+        float u = f->scale[row % 16] * ((float)code_at(d, row, i) - 7.5f);
+        v[i] = what ? v[i] - u : u;
+    }
+    rotate_back(v, d->wide, d->k.seed);
+    for (i = 0; i < d->s.dim; i++) q[i] = d->k.mean[i] + v[i];
+    free(v);
+}
+
+/* A row, the mean, one of the two above, or anything, sometimes scaled up or down. */
+static void make_hard_query(const sketched *d, uint64_t *seed, float *q)
+{
+    uint32_t row = (uint32_t)t_below(seed, d->n), how = (uint32_t)t_below(seed, 6), i;
+    if (how < 2) towards(d, row, (int)how, q);
+    else if (how == 2) memcpy(q, d->k.mean, d->s.dim * sizeof *q);
+    else if (how == 3) make_vector(&d->s, seed, row, q);
+    else memcpy(q, d->decoded + (size_t)row * d->pad, d->s.dim * sizeof *q);
+    if (t_below(seed, 4) == 0) scale_vector(q, d->s.dim, t_below(seed, 2) ? -1.0f : 0.01f);
+    if (how == 5) q[0] += 1e-3f;
+    for (i = 0; i < d->s.dim && q[i] == 0; i++) { }
+    if (i == d->s.dim) q[0] = 1;
+}
+
+static double similarity_of(const sketched *d, const fitted *q, const vt_kernels *k, uint32_t row)
+{
+    const float *x = d->decoded + (size_t)row * d->pad;
+    double sum;
+    (d->s.metric == VTAG_L2SQ ? k->l2sq : k->dot)(q->x, x, d->pad, 1, &sum);
+    return vt_similarity(d->s.metric, vt_dist(d->s.metric, sum, q->norm, d->rows[row].norm));
+}
+
+/* Sixteen rows against a query: the bounds hold the score, and reach lets it pass. */
+static int bounds_hold(const sketched *d, fitted *q, const vt_kernels *k, uint32_t group)
+{
+    const uint8_t *codes[16];
+    const vtf_factors *f = &d->k.factors[group];
+    int32_t dots[16];
+    uint32_t r, row = group * 16;
+    int good = 1;
+    for (r = 0; r < 16; r++) codes[r] = d->k.codes + (size_t)(row + r) * d->wide / 2;
+    k->cross(codes, q->h, d->wide / 2, 1, dots);
+    for (r = 0; r < 16; r++, row++) {
+        double sim = similarity_of(d, q, k, row);
+        float lo, up;
+        vt_bound_row(&q->b, f, r, dots[r], &lo, &up);
+        vt_bound_floor(&q->b, sim);
+        good &= (double)lo <= sim && sim <= (double)up && (k->reach(f, dots, &q->b.p) >> r & 1);
+        if (!good) {
+            fprintf(stderr, "  row %u: %.17g in [%.9g, %.9g], %s\n", row, sim, (double)lo, (double)up, k->isa);
+            return 0;
+        }
+        if (d->s.data == UNIFORM && d->s.metric == VTAG_COSINE)
+            width += (double)(up - lo) / 2 / ((double)(f->size[r] + f->rest[r]) * (double)q->b.w), widths++;
+    }
+    pairs += 16;
+    return good;
+}
+
+static void bounds_hold_for(shape s, uint32_t rows, int queries)
+{
+    uint64_t seed = t_seed() * 31 + (uint64_t)s.data;
+    float *x = malloc(s.dim * sizeof *x);
+    const vt_kernels *k = vt_kernels_pick(NULL);
+    sketched d;
+    int i;
+    sketched_up(&d, s, rows, seed, k);
+    for (i = 0; i < queries && d.err == VTAG_OK; i++) {
+        fitted q;
+        uint32_t g;
+        int good = 1;
+        make_hard_query(&d, &seed, x);
+        fitted_up(&q, &d, x, k);
+        for (g = 0; g < rows / 16 && q.fits && good; g++) good = bounds_hold(&d, &q, k, g);
+        if (!CHECK(good)) say_shape(&s);
+        fitted_down(&q);
+    }
+    sketched_down(&d);
+    free(x);
+}
+
+static void bounds_contain_the_score_of_every_row(void)
+{
+    static const uint32_t some[] = {40, 128, 100, 384, 128, 768, 40};
+    uint32_t turn = 0;
+    shape s;
+    pairs = 0;
+    width = widths = 0;
+    for (s.data = 0; s.data < KINDS; s.data++)
+        for (s.metric = VTAG_COSINE; s.metric <= VTAG_L2SQ; s.metric++)
+            for (s.codec = VTAG_F32; s.codec <= VTAG_I8; s.codec++, turn++) {
+                s.dim = some[turn % LENGTH(some)];
+                bounds_hold_for(s, 256, 60);
+            }
+    printf("%llu pairs, mean width of uniform data under cosine: +-%.4f |v||w|\n", (unsigned long long)pairs, width / widths);
+    CHECK(pairs >= 1000000);
+}
+
+/* Rows in pairs of opposites, so that the mean is 0 and nothing hides a query's smallness. */
+static void paired_up(sketched *d, shape s, uint32_t rows, float size, uint64_t seed)
+{
+    const vt_kernels *k = vt_kernels_pick(NULL);
+    float *x = malloc(s.dim * sizeof *x);
+    uint32_t i;
+    sketched_up(d, s, rows, seed, k);
+    for (i = 0; i < rows; i++) {
+        if (i % 2 == 0) random_vector(&seed, x, s.dim, 1u << 22);
+        scale_vector(x, s.dim, i % 2 ? -1 : size);
+        sketched_row(d, i, x);
+    }
+    sketched_make(d, k);
+    free(x);
+}
+
+static void bounds_hold_at_any_scale_of_rows_and_queries(void)
+{
+    const vt_kernels *k = vt_kernels_pick(NULL);
+    uint64_t seed = t_seed();
+    shape s = {VTAG_DOT, VTAG_F32, 128, UNIFORM};
+    int row_size, size, what;
+    float q[128];
+    for (s.metric = VTAG_COSINE; s.metric <= VTAG_L2SQ; s.metric++)
+        for (row_size = -30; row_size <= 12; row_size += 3) {
+            sketched d;
+            paired_up(&d, s, 32, powf(10, (float)row_size), seed++);
+            for (size = -44; size <= 14; size++)
+                for (what = 0; what < 3; what++) {
+                    fitted f;
+                    if (what == 2) random_vector(&seed, q, s.dim, 1u << 22);
+                    else towards(&d, (uint32_t)t_below(&seed, 32), what, q);
+                    scale_vector(q, s.dim, 1 / rule_norm(q, s.dim));
+                    scale_vector(q, s.dim, powf(10, (float)size));
+                    if (s.metric == VTAG_COSINE && rule_norm(q, s.dim) < VT_MIN_NORM) continue;
+                    fitted_up(&f, &d, q, k);
+                    if (f.fits && !d.err)
+                        if (!CHECK(bounds_hold(&d, &f, k, 0) && bounds_hold(&d, &f, k, 1)))
+                            fprintf(stderr, "  metric %d, rows 1e%d, query 1e%d, %d\n", (int)s.metric, row_size, size, what);
+                    fitted_down(&f);
+                }
+            sketched_down(&d);
+        }
+}
+
 int main(int argc, char **argv)
 {
     t_begin(argc, argv);
     RUN(sketches_change_no_answer_under_cosine);
     RUN(sketches_change_no_answer_under_dot);
     RUN(sketches_change_no_answer_under_l2);
+    RUN(bounds_contain_the_score_of_every_row);
+    RUN(bounds_hold_at_any_scale_of_rows_and_queries);
     return t_end();
 }
