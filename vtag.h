@@ -2646,9 +2646,9 @@ static int vt_finite(const float *x, size_t n) {
    rounding of a puts 1 of |a u| of r beside u; a s <u,h> in f32 costs 4 of |a u| |w|; the
    score that is computed in the end, 3 of what the similarity is made of. All of these are
    below 256 of |v| (|w| + |m|) + |bias of the row| + (|m| |y| + |w| + |bias of the query| + 1),
-   and VT_SLACK of that is added to the bound. Norms are within 1e15 and below 2^50 of
-   each other, or there is no sketch, so that nothing overflows; what underflows is below
-   1e-30, which is added as well. */
+   and VT_SLACK of that is added to the bound. Norms are within 1e15, or there is no
+   sketch, so that nothing overflows. What underflows: in |w|^2 at most 1e-22 of |w|, in v
+   or w at most 1e-38; that much is added for |w| and |v|, and 1e-30 for all the rest. */
 
 /* ---- Codecs ------------------------------------------------------------------ */
 
@@ -2952,10 +2952,10 @@ static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, co
     e = sqrt(e) * (1 + 2e-6) + w / 16000000;
     m = sqrt(m) * (1 + 2e-6);
     b->w = (float)w;
-    b->slack = (float)(w + m) * VT_SLACK;
+    b->slack = (float)(w + m) * VT_SLACK + 1e-22f;
     b->offset = (float)(metric == VTAG_L2SQ ? -0.5 * w * w : my);
     b->margin = (float)(m * sqrt(yy) + w + fabs(b->offset) + (metric == VTAG_COSINE)) * VT_SLACK;
-    b->margin += 1e-30f;
+    b->margin += 1e-30f + (float)((w + m) * 1e-38);
     b->p.unit = 0.5f * step;
     b->p.shift = 15 * sum;
     b->p.by_size = (float)e + b->slack;
