@@ -6493,10 +6493,17 @@ static vtag_err vt_commit_try(vtag_batch *b) {
     return err;
 }
 
+/* Waits for the sketch in the making, which reads rows of the batch, and drops it. A
+   forked child has no such thread. */
+static void vt_batch_idle(vtag_batch *b) {
+    if (b->sealer.p && b->o.run && !vt_forked(b->db)) b->o.wait(b->o.run_ctx);
+    vt_free(b->sealer.p);
+    b->sealer.p = NULL;
+}
+
 static void vt_batch_free(vtag_batch *b) {
     size_t i;
-    if (b->sealer.p && b->o.run) b->o.wait(b->o.run_ctx);
-    vt_free(b->sealer.p);
+    vt_batch_idle(b);
     for (i = 0; i < b->nsegw; i++) {
         vt_free(b->segw[i].rec.buf);
         vt_free(b->segw[i].vec.buf);
@@ -6617,6 +6624,7 @@ VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batc
 /* Gives the lock back and forgets what was not committed. */
 static void vt_batch_end(vtag_batch *b) {
     vtag_db *db = b->db;
+    vt_batch_idle(b);
     vt_file_trim(db->file, db->state->head.end);
     vt_db_unlock(db);
     vt_batch_free(b);

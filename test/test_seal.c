@@ -48,6 +48,7 @@ static void heap_free(void *p)
 #include "util.h"
 #include "twin.h"
 #include <pthread.h>
+#include <sys/wait.h>
 
 #define DIM 128u
 static const shape plain = {VTAG_L2SQ, VTAG_F32, DIM, CLUSTERED};
@@ -347,6 +348,29 @@ static void an_abort_waits_for_the_thread_before_it_gives_its_rows_back(void)
         CHECK(heap_live <= live + 1); /* the file's table of mappings may have grown */
         vtag_close(db);
     }
+}
+
+static void a_forked_child_does_not_wait_for_a_thread_that_it_has_not(void)
+{
+    env e;
+    hand h = {0};
+    vtag_batch *b;
+    int status = -1;
+    pid_t pid;
+    env_up(&e);
+    b = begin_with(e.db, &h, sketchy_items(&plain));
+    put_rows(b, &plain, declare_as(b, "a@1", &plain, 0), 0, sketchy_items(&plain) + 200);
+    CHECK_EQ(h.runs, 1);
+    pid = fork();
+    if (pid == 0) {
+        vtag_abort(b);
+        _exit(h.waits);
+    }
+    REQUIRE(pid > 0 && waitpid(pid, &status, 0) == pid);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    vtag_abort(b);
+    CHECK_EQ(h.waits, 1);
+    env_down(&e);
 }
 
 static void a_commit_that_fails_waits_for_the_thread_once(void)
@@ -908,6 +932,7 @@ int main(int argc, char **argv)
     RUN(copies_and_compactions_make_sketches_and_keep_answers);
     RUN(sketching_in_a_thread_changes_no_byte_of_the_file);
     RUN(an_abort_waits_for_the_thread_before_it_gives_its_rows_back);
+    RUN(a_forked_child_does_not_wait_for_a_thread_that_it_has_not);
     RUN(a_commit_that_fails_waits_for_the_thread_once);
     RUN(a_hook_without_its_counterpart_is_an_argument_error);
     RUN(sealing_goes_on_beside_a_search_and_another_writer);
