@@ -442,7 +442,7 @@ VTAG_API uint64_t vtag_id(const char *key);
 
 /* Starts a batch and takes the file's writer lock, waiting for it at most
  * opts->wait_ms. A crashed writer's last commit is completed or dropped here.
- * Errors: READONLY LOCKED IO NOSPACE NOMEM CORRUPT. */
+ * Errors: ARG (run without wait) READONLY LOCKED IO NOSPACE NOMEM CORRUPT. */
 VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batch **b);
 
 /* Makes the whole batch visible and, with FULL_SYNC, durable; or none of it. Always
@@ -6595,7 +6595,7 @@ static vtag_err vt_db_lock(vtag_db *db, uint32_t wait_ms) {
 VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batch **out) {
     vtag_batch *b;
     vtag_err err;
-    if (!db || !out || vt_forked(db)) return VTAG_ARG;
+    if (!db || !out || vt_forked(db) || (opts && !opts->run != !opts->wait)) return VTAG_ARG;
     if (db->env.read_only) return VTAG_READONLY;
     b = (vtag_batch *)vt_zalloc(sizeof *b);
     if (!b) return VTAG_NOMEM;
@@ -8675,7 +8675,7 @@ static int vt_check_runs(vt_check *c) {
 
 static int vt_check_sketch(vt_check *c, const vt_seg *s) {
     const uint8_t *base = vt_at(c->s->file, s->f.sketch, 1);
-    const uint32_t *sums = (const uint32_t *)(const void *)(base + VTF_HEAD_ROOM);
+    const uint32_t *sums;
     vt_sketch k;
     vt_parts p;
     uint64_t i;
@@ -8686,6 +8686,7 @@ static int vt_check_sketch(vt_check *c, const vt_seg *s) {
         return 1;
     }
     p = vt_sketch_parts(k.rows, k.dim);
+    sums = (const uint32_t *)(const void *)(base + VTF_HEAD_ROOM);
     for (i = 0; vt_sketch_sum(base, &p, i, &sum); i++) {
         if (sum != sums[i]) vt_bad(c, "sketch damaged", s->f.sketch + p.mean + i * VTF_SUMMED);
         if (!vt_checked(c, VTF_SUMMED)) return 0;
