@@ -6362,20 +6362,26 @@ static vtag_err vt_emit_events(vtag_batch *b, vt_out *o, uint64_t at) {
 
 /* ---- Begin, commit, abort ------------------------------------------------------------------- */
 
-/* Writes all data, and gathers the sections of the record in o. */
+/* Writes all data, and gathers the sections of the record in o. On a full disk a sketch
+   must not take the room of what a commit cannot do without, so the index goes first. */
 static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
     vtf_ckpt_ref ref;
     vtag_err err = VTAG_OK;
+    vt_out tabs;
     size_t i;
+    memset(&tabs, 0, sizeof tabs);
     for (i = 0; i < b->nsegw && !err; i++) {
         err = vt_stream_close(b, &b->segw[i].rec);
         if (!err) err = vt_stream_close(b, &b->segw[i].vec);
     }
+    for (i = 0; i < b->ntabs && !err; i++) err = vt_emit_tab(b, &b->tabs[i], &tabs);
     if (!err) err = vt_batch_seal_all(b);
     vt_emit_blobs(b, o);
     vt_emit_tags(b, o);
     if (!err) err = vt_emit_segs(b, o);
-    for (i = 0; i < b->ntabs && !err; i++) err = vt_emit_tab(b, &b->tabs[i], o);
+    if (tabs.n) vt_out_put(o, tabs.p, tabs.n);
+    if (!err) err = tabs.err;
+    vt_free(tabs.p);
     for (i = 0; i < b->s->index.n && !err; i++) err = vt_space_tidy(&b->s->index.a[i]);
     memset(&ref, 0, sizeof ref);
     if (!err && vt_checkpoint_due(b)) {
