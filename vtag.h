@@ -2611,7 +2611,9 @@ static int vt_finite(const float *x, size_t n) {
    CODECS. A stored vector is padded with zeros to whole 64 bytes, so that no kernel has
    a tail. F32 is the caller's bits. F16 is rounded to the nearest half, ties to even.
    I8 is a byte a number, then an f32 scale: the largest magnitude over 127, rounded up
-   to 16 bits, so that a decoded vector encodes to itself. What a row is, for scores,
+   to 16 bits, so that a decoded vector encodes to itself; where that is subnormal (no
+   number is above 1.5e-36), all are 0, and where 127 of it are too large for an f32, the
+   vector is refused, as one too large for F16 is. What a row is, for scores,
    norms and the caller, is what it decodes to.
 
    SKETCHES. Of each row x (under cosine divided by its norm) and the mean m of a sample
@@ -2702,7 +2704,12 @@ static float vt_i8_scale(const float *x, uint32_t n) {
     for (i = 0; i < n; i++)
         if (x[i] > most || -x[i] > most) most = x[i] < 0 ? -x[i] : x[i];
     scale = most / 127;
-    return vt_float((vt_bits(scale) + 0xFFu) & ~0xFFu);
+    return scale < VT_MIN_NORM ? 0 : vt_float((vt_bits(scale) + 0xFFu) & ~0xFFu);
+}
+
+/* 1 if all of x[n] decodes to finite numbers. */
+static int vt_i8_fits(const float *x, uint32_t n) {
+    return (double)vt_i8_scale(x, n) * 127 <= (double)VT_MAX_NORM;
 }
 
 /* x[n] as it is stored, in to[vt_stride(n)]. */
@@ -6778,9 +6785,10 @@ static vtag_err vt_vecs_check(vtag_batch *b, const vtag_vec *v, size_t n) {
         if (v[i].dim != t->f.dim) return VTAG_DIM;
         if (!v[i].x) return VTAG_ARG;
         if (!vt_finite(v[i].x, v[i].dim)) return VTAG_VALUE;
-        if (t->f.metric != VTAG_COSINE && t->f.codec != VTAG_F16) continue;
+        if (t->f.metric != VTAG_COSINE && t->f.codec == VTAG_F32) continue;
         if (!vt_batch_encode(b, t, v[i].x, &norm)) return vt_fail(b, VTAG_NOMEM);
         if (t->f.codec == VTAG_F16 && !vt_half_fits(v[i].x, v[i].dim)) return VTAG_VALUE;
+        if (t->f.codec == VTAG_I8 && !vt_i8_fits(v[i].x, v[i].dim)) return VTAG_VALUE;
         if (t->f.metric == VTAG_COSINE && !(norm >= VT_MIN_NORM && norm <= VT_MAX_NORM))
             return VTAG_VALUE;
     }
