@@ -6,6 +6,7 @@
 #include "util.h"
 #include "twin.h"
 #include "sketched.h"
+#include "bits.h"
 
 static const uint32_t dims[] = {40, 100, 128, 384, 640, 768, 1024, 1536};
 static const char *const kind_names[] = {
@@ -291,6 +292,158 @@ static void bounds_hold_at_any_scale_of_rows_and_queries(void)
         }
 }
 
+/* ---- The same everywhere -------------------------------------------------------------- */
+
+static void every_kernel_makes_the_golden_sketches(void)
+{
+    size_t i;
+    for (i = 0; i < VT_KERNEL_ROWS; i++) {
+        const vt_kernels *k = &vt_kernel_table[i];
+        if (k->runs() && !CHECK_EQ(sketch_bits(k), GOLDEN_SKETCHES)) fprintf(stderr, "  %s\n", k->isa);
+    }
+}
+
+/* ---- Many candidates, many queries, shares -------------------------------------------- */
+
+/* More rows at one distance than a query has room for candidates, alone or among 64. */
+static void where_all_rows_are_candidates_none_is_lost(void)
+{
+    static const kind data[] = {DUPLICATES, NEAR_DUPLICATES};
+    static const size_t counts[] = {1, 64};
+    size_t i, j, c;
+    for (i = 0; i < 2; i++) {
+        shape s = {VTAG_L2SQ, VTAG_F32, 40, DUPLICATES};
+        uint32_t percent = 50;
+        float *q = malloc(64 * 40 * sizeof *q);
+        vtag_search_opts o = {0}, some = {0};
+        vtag_snap *snap;
+        twin t;
+        s.data = data[i];
+        s.metric = i ? VTAG_COSINE : VTAG_L2SQ;
+        twin_up(&t, s, 17500);
+        snap = look(t.e.db);
+        some.keep = keep_some;
+        some.keep_ctx = &percent;
+        some.fresh_only = 1;
+        for (j = 0; j < 64; j++) make_query(&t, q + j * 40);
+        for (c = 0; c < LENGTH(counts); c++) {
+            CHECK(twins_agree(&t, snap, q, counts[c], o, 10));
+            CHECK(twins_agree(&t, snap, q, counts[c], some, 200));
+        }
+        vtag_release(snap);
+        twin_down(&t);
+        free(q);
+    }
+}
+
+static void any_number_of_queries_is_answered_as_each_alone(void)
+{
+    static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 64, 65};
+    shape s = {VTAG_DOT, VTAG_F16, 128, CLUSTERED};
+    vtag_search_opts o = {0};
+    twin t;
+    vtag_snap *snap;
+    float *q = malloc(65 * 128 * sizeof *q);
+    vtag_hit *many = malloc(65 * 20 * sizeof *many), one[20];
+    size_t n[65], m, c, j;
+    twin_up(&t, s, sketchy_items(&s));
+    snap = look(t.e.db);
+    for (c = 0; c < LENGTH(counts); c++) {
+        for (j = 0; j < counts[c]; j++) make_query(&t, q + j * 128);
+        CHECK(twins_agree(&t, snap, q, counts[c], o, 20));
+        OK(vtag_search_many(snap, vec(t.tag[0], 128, q), counts[c], NULL, 20, many, n));
+        for (j = 0; j < counts[c]; j++) {
+            OK(vtag_search(snap, vec(t.tag[0], 128, q + j * 128), NULL, 20, one, &m));
+            CHECK(same_hits(many + j * 20, n[j], one, m));
+        }
+    }
+    vtag_release(snap);
+    twin_down(&t);
+    free(many);
+    free(q);
+}
+
+static void shares_of_sketched_rows_merge_to_the_whole(void)
+{
+    static const uint32_t parts[] = {2, 3, 7};
+    shape s = {VTAG_COSINE, VTAG_I8, 384, UNIFORM};
+    static const size_t ks[] = {1, 10, 500};
+    static vtag_hit whole[500], joined[500], share[500];
+    float q[384];
+    vtag_snap *snap;
+    twin t;
+    uint32_t i;
+    twin_up(&t, s, sketchy_items(&s));
+    snap = look(t.e.db);
+    for (i = 0; i < 30; i++) {
+        vtag_search_opts o = {0};
+        size_t k = ks[i % 3], n, m = 0, got;
+        make_query(&t, q);
+        OK(vtag_search(snap, vec(t.tag[0], 384, q), NULL, k, whole, &n));
+        o.parts = parts[i / 3 % 3];
+        for (o.part = 0; o.part < o.parts; o.part++) {
+            OK(vtag_search(snap, vec(t.tag[0], 384, q), &o, k, share, &got));
+            m = vtag_merge(joined, m, share, got, k);
+        }
+        CHECK(same_hits(whole, n, joined, m));
+    }
+    vtag_release(snap);
+    twin_down(&t);
+}
+
+/* Numbers that a sketch cannot hold: the segment is scanned by its rows. */
+static void rows_beyond_1e15_have_no_sketch_and_are_still_found(void)
+{
+    shape s = {VTAG_DOT, VTAG_F32, 128, UNIFORM};
+    uint64_t n = sketchy_items(&s), id, seed = t_seed();
+    vtag_batch *b;
+    vtag_tag tag;
+    vtag_snap *snap;
+    vtag_hit hit;
+    size_t got = 0;
+    float x[128];
+    env e;
+    env_up(&e);
+    b = begin_for(e.db, n);
+    tag = declare_as(b, "a@1", &s, 0);
+    for (id = 0; id < n; id++) {
+        vtag_vec v = vec(tag, 128, x);
+        random_vector(&seed, x, 128, 1u << 22);
+        if (id == n / 2) scale_vector(x, 128, 1e16f);
+        put_b(b, id, NULL, &v, 1);
+    }
+    OK(vtag_commit(b));
+    OK(vtag_seal(e.db, NULL, NULL));
+    CHECK_EQ(sketches_of(e.db, tag), 0);
+    snap = look(e.db);
+    OK(vtag_vector(snap, n / 2, tag, 0, x, 128, NULL));
+    OK(vtag_search(snap, vec(tag, 128, x), NULL, 1, &hit, &got));
+    CHECK(got == 1 && hit.id == n / 2);
+    vtag_release(snap);
+    verify(e.db);
+    env_down(&e);
+}
+
+static void a_query_beyond_1e15_is_answered_from_the_rows(void)
+{
+    shape s = {VTAG_L2SQ, VTAG_F32, 128, UNIFORM};
+    vtag_search_opts o = {0};
+    vtag_snap *snap;
+    float q[3 * 128];
+    twin t;
+    twin_up(&t, s, sketchy_items(&s));
+    snap = look(t.e.db);
+    make_query(&t, q);
+    make_query(&t, q + 128);
+    make_query(&t, q + 256);
+    scale_vector(q + 128, 128, 1e16f);
+    CHECK(twins_agree(&t, snap, q, 3, o, 10));
+    scale_vector(q + 128, 128, 1e16f); /* distances are infinite: no hits */
+    CHECK(twins_agree(&t, snap, q, 3, o, 10));
+    vtag_release(snap);
+    twin_down(&t);
+}
+
 int main(int argc, char **argv)
 {
     t_begin(argc, argv);
@@ -299,5 +452,11 @@ int main(int argc, char **argv)
     RUN(sketches_change_no_answer_under_l2);
     RUN(bounds_contain_the_score_of_every_row);
     RUN(bounds_hold_at_any_scale_of_rows_and_queries);
+    RUN(every_kernel_makes_the_golden_sketches);
+    RUN(where_all_rows_are_candidates_none_is_lost);
+    RUN(any_number_of_queries_is_answered_as_each_alone);
+    RUN(shares_of_sketched_rows_merge_to_the_whole);
+    RUN(rows_beyond_1e15_have_no_sketch_and_are_still_found);
+    RUN(a_query_beyond_1e15_is_answered_from_the_rows);
     return t_end();
 }
