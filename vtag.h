@@ -442,7 +442,7 @@ VTAG_API uint64_t vtag_id(const char *key);
 
 /* Starts a batch and takes the file's writer lock, waiting for it at most
  * opts->wait_ms. A crashed writer's last commit is completed or dropped here.
- * Errors: READONLY LOCKED IO NOSPACE NOMEM CORRUPT. */
+ * Errors: ARG (run without wait) READONLY LOCKED IO NOSPACE NOMEM CORRUPT. */
 VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batch **b);
 
 /* Makes the whole batch visible and, with FULL_SYNC, durable; or none of it. Always
@@ -2783,7 +2783,9 @@ static int vt_finite(const float *x, size_t n) {
    CODECS. A stored vector is padded with zeros to whole 64 bytes, so that no kernel has
    a tail. F32 is the caller's bits. F16 is rounded to the nearest half, ties to even.
    I8 is a byte a number, then an f32 scale: the largest magnitude over 127, rounded up
-   to 16 bits, so that a decoded vector encodes to itself. What a row is, for scores,
+   to 16 bits, so that a decoded vector encodes to itself; where that is subnormal (no
+   number is above 1.5e-36), all are 0, and where 127 of it are too large for an f32, the
+   vector is refused, as one too large for F16 is. What a row is, for scores,
    norms and the caller, is what it decodes to.
 
    SKETCHES. Of each row x (under cosine divided by its norm) and the mean m of a sample
@@ -2818,9 +2820,9 @@ static int vt_finite(const float *x, size_t n) {
    rounding of a puts 1 of |a u| of r beside u; a s <u,h> in f32 costs 4 of |a u| |w|; the
    score that is computed in the end, 3 of what the similarity is made of. All of these are
    below 256 of |v| (|w| + |m|) + |bias of the row| + (|m| |y| + |w| + |bias of the query| + 1),
-   and VT_SLACK of that is added to the bound. Norms are within 1e15 and below 2^50 of
-   each other, or there is no sketch, so that nothing overflows; what underflows is below
-   1e-30, which is added as well. */
+   and VT_SLACK of that is added to the bound. Norms are within 1e15, or there is no
+   sketch, so that nothing overflows. What underflows: in |w|^2 at most 1e-22 of |w|, in v
+   or w at most 1e-38; that much is added for |w| and |v|, and 1e-30 for all the rest. */
 
 /* ---- Codecs ------------------------------------------------------------------ */
 
@@ -2879,7 +2881,13 @@ static float vt_most(const float *x, uint32_t n) {
 
 /* The scale of an I8 vector. */
 static float vt_i8_scale(const float *x, uint32_t n) {
-    return vt_float((vt_bits(vt_most(x, n) / 127) + 0xFFu) & ~0xFFu);
+    float scale = vt_most(x, n) / 127;
+    return scale < VT_MIN_NORM ? 0 : vt_float((vt_bits(scale) + 0xFFu) & ~0xFFu);
+}
+
+/* 1 if all of x[n] decodes to finite numbers. */
+static int vt_i8_fits(const float *x, uint32_t n) {
+    return (double)vt_i8_scale(x, n) * 127 <= (double)VT_MAX_NORM;
 }
 
 /* x[n] as it is stored, in to[vt_stride(n)]. */
@@ -3116,10 +3124,10 @@ static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, co
     e = sqrt(e) * (1 + 2e-6) + w / 16000000;
     m = sqrt(m) * (1 + 2e-6);
     b->w = (float)w;
-    b->slack = (float)(w + m) * VT_SLACK;
+    b->slack = (float)(w + m) * VT_SLACK + 1e-22f;
     b->offset = (float)(metric == VTAG_L2SQ ? -0.5 * w * w : my);
     b->margin = (float)(m * sqrt(yy) + w + fabs(b->offset) + (metric == VTAG_COSINE)) * VT_SLACK;
-    b->margin += 1e-30f;
+    b->margin += 1e-30f + (float)((w + m) * 1e-38);
     b->p.unit = 0.5f * step;
     b->p.shift = 15 * sum;
     b->blur = (float)e + b->slack;
@@ -6362,20 +6370,25 @@ static vtag_err vt_emit_events(vtag_batch *b, vt_out *o, uint64_t at) {
 
 /* ---- Begin, commit, abort ------------------------------------------------------------------- */
 
-/* Writes all data, and gathers the sections of the record in o. */
+/* Writes all data, and gathers the sections of the record in o. On a full disk a sketch
+   must not take the room of what a commit cannot do without, so the index goes first. */
 static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
     vtf_ckpt_ref ref = VT_ZERO;
+    vt_out tabs = VT_ZERO;
     vtag_err err = VTAG_OK;
     size_t i;
     for (i = 0; i < b->nsegw && !err; i++) {
         err = vt_stream_close(b, &b->segw[i].rec);
         if (!err) err = vt_stream_close(b, &b->segw[i].vec);
     }
-    if (!err) err = vt_batch_seal_all(b);
     vt_section_put(o, VTF_BLOBS, b->blobs.p, b->blobs.n);
     vt_emit_tags(b, o);
+    for (i = 0; i < b->ntabs && !err; i++) err = vt_emit_tab(b, &b->tabs[i], &tabs);
+    if (!err) err = vt_batch_seal_all(b);
     if (!err) err = vt_emit_segs(b, o);
-    for (i = 0; i < b->ntabs && !err; i++) err = vt_emit_tab(b, &b->tabs[i], o);
+    if (!err) err = tabs.err;
+    if (tabs.n) vt_out_put(o, tabs.p, tabs.n);
+    vt_free(tabs.p);
     for (i = 0; i < b->s->index.n && !err; i++) err = vt_space_tidy(&b->s->index.a[i]);
     if (!err && vt_checkpoint_due(b)) {
         err = vt_checkpoint(b, &ref);
@@ -6483,10 +6496,17 @@ static vtag_err vt_commit_try(vtag_batch *b) {
     return err;
 }
 
+/* Waits for the sketch in the making, which reads rows of the batch, and drops it. A
+   forked child has no such thread. */
+static void vt_batch_idle(vtag_batch *b) {
+    if (b->sealer.p && b->o.run && !vt_forked(b->db)) b->o.wait(b->o.run_ctx);
+    vt_free(b->sealer.p);
+    b->sealer.p = NULL;
+}
+
 static void vt_batch_free(vtag_batch *b) {
     size_t i;
-    if (b->sealer.p && b->o.run) b->o.wait(b->o.run_ctx);
-    vt_free(b->sealer.p);
+    vt_batch_idle(b);
     for (i = 0; i < b->nsegw; i++) {
         vt_free(b->segw[i].rec.buf);
         vt_free(b->segw[i].vec.buf);
@@ -6578,7 +6598,7 @@ static vtag_err vt_db_lock(vtag_db *db, uint32_t wait_ms) {
 VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batch **out) {
     vtag_batch *b;
     vtag_err err;
-    if (!db || !out || vt_forked(db)) return VTAG_ARG;
+    if (!db || !out || vt_forked(db) || (opts && !opts->run != !opts->wait)) return VTAG_ARG;
     if (db->env.read_only) return VTAG_READONLY;
     b = (vtag_batch *)vt_zalloc(sizeof *b);
     if (!b) return VTAG_NOMEM;
@@ -6607,6 +6627,7 @@ VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batc
 /* Gives the lock back and forgets what was not committed. */
 static void vt_batch_end(vtag_batch *b) {
     vtag_db *db = b->db;
+    vt_batch_idle(b);
     vt_file_trim(db->file, db->state->head.end);
     vt_db_unlock(db);
     vt_batch_free(b);
@@ -6749,9 +6770,10 @@ static vtag_err vt_vecs_check(vtag_batch *b, const vtag_vec *v, size_t n) {
         if (v[i].dim != t->f.dim) return VTAG_DIM;
         if (!v[i].x) return VTAG_ARG;
         if (!vt_finite(v[i].x, v[i].dim)) return VTAG_VALUE;
-        if (t->f.metric != VTAG_COSINE && t->f.codec != VTAG_F16) continue;
+        if (t->f.metric != VTAG_COSINE && t->f.codec == VTAG_F32) continue;
         if (!vt_batch_encode(b, t, v[i].x, &norm)) return vt_fail(b, VTAG_NOMEM);
         if (t->f.codec == VTAG_F16 && !vt_half_fits(v[i].x, v[i].dim)) return VTAG_VALUE;
+        if (t->f.codec == VTAG_I8 && !vt_i8_fits(v[i].x, v[i].dim)) return VTAG_VALUE;
         if (t->f.metric == VTAG_COSINE && !(norm >= VT_MIN_NORM && norm <= VT_MAX_NORM))
             return VTAG_VALUE;
     }
@@ -8588,7 +8610,7 @@ static int vt_check_runs(vt_check *c) {
 
 static int vt_check_sketch(vt_check *c, const vt_seg *s) {
     const uint8_t *base = vt_at(c->s->file, s->f.sketch, 1);
-    const uint32_t *sums = (const uint32_t *)(const void *)(base + VTF_HEAD_ROOM);
+    const uint32_t *sums;
     vt_sketch k;
     vt_parts p;
     uint64_t i;
@@ -8599,6 +8621,7 @@ static int vt_check_sketch(vt_check *c, const vt_seg *s) {
         return 1;
     }
     p = vt_sketch_parts(k.rows, k.dim);
+    sums = (const uint32_t *)(const void *)(base + VTF_HEAD_ROOM);
     for (i = 0; vt_sketch_sum(base, &p, i, &sum); i++) {
         if (sum != sums[i]) vt_bad(c, "sketch damaged", s->f.sketch + p.mean + i * VTF_SUMMED);
         if (!vt_checked(c, VTF_SUMMED)) return 0;
