@@ -480,7 +480,7 @@ static void make_base(const scenario *sc)
 {
     vtag_db *db = NULL;
     sim_reset(&base, 7);
-    base.child = &disk;
+    base.child[0] = &disk;
     if (sc->kind == CREATE) return;
     MUST(open_sim(&base, VTAG_NEW, &db));
     if (sc->kind != RESTORE) MUST(in_batch(db, fill_base));
@@ -827,7 +827,7 @@ static void recover_after_lost_sync(uint64_t seed, int padded)
     content seen, left;
     vtag_tag tag;
     sim_reset(&base, seed);
-    base.child = &disk;
+    base.child[0] = &disk;
     memset(&opts, 0, sizeof opts);
     opts.io = &base.io;
     opts.pad_sectors = padded;
