@@ -2447,7 +2447,8 @@ static vtag_err vt_slot_read(vt_file *f, uint32_t index, vtf_slot *s) {
     return VTAG_OK;
 }
 
-/* The newest valid slot; CORRUPT if there is none. *torn: the other is not valid. */
+/* The newest valid slot; CORRUPT if there is none. *torn: the other is not valid, or
+   from before a recovery that was cut off, so that it would not lead to the log's end. */
 static vtag_err vt_slot_newest(vt_file *f, vtf_slot *best, int *torn) {
     vtf_slot s[2];
     uint32_t i;
@@ -2458,7 +2459,7 @@ static vtag_err vt_slot_newest(vt_file *f, vtf_slot *best, int *torn) {
     if (!s[0].seq && !s[1].seq)
         return vt_say(&f->env, VTAG_CORRUPT, "both superblocks are damaged", VTF_SLOT_AT(0));
     *best = s[0].seq > s[1].seq ? s[0] : s[1];
-    *torn = !s[0].seq || !s[1].seq;
+    *torn = !s[0].seq || !s[1].seq || s[0].salt != s[1].salt;
     return VTAG_OK;
 }
 
