@@ -2340,14 +2340,6 @@ static void vt_file_trim(vt_file *f, uint64_t end) {
     }
 }
 
-/* Sees to mappings up to end. Past the known end, extents may have come and gone since
-   that space was mapped, so that one of now could straddle two mappings of then. */
-static vtag_err vt_file_cover_to(vt_file *f, uint64_t end) {
-    if (end <= f->known || vt_at(f, f->known, end - f->known)) return VTAG_OK;
-    vt_file_trim(f, f->known);
-    return vt_file_cover(f, f->known, end - f->known);
-}
-
 static void vt_file_mirror(vt_file *f, uint64_t at, const void *p, size_t n) {
     const vt_map *m;
     vt_spin_lock(&f->spin);
@@ -2373,6 +2365,15 @@ static vtag_err vt_file_fetch(vt_file *f, uint64_t at, uint64_t n) {
     to = m && m->own ? m->own + (at - m->at) : NULL;
     vt_spin_unlock(&f->spin);
     return to ? vt_file_read(f, at, to, (size_t)n) : VTAG_OK;
+}
+
+/* Sees to mappings up to end. Past the known end, extents may have come and gone since
+   that space was mapped, so that one of now could straddle two mappings of then. */
+static vtag_err vt_file_cover_to(vt_file *f, uint64_t end) {
+    if (end <= f->known) return VTAG_OK;
+    if (vt_at(f, f->known, end - f->known)) return vt_file_fetch(f, f->known, end - f->known);
+    vt_file_trim(f, f->known);
+    return vt_file_cover(f, f->known, end - f->known);
 }
 
 /* ---- Extents --------------------------------------------------------------- */
@@ -3664,18 +3665,27 @@ static void vt_apply_gave(vt_state *s, uint32_t space, const vtf_delta *d) {
     if (t) t->f.with += d->gave;
 }
 
+/* Fetches what the record wrote, before any of it is looked at. */
+static vtag_err vt_apply_ranges(vt_state *s, const vtf_record *r) {
+    uint32_t at = sizeof *r;
+    const vtf_section *sec;
+    vtag_err err = VTAG_OK;
+    while (!err && (sec = vt_section_next(r, &at)) != NULL) {
+        const vtf_range *g = (const vtf_range *)(sec + 1);
+        size_t i, n = sec->kind == VTF_RANGES ? (sec->size - sizeof *sec) / sizeof *g : 0;
+        for (i = 0; i < n && !err; i++) {
+            s->bytes += g[i].length;
+            err = vt_file_fetch(s->file, g[i].at, g[i].length);
+        }
+    }
+    return err;
+}
+
 static vtag_err vt_apply_section(vt_state *s, const vtf_section *sec) {
     const void *p = sec + 1;
     size_t n = sec->size - sizeof *sec, i;
     vtag_err err = VTAG_OK;
     switch (sec->kind) {
-    case VTF_RANGES:
-        for (i = 0; i < n / sizeof(vtf_range) && !err; i++) {
-            const vtf_range *g = (const vtf_range *)p + i;
-            s->bytes += g->length;
-            err = vt_file_fetch(s->file, g->at, g->length);
-        }
-        return err;
     case VTF_TAGS:
         for (i = 0; i < n / sizeof(vtf_tag) && !err; i++)
             err = vt_tags_apply(&s->tags, s->file, (const vtf_tag *)p + i);
@@ -3707,6 +3717,7 @@ static vtag_err vt_state_apply(vt_state *s, const vtf_record *r, const vtf_logpo
     int known = s->head.commit != VT_UNKNOWN;
     if ((known && r->head.commit <= s->head.commit) || r->head.end < s->head.end)
         return vt_say(&s->file->env, VTAG_CORRUPT, "log out of order", s->pos.at);
+    err = vt_apply_ranges(s, r);
     while (!err && (sec = vt_section_next(r, &at)) != NULL) err = vt_apply_section(s, sec);
     if (!err && at != r->size) err = VTAG_CORRUPT;
     if (err) return vt_say(&s->file->env, err, "malformed log record", s->pos.at);

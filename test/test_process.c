@@ -321,6 +321,32 @@ static void two_handles_of_a_process_exclude_and_see_each_other(void)
     vtag_close(two);
 }
 
+/* Without a mapping, what another handle wrote has to be fetched before it is used. */
+static void handles_without_a_mapping_follow_each_other(void)
+{
+    const char *path = named("fetched.vtag");
+    vtag_open_opts opts;
+    vtag_db *db[2];
+    vtag_tag tag;
+    char name[16];
+    int i;
+    memset(&opts, 0, sizeof opts);
+    opts.no_map = 1;
+    newborn(path, NULL);
+    MUST(vtag_open(path, &opts, &db[0]));
+    MUST(vtag_open(path, &opts, &db[1]));
+    for (i = 2; i < 40; i++) {
+        snprintf(name, sizeof name, "app@%d", i);
+        MUST(declare(db[i % 2], name, &tag));
+        MUST(put_round(db[i % 2], tag, (uint64_t)i));
+        CHECK_EQ(tag_named(db[!(i % 2)], name), tag);
+        last_value(db[!(i % 2)], tag, (uint64_t)i);
+        if (i % 10 == 9) MUST(vtag_seal(db[i / 10 % 2], NULL, NULL));
+    }
+    vtag_close(db[0]);
+    vtag_close(db[1]);
+}
+
 /* ---- Death and pause ----------------------------------------------------------------------- */
 
 static void holder(const char *path)
@@ -576,6 +602,7 @@ int main(int argc, char **argv)
     RUN(two_processes_that_write_in_turn_both_make_progress);
     RUN(readers_see_whole_commits_that_never_go_back);
     RUN(two_handles_of_a_process_exclude_and_see_each_other);
+    RUN(handles_without_a_mapping_follow_each_other);
     RUN(a_lock_dies_with_its_process);
     RUN(a_stopped_writer_stops_no_reader);
     RUN(after_a_fork_the_child_may_only_close);
