@@ -4019,10 +4019,13 @@ static vtag_err vt_db_settle(vtag_db *db, vt_state *s) {
 /* Makes sure that what was rolled forward is on the disk; see chapter 5. */
 static vtag_err vt_db_rewrite(vtag_db *db, const vt_out *list, uint64_t end) {
     vtag_err err = list->err;
-    if (!err && list->n && db->file->flags & VTF_FLAG_PAD) {
+    uint64_t n = list->n / sizeof(vtf_range), xxh = n ? vt_xxh64(list->p, list->n) : 0;
+    if (!err && n && db->slot.redo_at == end && db->slot.redo_n == n && db->slot.redo_xxh == xxh) {
+        err = vt_file_sync(db->file); /* the copy of a recovery that was cut off */
+    } else if (!err && n && db->file->flags & VTF_FLAG_PAD) {
         db->slot.redo_at = end;
-        db->slot.redo_n = list->n / sizeof(vtf_range);
-        db->slot.redo_xxh = vt_xxh64(list->p, list->n);
+        db->slot.redo_n = n;
+        db->slot.redo_xxh = xxh;
         err = vt_redo_write(db->file, list, end);
         if (!err) err = vt_file_sync(db->file);
         if (!err) err = vt_slot_write(db->file, &db->slot);
@@ -4275,6 +4278,7 @@ static vtag_err vt_db_redo(vtag_db *db, vt_file *f) {
     err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
     locked = !err;
     if (!err) err = vt_slot_newest(f, &slot, &torn);
+    if (!err) err = vt_file_sync(f); /* the slot may be in the cache alone */
     if (!err && slot.redo_n) err = vt_redo_apply(f, &slot);
     if (!err) err = vt_file_sync(f);
     if (locked) io->unlock(f->f, VTAG_LOCK_WRITER);
