@@ -316,10 +316,11 @@ static inline void sim_put_bytes(sim *s, int file, uint64_t at, const void *p, u
     sim_op op = {SIM_WRITE, file, 0, 0, 0, {0, 0, 0}};
     if (at + n > f->size) f->size = at + n;
     if (at + n > f->high) f->high = at + n;
-    if (n) memcpy(f->live + at, p, (size_t)n);
-    if (s->flat) return;
-    sim_stale(f, at, n);
-    if (s->leaf) sim_changed(s, file, at, n);
+    if (s->flat || memcmp(f->live + at, p, (size_t)n)) {
+        memcpy(f->live + at, p, (size_t)n);
+        if (!s->flat) sim_stale(f, at, n);
+        if (s->leaf) sim_changed(s, file, at, n);
+    }
     if (!sim_records(s)) return;
     op.at = at;
     op.size = n;
@@ -335,18 +336,21 @@ static inline void sim_extend(sim *s, int file, uint64_t size)
     if (sim_records(s)) sim_record(s, op);
 }
 
-/* Lays one operation onto the durable image, as far as the size there lets it. */
-static inline void sim_land(sim *s, int file, const sim_op *op, const uint8_t *bytes,
+/* Lays one operation onto the durable image, as far as the size there lets it; true if
+ * that changed a byte. */
+static inline int sim_land(sim *s, int file, const sim_op *op, const uint8_t *bytes,
                             uint64_t skip, uint64_t n)
 {
     sim_file *f = &s->file[file];
     uint64_t at = op->at + skip;
     if (op->kind == SIM_ALLOCATE && op->size > f->durable_size) f->durable_size = op->size;
-    if (op->kind != SIM_WRITE || at >= f->durable_size) return;
+    if (op->kind != SIM_WRITE || at >= f->durable_size) return 0;
     if (n > f->durable_size - at) n = f->durable_size - at;
+    if (!memcmp(f->durable + at, bytes + op->bytes + skip, (size_t)n)) return 0;
     memcpy(f->durable + at, bytes + op->bytes + skip, (size_t)n);
     if (at + n > f->high) f->high = at + n;
     sim_changed(s, file, at, n);
+    return 1;
 }
 
 static inline void sim_make_durable(sim *s, int file)
@@ -753,6 +757,24 @@ static inline void sim_reset(sim *s, uint64_t seed)
     memset(&s->fault, 0, sizeof s->fault);
 }
 
+/* Gives an empty disk what another has for certain. */
+static inline void sim_load(sim *dst, const sim *src)
+{
+    int i;
+    for (i = 0; i < SIM_FILES; i++) {
+        const sim_file *from = &src->file[i];
+        sim_file *to = &dst->file[i];
+        if (!from->named) continue;
+        sim_blank(dst, i, from->path);
+        if (to->high < from->high) to->high = from->high;
+        memcpy(to->live, from->durable, (size_t)from->high);
+        if (!dst->leaf) memcpy(to->durable, from->durable, (size_t)from->high);
+        to->size = to->durable_size = from->durable_size;
+        sim_stale(to, 0, to->high);
+        sim_changed(dst, i, 0, to->high);
+    }
+}
+
 /* A process is gone: its locks fall and its files are closed; what it wrote stays in
  * the page cache. Nothing may use its handles any more. */
 static inline void sim_bury(sim *s, int process)
@@ -838,9 +860,9 @@ static inline void sim_keep_part(sim *dst, const sim *src, const sim_op *op, uin
 {
     sim_file *f = &dst->file[op->file];
     uint64_t at = op->at + skip;
-    sim_land(dst, op->file, op, src->bytes, skip, n);
+    int changed = sim_land(dst, op->file, op, src->bytes, skip, n);
     f->size = f->durable_size;
-    if (op->kind != SIM_WRITE || at >= f->size) return;
+    if (!changed) return;
     if (n > f->size - at) n = f->size - at;
     if (!dst->leaf) memcpy(f->live + at, f->durable + at, (size_t)n);
     sim_stale(f, at, n);
@@ -883,6 +905,15 @@ static inline size_t sim_pending(const sim *s, size_t *out, size_t cap)
         out[n++] = i;
     }
     return n;
+}
+
+/* False where the cut leaves, for certain, the same disk as another or an earlier one. */
+static inline int sim_cut_differs(const sim *s, sim_cut cut)
+{
+    size_t some[2], n = sim_pending(s, some, 2);
+    int wrote = s->ops && s->op[s->ops - 1].kind <= SIM_ALLOCATE;
+    if (cut == SIM_NONE) return !wrote;
+    return n > 1 || (n == 1 && (cut < SIM_SUBSET || cut > SIM_REORDERED));
 }
 
 /* Fills one sector of a write with garbage: on sound media only where the write

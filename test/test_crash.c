@@ -2,15 +2,16 @@
 /* Power cuts at every operation of a workload, and what the file says afterwards.
 
    A workload of random steps runs on a sim (sim.h), which records every change of the
-   disk; after each step the content of the state is noted. Two handles, as of two
-   processes, may write in turn, and one may die in a step and leave the rest to the
-   other [I10]. Then the record is played back, one operation at a time, and after each
-   the power fails in every way there is: nothing, everything, some, reordered, torn or
-   garbled writes. Each disk that is left is opened read-only and by a writer, and must
-   hold exactly one noted state [I1], not older than what was acknowledged, or synced
-   where commits are lazy [I2]. Recovery is cut off in its turn [I3], slots are destroyed
-   at rest [I4], and the writer goes on from there, is cut off again, and nothing that
-   was rolled back returns [I5].
+   disk; after each step the content of the state is noted, and a reader that stays open
+   must see it. Two handles, as of two processes, may write in turn, and one may die in
+   a step and leave the rest to the other [I10]. Then the record is played back, one
+   operation at a time, and after each the power fails in every way there is: nothing,
+   everything, some, reordered, torn or garbled writes. Each disk that is left is opened
+   read-only and by a writer, and must hold exactly one noted state [I1], not older than
+   what was acknowledged, or synced where commits are lazy [I2]. Recovery is cut off in
+   its turn [I3], slots are destroyed at rest [I4], and the writer goes on from there, is
+   cut off again, and nothing that was rolled back returns [I5]. One of the disks, by
+   chance, becomes the start of the workload's next life.
 
    A state is one disk, different from all others of its workload, that was opened and
    compared; a disk that came up before is judged by what was found then.
@@ -33,7 +34,7 @@ static int only_process(void) { return 1; }
 #include "content.h"
 #include <time.h>
 
-enum { STEPS = 40, PINS = 3, STATES_MAX = 256, SEEN_MAX = 1 << 18 };
+enum { STEPS = 40, LATER_STEPS = 12, LIVES = 3, PINS = 3, STATES_MAX = 256, SEEN_MAX = 1 << 18 };
 
 /* What a workload does; all of it must have happened in a run. */
 typedef enum verb {
@@ -64,6 +65,10 @@ typedef struct world {           /* one workload and the disks it is tried on  *
     uint32_t       states;       /* noted so far; state 0: no file             */
     uint32_t       copies;
     int            processes;    /* that write: 1, or 2 of which some die      */
+    uint32_t       life;         /* from 0; the later start from a cut's disk  */
+    sim            start;        /* of this life                               */
+    content        start_holds;
+    int            start_torn;   /* its cut, or one before it, tore a write    */
     size_t         twin;         /* operations of source that disk has         */
     uint64_t       workload;     /* its number in the run, from 1              */
     uint64_t       disks;        /* tried, in all                              */
@@ -103,9 +108,9 @@ static void say(const char *what, long long a, long long b)
     t_.seeded = 1;
     t_.seed = w.seed;
     t_.failed++;
-    fprintf(stderr, "  %s (%lld, %lld): seed %llu, %s%s, op %zu of %zu (kind %d at %llu, "
+    fprintf(stderr, "  %s (%lld, %lld): seed %llu, life %u, %s%s, op %zu of %zu (kind %d at %llu, "
             "%llu bytes), cut %s, choice %llu, states started %u acked %u synced %u\n",
-            what, a, b, (unsigned long long)w.seed,
+            what, a, b, (unsigned long long)w.seed, w.life,
             w.opts.durability == VTAG_LAZY_SYNC ? "lazy" : "full",
             w.opts.pad_sectors ? ", padded" : "", w.op, w.source.ops, (int)op->kind,
             (unsigned long long)op->at, (unsigned long long)op->size, sim_cut_name(w.cut),
@@ -121,7 +126,8 @@ static void count_done(verb what, vtag_err err) { w.did[what] += err == VTAG_OK;
 static vtag_err open_on(sim *s, vtag_access access, vtag_db **db)
 {
     vtag_open_opts opts = w.opts;
-    if (s != &w.source) opts.no_map = w.choice >> 32 & 15u ? 0 : 1; /* it is slow */
+    if (s != &w.source) opts.no_map = w.choice >> 32 & 31u ? 0 : 1; /* it is slow */
+    else if (access == VTAG_READ) opts.no_map = w.seed / 2 % 4 == 0;
     opts.access = access;
     opts.io = &s->io;
     s->io.map = opts.no_map ? NULL : sim_io_map;
@@ -334,6 +340,15 @@ static vtag_err step(vtag_db *db, uint64_t seed, uint32_t i, uint32_t *copy)
     }
 }
 
+/* The newest state in low..high with that content; -1: none. */
+static int which_state(uint64_t hash, uint32_t low, uint32_t high)
+{
+    int n = (int)high;
+    for (; n >= (int)low; n--)
+        if (w.state[n].hash == hash) return n;
+    return -1;
+}
+
 /* ---- Recording -------------------------------------------------------------- */
 
 typedef struct pin {             /* a snapshot that is held, and its content   */
@@ -343,6 +358,8 @@ typedef struct pin {             /* a snapshot that is held, and its content   *
 } pin;
 
 static pin pins[PINS];
+static vtag_db *watcher;         /* a reader, open all the time                */
+static uint32_t watched;         /* the newest state that it saw               */
 
 static void pins_hold(void)
 {
@@ -375,6 +392,21 @@ static void note_state(content c, uint32_t copy)
     w.state[w.states].hash = c.hash;
     w.state[w.states].copy = copy;
     w.source.mark.acked = w.states++;
+}
+
+/* The reader sees the newest state, or where commits are lazy one that never goes back. */
+static void watch(void)
+{
+    int p = w.source.process, n;
+    content c;
+    w.source.process = 2;
+    c = content_db(watcher);
+    w.source.process = p;
+    n = c.err == VTAG_OK ? which_state(c.hash, watched, w.states - 1) : -1;
+    if (n < 0) say("a reader that stayed open", c.err, watched);
+    else watched = (uint32_t)n;
+    if (w.opts.durability == VTAG_FULL_SYNC && watched + 1 != w.states)
+        say("a reader that stayed open sees an old state", n, w.states - 1);
 }
 
 /* Process p opens the workload's file, again if it has it open. */
@@ -419,11 +451,11 @@ static void run_until_death(vtag_db *db, uint32_t i)
 }
 
 /* Process p dies somewhere in step i, its lock held or not; the other takes over, and
- * finds the state before or the state after [I10]. */
+ * finds the state before or the state after [I10], not an older one than a reader. */
 static void die_in_step(vtag_db **db, int p, uint32_t i)
 {
     uint64_t seed = w.seed + i, changes = 0;
-    content after = foresee(i, &changes), c = {0, VTAG_OK, NULL};
+    content after = foresee(i, &changes), c = {0, VTAG_OK, NULL}, reader;
     vtag_batch *b = NULL;
     int k;
     if (after.err != VTAG_OK) say(after.at, after.err, i);
@@ -435,15 +467,20 @@ static void die_in_step(vtag_db **db, int p, uint32_t i)
     db[p] = NULL;
     for (k = 0; k < PINS; k++)
         if (pins[k].process == p) pins[k].s = NULL;
+    w.source.process = 2;
+    reader = content_db(watcher);
     w.source.process = !p;
     if (content_good(&c, vtag_begin(db[!p], NULL, &b), "begin after a death")) vtag_abort(b);
     if (c.err == VTAG_OK) c = content_db(db[!p]);
     if (c.hash != after.hash && c.hash != w.state[w.states - 1].hash)
         say("I10: the heir of a dead writer finds another state", c.err, i);
+    if (c.hash != after.hash && reader.hash == after.hash)
+        say("I3: a reader saw more than the heir of a dead writer", c.err, i);
     w.source.tick = 3;
     w.did[TAKEOVER]++;
     note_state(c, 0);
     reopen(db, p);
+    watch();
 }
 
 /* One step of the workload, by one of its processes. */
@@ -462,45 +499,66 @@ static void record_step(vtag_db **db, uint32_t i)
     err = step(db[p], w.seed, i, &copy);
     if (err != VTAG_OK) say("a step of the workload", err, i);
     note_state(content_db(db[p]), copy);
+    watch();
     pins_hold();
     if (i % 4 == 1) pin_now(&pins[i / 4 % PINS], db[p], p);
     if (i % 13 == 12) reopen(db, p);
 }
 
-/* Runs the workload of w.seed on the source. */
+static uint32_t first_step(void) { return w.life ? STEPS + (w.life - 1) * LATER_STEPS : 0; }
+
+/* The disk at the start of a life, and what the oracle knows about it. */
+static void begin_life(void)
+{
+    sim_reset(&w.source, w.seed + w.life);
+    sim_reset(&w.disk, w.seed);
+    w.source.keep = 1;
+    w.source.tick = 3;
+    w.source.clock += w.life * 100000u;
+    w.states = w.source.mark.started = 1;
+    w.twin = 0;
+    w.copies = w.life;
+    watched = 0;
+    memset(pins, 0, sizeof pins);
+    if (!w.life) return;
+    sim_load(&w.source, &w.start);
+    sim_load(&w.disk, &w.start);
+    w.source.mark.acked = w.source.mark.synced = 1;
+    w.states = 2;
+    w.state[1].hash = w.start_holds.hash;
+    w.state[1].copy = 0;
+}
+
+static int open_all(vtag_db **db)
+{
+    vtag_err err;
+    if (!reopen(db, 0)) return 0;
+    if (!w.life) note_state(content_db(db[0]), 0);
+    if (w.processes > 1 && !reopen(db, 1)) return 0;
+    w.source.process = 2;
+    err = open_on(&w.source, VTAG_READ, &watcher);
+    if (err != VTAG_OK) say("opening the workload's file to read", err, 0);
+    return err == VTAG_OK;
+}
+
+/* Runs a life of the workload of w.seed on the source. */
 static int record(void)
 {
     vtag_db *db[2] = {NULL, NULL};
-    uint32_t i;
-    int failed = t_.failed;
-    w.states = 1;
-    w.copies = 0;
-    w.twin = 0;
-    w.source.keep = 1;
-    w.source.tick = 3;
-    w.source.mark.started = 1;
-    memset(pins, 0, sizeof pins);
-    if (!reopen(db, 0)) return 0;
-    note_state(content_db(db[0]), 0);
-    if (w.processes > 1 && !reopen(db, 1)) return 0;
-    for (i = 0; i < STEPS && t_.failed == failed; i++) record_step(db, i);
-    for (i = 0; i < PINS; i++) vtag_release(pins[i].s);
+    uint32_t i = first_step(), end = STEPS + w.life * LATER_STEPS;
+    int failed = t_.failed, k;
+    if (!open_all(db)) return 0;
+    for (; i < end && t_.failed == failed; i++) record_step(db, i);
+    for (k = 0; k < PINS; k++) vtag_release(pins[k].s);
     vtag_close(db[0]);
     vtag_close(db[1]);
+    vtag_close(watcher);
+    watcher = NULL;
     if (w.source.broken) say(w.source.broken, 0, 0);
     return t_.failed == failed;
 }
 
 /* ---- Judging a disk --------------------------------------------------------- */
-
-/* The newest state in low..high with that content; -1: none. */
-static int which_state(uint64_t hash, uint32_t low, uint32_t high)
-{
-    int n = (int)high;
-    for (; n >= (int)low; n--)
-        if (w.state[n].hash == hash) return n;
-    return -1;
-}
 
 /* Opens the disk and reads its content; recovers first with `as_writer`. */
 static content look(sim *s, int as_writer)
@@ -580,6 +638,8 @@ static void judge_newborn(void)
     vtag_close(db);
 }
 
+static int untorn(void) { return w.cut < SIM_TORN && !(w.life && w.start_torn); }
+
 /* A slot destroyed where the other is whole: after recovery, or before it where the
  * cut tore nothing [I4]. */
 static void destroy_either(sim *s, uint64_t hash, uint64_t seed)
@@ -616,6 +676,7 @@ static int cut_recovery_here(uint32_t low, uint32_t n, uint64_t *seed)
     for (kind = 0; kind < 4; kind++) {
         sim_cut cut = kind < 2 ? (sim_cut)kind : (sim_cut)(2 + t_below(seed, SIM_KILLED - 2));
         int m, known, writer = (int)t_below(seed, 2);
+        if (!sim_cut_differs(&w.mid, cut)) continue;
         take_again(cut, t_rand(seed));
         m = expect(look_once(&w.again, writer, &known), "I3: recovery was cut off", low, n);
         if (m < 0) return 0;
@@ -672,11 +733,12 @@ static int judge_next(content next, uint32_t low, uint32_t n, int sure, uint64_t
     sim_cut cut = (sim_cut)t_below(seed, SIM_KILLED);
     int known, writer = (int)t_below(seed, 2), back;
     content now;
+    if (!sure && !sim_cut_differs(&w.mid, cut)) return 1;
     take_again(cut, t_rand(seed));
     now = look_once(&w.again, writer, &known);
     back = !sure && which_state(now.hash, low, n) >= 0;
     if (now.err == VTAG_OK && (back || now.hash == next.hash)) {
-        if (!known && (writer || (cut < SIM_TORN && w.cut < SIM_TORN)) && t_below(seed, 3) == 0)
+        if (!known && (writer || (cut < SIM_TORN && untorn())) && t_below(seed, 3) == 0)
             destroy_either(&w.again, now.hash, t_rand(seed));
         return 1;
     }
@@ -698,7 +760,7 @@ static void cut_next(uint32_t low, uint32_t n, uint64_t choice)
     content next;
     take(&w.image);
     from = w.image.ops;
-    next = go_on(seed, n ? n - 1 : 0, &err);
+    next = go_on(seed, first_step() + n - 1, &err);
     if (err != VTAG_OK || next.err != VTAG_OK) {
         say("I5: the step after recovery", err, next.err);
         return;
@@ -744,7 +806,7 @@ static void judge_disk(uint32_t low, uint32_t high)
     n = expect(look_once(&w.image, 0, &known), "I1: what a reader finds", low, high);
     if (n < 0) return;
     if (!known) judge_copy(low);
-    if (!known && w.choice % 8 == 1 && w.cut < SIM_TORN) {
+    if (!known && w.choice % 8 == 1 && untorn()) {
         destroy_either(&w.image, w.state[n].hash, w.choice / 8);
         return;
     }
@@ -766,24 +828,42 @@ static uint32_t surely(const sim_mark *mark)
     return mark->synced || !mark->acked ? mark->synced : 1;
 }
 
+/* Cuts the power once more, for the disk that the next life starts from. */
+static void choose_start(uint64_t *rng)
+{
+    int i;
+    w.cut = (sim_cut)t_below(rng, SIM_KILLED);
+    w.choice = t_rand(rng);
+    take(&w.image);
+    for (i = 0; i < SIM_FILES; i++) w.start.file[i].named = 0;
+    sim_load(&w.start, &w.image);
+    w.start_holds = look(&w.image, 0);
+    w.start_torn |= w.cut >= SIM_TORN;
+}
+
 /* Plays the record back and cuts the power after each operation. */
 static void play(uint64_t *rng)
 {
+    size_t next_op = (size_t)t_below(rng, w.source.ops);
     int failed = t_.failed;
     for (w.op = 0; w.op < w.source.ops && t_.failed < failed + 3; w.op++) {
         const sim_op *op = &w.source.op[w.op];
         const sim_mark *later = w.op + 1 < w.source.ops ? &op[1].mark : &w.source.mark;
         /* steps that wrote nothing may have been acknowledged since */
         uint32_t high = op->mark.started > later->acked ? op->mark.started : later->acked;
-        size_t some[2];
-        int kind, cuts;
+        int kind;
         sim_replay(&w.disk, &w.source, w.op);
-        cuts = sim_pending(&w.disk, some, 2) ? SIM_CUTS : 1;
-        for (kind = 0; kind < cuts && t_.failed < failed + 3; kind++) {
+        for (kind = 0; kind < SIM_CUTS && t_.failed < failed + 3; kind++) {
+            int sooner = later->acked != op->mark.acked; /* more has to be there than before */
+            if (!sooner && !sim_cut_differs(&w.disk, (sim_cut)kind)) continue;
             w.cut = (sim_cut)kind;
             w.op2 = 0;
             w.choice = t_rand(rng);
             judge_disk(surely(later), high);
+        }
+        if (w.op >= next_op && surely(later) > 0) {
+            next_op = w.source.ops;
+            choose_start(rng);
         }
     }
     w.op = w.source.ops - 1;
@@ -802,16 +882,20 @@ static void choose_options(void)
 static void run_workload(uint64_t seed)
 {
     uint64_t rng = seed;
+    int failed = t_.failed;
     w.seed = seed;
-    w.workload++;
-    w.entries = w.choice = 0;
     choose_options();
-    sim_reset(&w.source, seed);
-    sim_reset(&w.disk, seed);
-    if (!record()) return;
-    print_record(&w.source);
-    sim_reset(&w.disk, seed);
-    play(&rng);
+    w.start_torn = 0;
+    for (w.life = 0; w.life < LIVES && t_.failed == failed; w.life++) {
+        w.workload++;
+        w.entries = w.choice = 0;
+        begin_life();
+        if (!record()) return;
+        print_record(&w.source);
+        sim_reset(&w.disk, seed);
+        if (w.life) sim_load(&w.disk, &w.start);
+        play(&rng);
+    }
 }
 
 static void every_power_cut_leaves_exactly_one_state(void)
@@ -823,6 +907,7 @@ static void every_power_cut_leaves_exactly_one_state(void)
     sim_init(&w.source, 1);
     sim_init(&w.disk, 1);
     sim_init_leaf(&w.image, 1);
+    sim_init_leaf(&w.start, 1);
     sim_init(&w.mid, 1);
     sim_init_leaf(&w.again, 1);
     w.image.keep = 1;
@@ -835,12 +920,13 @@ static void every_power_cut_leaves_exactly_one_state(void)
     s = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
     for (i = 0; i < VERBS && w.disks >= 100000; i++) CHECK(w.did[i] > 0);
     printf("count crash-states %llu\n", (unsigned long long)w.disks);
-    printf("%.0f states per second of processor time, %llu workloads of %d steps, %llu equal disks\n",
-           (double)w.disks / s, (unsigned long long)w.workload, STEPS, (unsigned long long)w.equal);
+    printf("%.0f states per second of processor time; %llu lives, %llu disks once more\n",
+           (double)w.disks / s, (unsigned long long)w.workload, (unsigned long long)w.equal);
     sim_free(&w.source);
     sim_free(&w.disk);
     sim_free(&w.image);
     sim_free(&w.mid);
+    sim_free(&w.start);
     sim_free(&w.again);
 }
 
@@ -904,7 +990,7 @@ static void the_sim_loses_only_what_was_not_synced(void)
 int main(int argc, char **argv)
 {
     const char *states = getenv("STATES");
-    disks_wanted = states && *states ? strtoull(states, NULL, 0) : 100000;
+    disks_wanted = states && *states ? strtoull(states, NULL, 0) : 1000000;
     t_begin(argc, argv);
     RUN(the_sim_loses_only_what_was_not_synced);
     RUN(every_power_cut_leaves_exactly_one_state);
