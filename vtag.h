@@ -3920,7 +3920,32 @@ static vtag_err vt_db_take(vtag_db *db, vt_file *f) {
     return VTAG_OK;
 }
 
-/* Opens what the path names now: a compaction put another file there. */
+/* A recovery that was cut off, of a file with padded commits: its copy comes first. A
+   reader mends its own memory. */
+static vtag_err vt_db_redo(vtag_db *db, vt_file *f) {
+    const vtag_io *io = db->env.io;
+    vtf_slot slot;
+    int torn, locked = 0;
+    uint64_t size;
+    vtag_err err = vt_slot_newest(f, &slot, &torn);
+    if (err || !slot.redo_n) return err;
+    if (f->env.read_only) {
+        err = vt_file_size(f, &size);
+        if (!err) err = vt_file_private(f, size / VTF_ALIGN * VTF_ALIGN);
+        return err ? err : vt_redo_apply(f, &slot);
+    }
+    err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
+    locked = !err;
+    if (!err) err = vt_slot_newest(f, &slot, &torn);
+    if (!err) err = vt_file_sync(f); /* the slot may be in the cache alone */
+    if (!err && slot.redo_n) err = vt_redo_apply(f, &slot);
+    if (!err) err = vt_file_sync(f);
+    if (locked) io->unlock(f->f, VTAG_LOCK_WRITER);
+    return err;
+}
+
+/* Opens what the path names now: a compaction put another file there, or the one at
+   hand was mended in memory and has moved on since. */
 static vtag_err vt_db_reopen(vtag_db *db) {
     vt_file *f;
     vtag_access access = db->env.read_only ? VTAG_READ : VTAG_EXISTING;
@@ -3929,6 +3954,7 @@ static vtag_err vt_db_reopen(vtag_db *db) {
     err = vt_identify(f);
     if (!err && memcmp(f->uuid, db->file->uuid, sizeof f->uuid))
         err = vt_say(&db->env, VTAG_FORMAT, "another store lies at this path now", 0);
+    if (!err && db->env.read_only) err = vt_db_redo(db, f);
     if (!err) err = vt_db_take(db, f);
     vt_file_drop(f);
     return err;
@@ -3944,7 +3970,7 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
         db->slot = *slot; /* it was written while we looked past the one before */
         return VTAG_OK;
     }
-    if (!near_ && vt_in_memory(db)) return vt_db_reopen(db);
+    if (db->file->mended || (!near_ && vt_in_memory(db))) return vt_db_reopen(db);
     if (near_) {
         s = vt_state_clone(db->state);
         if (!s) return VTAG_NOMEM;
@@ -4259,30 +4285,6 @@ static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, vtag_db **
     }
     *out = db;
     return VTAG_OK;
-}
-
-/* A recovery that was cut off, of a file with padded commits: its copy comes first. A
-   reader mends its own memory. */
-static vtag_err vt_db_redo(vtag_db *db, vt_file *f) {
-    const vtag_io *io = db->env.io;
-    vtf_slot slot;
-    int torn, locked = 0;
-    uint64_t size;
-    vtag_err err = vt_slot_newest(f, &slot, &torn);
-    if (err || !slot.redo_n) return err;
-    if (f->env.read_only) {
-        err = vt_file_size(f, &size);
-        if (!err) err = vt_file_private(f, size / VTF_ALIGN * VTF_ALIGN);
-        return err ? err : vt_redo_apply(f, &slot);
-    }
-    err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
-    locked = !err;
-    if (!err) err = vt_slot_newest(f, &slot, &torn);
-    if (!err) err = vt_file_sync(f); /* the slot may be in the cache alone */
-    if (!err && slot.redo_n) err = vt_redo_apply(f, &slot);
-    if (!err) err = vt_file_sync(f);
-    if (locked) io->unlock(f->f, VTAG_LOCK_WRITER);
-    return err;
 }
 
 static vtag_err vt_db_load(vtag_db *db, vt_file *f) {

@@ -49,16 +49,23 @@ static vtag_err set_meta(vtag_db *db, const char *name)
     return err;
 }
 
-static int has_meta(sim *s, const char *name)
+static int shows_meta(vtag_db *db, const char *name)
 {
-    vtag_db *db = NULL;
     vtag_snap *snap = NULL;
     const void *p;
     size_t n;
     int found = 0;
-    if (!OK(open_at(s, VTAG_READ, 0, &db))) return 0;
     if (OK(vtag_snapshot(db, &snap))) found = vtag_meta_get(snap, name, &p, &n) == VTAG_OK;
     vtag_release(snap);
+    return found;
+}
+
+static int has_meta(sim *s, const char *name)
+{
+    vtag_db *db = NULL;
+    int found;
+    if (!OK(open_at(s, VTAG_READ, 0, &db))) return 0;
+    found = shows_meta(db, name);
     vtag_close(db);
     return found;
 }
@@ -137,10 +144,37 @@ static void a_padded_recovery_may_be_cut_off_again_and_again(void)
     disks_down();
 }
 
+/* A reader that opens such a file mends it in its own memory, and follows the writer that
+ * comes after. */
+static void a_reader_of_a_half_recovery_follows_the_next_writer(void)
+{
+    uint64_t changes = 0;
+    int whole = 0;
+    disks_up();
+    for (; !whole && changes < 100; changes++) {
+        vtag_db *reader = NULL, *writer = NULL;
+        make_two_commits(1);
+        whole = recover_for(&disk[1], changes);
+        sim_image(&disk[2], &disk[1], SIM_ALL, 1, 1);
+        MUST(open_at(&disk[2], VTAG_READ, 0, &reader));
+        CHECK(shows_meta(reader, "two"));
+        MUST(open_at(&disk[2], VTAG_EXISTING, 0, &writer));
+        OK(set_meta(writer, "three"));
+        CHECK(shows_meta(reader, "three"));
+        OK(set_meta(writer, "four"));
+        CHECK(shows_meta(reader, "four"));
+        vtag_close(reader);
+        vtag_close(writer);
+    }
+    CHECK(whole && changes > 10);
+    disks_down();
+}
+
 int main(int argc, char **argv)
 {
     t_begin(argc, argv);
     RUN(a_commit_after_a_half_recovery_survives_the_loss_of_either_slot);
     RUN(a_padded_recovery_may_be_cut_off_again_and_again);
+    RUN(a_reader_of_a_half_recovery_follows_the_next_writer);
     return t_end();
 }
