@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <linux/fuse.h>
 #include <linux/loop.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/ioctl.h>
@@ -192,6 +193,8 @@ static inline void dev_serve(device *d, int fd)
 {
     static uint64_t in[((1 << 20) + 65536) / 8];
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (unshare(CLONE_NEWNS) != 0) _exit(1); /* else a test that dies would unmount here, where
+                                                nobody answers any more, and hang */
     for (;;) {
         ssize_t n = read(fd, in, sizeof in);
         if (n > 0) dev_answer(d, fd, (const struct fuse_in_header *)in);
@@ -269,6 +272,7 @@ static inline int dev_start(device *d, const char *dir, uint64_t size)
 static inline void dev_stop(device *d)
 {
     int status;
+    if (!d->server) return;
     if (d->loop_fd >= 0) dev_detach(d);
     umount2(d->dir, MNT_DETACH);
     kill(d->server, SIGKILL);
@@ -277,6 +281,7 @@ static inline void dev_stop(device *d)
     munmap(d->disk, (size_t)DEV_MOST);
     munmap(d->good, (size_t)DEV_MOST);
     munmap(d->data, (size_t)DEV_DATA);
+    memset(d, 0, sizeof *d);
 }
 
 /* ---- Recording, and what a cut leaves ---------------------------------------------- */

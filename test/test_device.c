@@ -34,6 +34,8 @@ static const kind kinds[2] = {
 };
 
 static uint64_t states_tried, shutdowns_tried;
+static device d;
+static char mounted[900];        /* where; "": nothing is                      */
 
 /* ---- Small parts ---------------------------------------------------------------- */
 
@@ -78,6 +80,26 @@ static const char *new_dir(const char *name)
     return dir;
 }
 
+static int mount_at(const char *device, const char *dir, const kind *k)
+{
+    if (!CHECK(mount(device, dir, k->name, 0, NULL) == 0)) return 0;
+    snprintf(mounted, sizeof mounted, "%s", dir);
+    return 1;
+}
+
+static void unmount(void)
+{
+    if (mounted[0]) CHECK(umount(mounted) == 0);
+    mounted[0] = 0;
+}
+
+/* After a test, however it ended. */
+static void clean_up(void)
+{
+    unmount();
+    dev_stop(&d);
+}
+
 /* ---- A workload, and the oracle's notes ----------------------------------------------- */
 
 static struct notes {
@@ -85,7 +107,7 @@ static struct notes {
     uint64_t born;                               /* the file was there            */
 } notes;
 
-static void work_and_note(device *d, const char *path)
+static void work_and_note(const char *path)
 {
     vtag_open_opts opts;
     vtag_db *db;
@@ -94,13 +116,13 @@ static void work_and_note(device *d, const char *path)
     memset(&opts, 0, sizeof opts);
     opts.access = VTAG_EXISTING;
     newborn(path);
-    notes.born = dev_now(d);
+    notes.born = dev_now(&d);
     MUST(vtag_open(path, &opts, &db));
     MUST(last_step(db, &i, &tag));
     for (i = 1; i <= WORK; i++) {
-        notes.started[i] = dev_now(d);
+        notes.started[i] = dev_now(&d);
         MUST(commit_step(db, tag, i));
-        notes.acked[i] = dev_now(d);
+        notes.acked[i] = dev_now(&d);
         MUST(tidy_step(&db, path, &opts, i));
     }
     vtag_close(db);
@@ -161,49 +183,47 @@ static int ascending(const void *a, const void *b)
 }
 
 /* Mounts what a cut left and looks at the file; 0 ends the run. */
-static int judge_cut(device *d, const kind *k, const char *dir, uint64_t at, uint64_t choice)
+static int judge_cut(const kind *k, const char *dir, uint64_t at, uint64_t choice)
 {
     char path[1000];
     int failed = t_.failed;
-    dev_power_cut(d, at, (dev_cut)(choice % DEV_CUTS), choice);
+    dev_power_cut(&d, at, (dev_cut)(choice % DEV_CUTS), choice);
     snprintf(path, sizeof path, "%s/work.vtag", dir);
-    REQUIRE(dev_attach(d));
-    if (CHECK(mount(d->loop, dir, k->name, 0, NULL) == 0)) {
+    REQUIRE(dev_attach(&d));
+    if (mount_at(d.loop, dir, k))
         judge_file(path, last_before(notes.acked, at), last_before(notes.started, at));
-        CHECK(umount(dir) == 0);
-    }
-    dev_detach(d);
+    unmount();
+    dev_detach(&d);
     states_tried++;
     if (t_.failed != failed)
         fprintf(stderr, "  %s, cut at %llu of %llu, choice %llu\n", k->name, (unsigned long long)at,
-                (unsigned long long)d->s->log, (unsigned long long)choice);
+                (unsigned long long)d.s->log, (unsigned long long)choice);
     return t_.failed == failed;
 }
 
-static void record_workload(device *d, const kind *k, const char *dir)
+static void record_workload(const kind *k, const char *dir)
 {
     char path[1000];
     uint64_t i, flushes = 0;
-    REQUIRE(dev_attach(d));
-    REQUIRE(shell(k->make, d->loop) == 0);
-    REQUIRE(fsync(d->loop_fd) == 0);
-    dev_record(d);
-    REQUIRE(mount(d->loop, dir, k->name, 0, NULL) == 0);
+    REQUIRE(dev_attach(&d));
+    REQUIRE(shell(k->make, d.loop) == 0);
+    REQUIRE(fsync(d.loop_fd) == 0);
+    dev_record(&d);
+    REQUIRE(mount_at(d.loop, dir, k));
     snprintf(path, sizeof path, "%s/work.vtag", dir);
-    work_and_note(d, path);
-    CHECK(umount(dir) == 0);
-    dev_detach(d);
-    d->s->recording = 0;
-    REQUIRE(!d->s->full && d->s->log > notes.born);
-    for (i = 0; i < d->s->log; i++) flushes += d->s->entry[i].size == 0;
-    CHECK(flushes > WORK && d->s->log > 2 * flushes); /* there is something to lose */
-    printf("%s: %llu writes, %llu flushes\n", k->name, (unsigned long long)(d->s->log - flushes),
+    work_and_note(path);
+    unmount();
+    dev_detach(&d);
+    d.s->recording = 0;
+    REQUIRE(!d.s->full && d.s->log > notes.born);
+    for (i = 0; i < d.s->log; i++) flushes += d.s->entry[i].size == 0;
+    CHECK(flushes > WORK && d.s->log > 2 * flushes); /* there is something to lose */
+    printf("%s: %llu writes, %llu flushes\n", k->name, (unsigned long long)(d.s->log - flushes),
            (unsigned long long)flushes);
 }
 
 static void cut_recorded_device(const kind *k)
 {
-    device d;
     char dir[900], fuse[900], text[60];
     uint64_t n = knob("DEVICE_STATES", 50), seed = t_seed(), i, *at;
     int err;
@@ -216,14 +236,13 @@ static void cut_recorded_device(const kind *k)
         skip(text, strerror(err));
         return;
     }
-    record_workload(&d, k, dir);
+    record_workload(k, dir);
     at = (uint64_t *)calloc((size_t)n, sizeof *at);
     REQUIRE(at != NULL);
     for (i = 0; i < n; i++) at[i] = notes.born + t_below(&seed, d.s->log - notes.born + 1);
     qsort(at, (size_t)n, sizeof *at, ascending);
-    for (i = 0; i < n && judge_cut(&d, k, dir, at[i], t_rand(&seed)); i++) {}
+    for (i = 0; i < n && judge_cut(k, dir, at[i], t_rand(&seed)); i++) {}
     free(at);
-    dev_stop(&d);
 }
 
 static void a_power_cut_under_ext4_loses_no_commit(void) { cut_recorded_device(&kinds[0]); }
@@ -283,18 +302,18 @@ static void stop_in_the_middle(const kind *k, const char *image, const char *dir
     int fd = dev_loop(image, loop, sizeof loop);
     REQUIRE(fd >= 0);
     REQUIRE(shell(k->make, loop) == 0);
-    REQUIRE(mount(loop, dir, k->name, 0, NULL) == 0);
+    REQUIRE(mount_at(loop, dir, k));
     snprintf(path, sizeof path, "%s/work.vtag", dir);
     newborn(path);
     for (i = 0; i < n && !t_.failed; i++) {
         uint64_t acked = one_shutdown(path, dir, (useconds_t)t_below(&seed, 20000));
-        CHECK(umount(dir) == 0);
-        REQUIRE(mount(loop, dir, k->name, 0, NULL) == 0);
+        unmount();
+        REQUIRE(mount_at(loop, dir, k));
         judge_file(path, last + acked, last + acked + 1);
         last = step_of(path);
         shutdowns_tried++;
     }
-    CHECK(umount(dir) == 0);
+    unmount();
     close(fd);
 }
 
@@ -321,9 +340,13 @@ int main(int argc, char **argv)
     t_begin(argc, argv);
     if (unshare(CLONE_NEWNS) == 0) mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL);
     RUN(a_power_cut_under_ext4_loses_no_commit);
+    clean_up();
     RUN(a_power_cut_under_xfs_loses_no_commit);
+    clean_up();
     RUN(an_emergency_stop_of_ext4_loses_no_commit);
+    clean_up();
     RUN(an_emergency_stop_of_xfs_loses_no_commit);
+    clean_up();
     printf("count device-states %llu\n", (unsigned long long)states_tried);
     printf("count shutdowns %llu\n", (unsigned long long)shutdowns_tried);
     return t_end();
