@@ -10,6 +10,7 @@
 #include "../vtag.h"
 #include "test.h"
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/types.h>
@@ -23,6 +24,7 @@ typedef struct board {           /* what the processes tell each other         *
 } board;
 
 static board *shared;
+static uint64_t races = 10000;   /* RACES=n sets it                            */
 
 /* ---- Small parts ------------------------------------------------------------- */
 
@@ -192,6 +194,56 @@ static void two_processes_that_write_in_turn_both_make_progress(void)
     MUST(vtag_open(path, NULL, &db));
     CHECK_EQ(items_in(db), 2 * TURNS);
     vtag_close(db);
+}
+
+/* Two racers meet before each race, and after both have asked for the lock. */
+static void meet(uint64_t *count, uint64_t race)
+{
+    add(count, 1);
+    while (get(count) < 2 * (race + 1) && !get(&shared->stop)) sched_yield();
+}
+
+static void racer(const char *path)
+{
+    uint64_t i;
+    vtag_db *db;
+    vtag_tag tag;
+    MUST(vtag_open(path, NULL, &db));
+    tag = tag_named(db, "app@1");
+    for (i = 0; i < races && !t_.failed; i++) {
+        vtag_batch *b = NULL;
+        vtag_err err;
+        meet(&shared->ready, i);
+        err = vtag_begin(db, NULL, &b);
+        if (err != VTAG_LOCKED) OK(err);
+        if (err == VTAG_OK) add(&shared->puts, 1);
+        meet(&shared->rows, i);
+        CHECK_EQ(get(&shared->puts), i + 1); /* one of the two, in every race */
+        meet(&shared->sum, i);
+        if (err == VTAG_OK && i % 50 == 0 && OK(put_one(b, tag, i, i))) OK(vtag_commit(b));
+        else vtag_abort(b);
+        if (get(&shared->stop)) break;
+    }
+    if (t_.failed) set(&shared->stop, 1);
+    vtag_close(db);
+}
+
+static void of_two_that_race_for_the_lock_exactly_one_gets_it(void)
+{
+    const char *path = named("race.vtag"), *n = getenv("RACES");
+    pid_t one, two;
+    vtag_db *db;
+    if (n && *n) races = strtoull(n, NULL, 10);
+    newborn(path, NULL);
+    one = spawn(racer, path);
+    two = spawn(racer, path);
+    joined(one);
+    joined(two);
+    CHECK_EQ(get(&shared->puts), races);
+    MUST(vtag_open(path, NULL, &db));
+    CHECK_EQ(items_in(db), (races + 49) / 50);
+    vtag_close(db);
+    printf("count lock-races %llu\n", (unsigned long long)races);
 }
 
 /* ---- One writer, many readers ------------------------------------------------------ */
@@ -600,6 +652,7 @@ int main(int argc, char **argv)
 {
     t_begin(argc, argv);
     RUN(two_processes_that_write_in_turn_both_make_progress);
+    RUN(of_two_that_race_for_the_lock_exactly_one_gets_it);
     RUN(readers_see_whole_commits_that_never_go_back);
     RUN(two_handles_of_a_process_exclude_and_see_each_other);
     RUN(handles_without_a_mapping_follow_each_other);
