@@ -12,7 +12,7 @@ SOURCES  := $(wildcard tools/*.c) vtag_impl.c
 OBJECTS  := $(patsubst %.c,$(B)/%.o,$(notdir $(SOURCES)))
 VPATH    := tools
 
-.PHONY: all demo test test-browser check-% bench bench-quick lint install uninstall clean help
+.PHONY: all demo test soak test-browser check-% bench bench-quick lint install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/vtag  ## build the command line, build/vtag (default)
@@ -33,6 +33,12 @@ demo: all  ## migrate a small store from one model to the next; DIR=folder reads
 
 test: all  ## run every test, with sanitizers, two at a time
 	CC='$(CC)' sh test/run.sh $(B)/vtag
+
+soak: all  ## the big counts of the crash and process tests: five hours on two cores
+	STATES=$${STATES:-20000000} KILLS=$${KILLS:-100000} DEVICE_STATES=$${DEVICE_STATES:-3000} \
+	SHUTDOWNS=$${SHUTDOWNS:-1000} RACES=$${RACES:-1000000} ROUNDS=$${ROUNDS:-20000} \
+	SECONDS_EACH=$${SECONDS_EACH:-7200} CC='$(CC)' \
+	sh test/run.sh $(B)/vtag stress crash kill device threads process recover fault
 
 check-%: all  ## run one test: check-NAME runs test/test_NAME
 	CC='$(CC)' sh test/run.sh $(B)/vtag $*

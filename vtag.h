@@ -3448,14 +3448,6 @@ static void vt_file_trim(vt_file *f, uint64_t end) {
     }
 }
 
-/* Sees to mappings up to end. Past the known end, extents may have come and gone since
-   that space was mapped, so that one of now could straddle two mappings of then. */
-static vtag_err vt_file_cover_to(vt_file *f, uint64_t end) {
-    if (end <= f->known || vt_at(f, f->known, end - f->known)) return VTAG_OK;
-    vt_file_trim(f, f->known);
-    return vt_file_cover(f, f->known, end - f->known);
-}
-
 static void vt_file_mirror(vt_file *f, uint64_t at, const void *p, size_t n) {
     const vt_map *m;
     vt_spin_lock(&f->spin);
@@ -3481,6 +3473,15 @@ static vtag_err vt_file_fetch(vt_file *f, uint64_t at, uint64_t n) {
     to = m && m->own ? m->own + (at - m->at) : NULL;
     vt_spin_unlock(&f->spin);
     return to ? vt_file_read(f, at, to, (size_t)n) : VTAG_OK;
+}
+
+/* Sees to mappings up to end. Past the known end, extents may have come and gone since
+   that space was mapped, so that one of now could straddle two mappings of then. */
+static vtag_err vt_file_cover_to(vt_file *f, uint64_t end) {
+    if (end <= f->known) return VTAG_OK;
+    if (vt_at(f, f->known, end - f->known)) return vt_file_fetch(f, f->known, end - f->known);
+    vt_file_trim(f, f->known);
+    return vt_file_cover(f, f->known, end - f->known);
 }
 
 /* ---- Extents --------------------------------------------------------------- */
@@ -3549,7 +3550,8 @@ static vtag_err vt_slot_read(vt_file *f, uint32_t index, vtf_slot *s) {
     return VTAG_OK;
 }
 
-/* The newest valid slot; CORRUPT if there is none. *torn: the other is not valid. */
+/* The newest valid slot; CORRUPT if there is none. *torn: the other is not valid, or
+   from before a recovery that was cut off, so that it would not lead to the log's end. */
 static vtag_err vt_slot_newest(vt_file *f, vtf_slot *best, int *torn) {
     vtf_slot s[2];
     uint32_t i;
@@ -3560,7 +3562,7 @@ static vtag_err vt_slot_newest(vt_file *f, vtf_slot *best, int *torn) {
     if (!s[0].seq && !s[1].seq)
         return vt_say(&f->env, VTAG_CORRUPT, "both superblocks are damaged", VTF_SLOT_AT(0));
     *best = s[0].seq > s[1].seq ? s[0] : s[1];
-    *torn = !s[0].seq || !s[1].seq;
+    *torn = !s[0].seq || !s[1].seq || s[0].salt != s[1].salt;
     return VTAG_OK;
 }
 
@@ -4766,18 +4768,27 @@ static void vt_apply_gave(vt_state *s, uint32_t space, const vtf_delta *d) {
     if (t) t->f.with += d->gave;
 }
 
+/* Fetches what the record wrote, before any of it is looked at. */
+static vtag_err vt_apply_ranges(vt_state *s, const vtf_record *r) {
+    uint32_t at = sizeof *r;
+    const vtf_section *sec;
+    vtag_err err = VTAG_OK;
+    while (!err && (sec = vt_section_next(r, &at)) != NULL) {
+        const vtf_range *g = (const vtf_range *)(sec + 1);
+        size_t i, n = sec->kind == VTF_RANGES ? (sec->size - sizeof *sec) / sizeof *g : 0;
+        for (i = 0; i < n && !err; i++) {
+            s->bytes += g[i].length;
+            err = vt_file_fetch(s->file, g[i].at, g[i].length);
+        }
+    }
+    return err;
+}
+
 static vtag_err vt_apply_section(vt_state *s, const vtf_section *sec) {
     const void *p = sec + 1;
     size_t n = sec->size - sizeof *sec, i;
     vtag_err err = VTAG_OK;
     switch (sec->kind) {
-    case VTF_RANGES:
-        for (i = 0; i < n / sizeof(vtf_range) && !err; i++) {
-            const vtf_range *g = (const vtf_range *)p + i;
-            s->bytes += g->length;
-            err = vt_file_fetch(s->file, g->at, g->length);
-        }
-        return err;
     case VTF_TAGS:
         for (i = 0; i < n / sizeof(vtf_tag) && !err; i++)
             err = vt_tags_apply(&s->tags, s->file, (const vtf_tag *)p + i);
@@ -4819,6 +4830,7 @@ static vtag_err vt_state_apply(vt_state *s, const vtf_record *r, const vtf_logpo
     int known = s->head.commit != VT_UNKNOWN;
     if ((known && r->head.commit <= s->head.commit) || r->head.end < s->head.end)
         return vt_say(&s->file->env, VTAG_CORRUPT, "log out of order", s->pos.at);
+    err = vt_apply_ranges(s, r);
     while (!err && (sec = vt_section_next(r, &at)) != NULL) err = vt_apply_section(s, sec);
     if (!err && at != r->size) err = VTAG_CORRUPT;
     if (err) return vt_say(&s->file->env, err, "malformed log record", s->pos.at);
@@ -4997,7 +5009,30 @@ static vtag_err vt_db_take(vtag_db *db, vt_file *f) {
     return VTAG_OK;
 }
 
-/* Opens what the path names now: a compaction put another file there. */
+/* A recovery that was cut off, of a file with padded commits: its copy comes first. A
+   reader mends its own memory. */
+static vtag_err vt_db_redo(vt_file *f) {
+    const vtag_io *io = f->env.io;
+    vtf_slot slot;
+    int torn;
+    vtag_err err = vt_slot_newest(f, &slot, &torn);
+    if (err || !slot.redo_n) return err;
+    if (f->env.read_only) {
+        err = vt_file_private(f);
+        return err ? err : vt_redo_apply(f, &slot);
+    }
+    err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
+    if (err) return err;
+    err = vt_slot_newest(f, &slot, &torn);
+    if (!err) err = vt_file_sync(f); /* the slot may be in the cache alone */
+    if (!err && slot.redo_n) err = vt_redo_apply(f, &slot);
+    if (!err) err = vt_file_sync(f);
+    io->unlock(f->f, VTAG_LOCK_WRITER);
+    return err;
+}
+
+/* Opens what the path names now: a compaction put another file there, or the one at
+   hand was mended in memory and has moved on since. */
 static vtag_err vt_db_reopen(vtag_db *db) {
     vt_file *f;
     vtag_access access = db->env.read_only ? VTAG_READ : VTAG_EXISTING;
@@ -5006,6 +5041,7 @@ static vtag_err vt_db_reopen(vtag_db *db) {
     err = vt_identify(f);
     if (!err && memcmp(f->uuid, db->file->uuid, sizeof f->uuid))
         err = vt_say(&db->env, VTAG_FORMAT, "another store lies at this path now", 0);
+    if (!err && db->env.read_only) err = vt_db_redo(f);
     if (!err) err = vt_db_take(db, f);
     vt_file_drop(f);
     return err;
@@ -5021,7 +5057,8 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
         db->slot = *slot; /* it was written while we looked past the one before */
         return VTAG_OK;
     }
-    if (!near_ && (db->env.no_map || !db->env.io->map)) return vt_db_reopen(db);
+    if (db->file->mended || (!near_ && (db->env.no_map || !db->env.io->map)))
+        return vt_db_reopen(db);
     if (near_) {
         s = vt_state_clone(db->state);
         if (!s) return VTAG_NOMEM;
@@ -5094,10 +5131,13 @@ static vtag_err vt_db_settle(vtag_db *db, vt_state *s) {
 /* Makes sure that what was rolled forward is on the disk; see chapter 5. */
 static vtag_err vt_db_rewrite(vtag_db *db, const vt_out *list, uint64_t end) {
     vtag_err err = list->err;
-    if (!err && list->n && db->file->flags & VTF_FLAG_PAD) {
+    uint64_t n = list->n / sizeof(vtf_range), xxh = n ? vt_xxh64(list->p, list->n) : 0;
+    if (!err && n && db->slot.redo_at == end && db->slot.redo_n == n && db->slot.redo_xxh == xxh) {
+        err = vt_file_sync(db->file); /* the copy of a recovery that was cut off */
+    } else if (!err && n && db->file->flags & VTF_FLAG_PAD) {
         db->slot.redo_at = end;
-        db->slot.redo_n = list->n / sizeof(vtf_range);
-        db->slot.redo_xxh = vt_xxh64(list->p, list->n);
+        db->slot.redo_n = n;
+        db->slot.redo_xxh = xxh;
         err = vt_redo_write(db->file, list, end);
         if (!err) err = vt_file_sync(db->file);
         if (!err) err = vt_slot_write(db->file, &db->slot);
@@ -5312,27 +5352,6 @@ static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, const char
     else if (path && !db->path) err = VTAG_NOMEM;
     if (err) vt_db_drop(db);
     else *out = db;
-    return err;
-}
-
-/* A recovery that was cut off, of a file with padded commits: its copy comes first. A
-   reader mends its own memory. */
-static vtag_err vt_db_redo(vt_file *f) {
-    const vtag_io *io = f->env.io;
-    vtf_slot slot;
-    int torn;
-    vtag_err err = vt_slot_newest(f, &slot, &torn);
-    if (err || !slot.redo_n) return err;
-    if (f->env.read_only) {
-        err = vt_file_private(f);
-        return err ? err : vt_redo_apply(f, &slot);
-    }
-    err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
-    if (err) return err;
-    err = vt_slot_newest(f, &slot, &torn);
-    if (!err && slot.redo_n) err = vt_redo_apply(f, &slot);
-    if (!err) err = vt_file_sync(f);
-    io->unlock(f->f, VTAG_LOCK_WRITER);
     return err;
 }
 

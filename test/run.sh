@@ -3,7 +3,8 @@
 #   sh test/run.sh PATH/OF/vtag [NAME...]     all, or test_NAME.c, test_NAME.sh, matrix
 # A C test is built with the sanitizers where $CC has them, unless its first line is
 # `// build: plain`. Each test ends with the line
-# "N passed, N failed"; so does this.
+# "N passed, N failed"; so does this. Before that come the tests' counts, a line for
+# each family: "count NAME N", added up over the tests.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 out=build/test
@@ -90,4 +91,10 @@ else
 fi
 export CC
 printf '%s\n' $names | xargs -P 2 -I '{}' sh test/run.sh --job '{}' "$VTAG"
+counts() {
+    for n in $names; do
+        [ ! -f "$out/$n.log" ] || sed -n 's/^count \([a-z-]*\) \([0-9]*\)$/\1 \2/p' "$out/$n.log"
+    done | awk '{ n[$1] += $2 } END { for (i in n) printf "count %s %.0f\n", i, n[i] }' | sort
+}
+counts
 cat "$out"/*.count | awk '{ p += $1; f += $2 } END { printf "%d passed, %d failed\n", p, f; exit f > 0 }'

@@ -10,11 +10,13 @@
    The file's bytes lie in memory reserved once, so a mapping is a stable pointer that
    shows later writes, as a shared mapping does. Building an image copies only the
    512-byte grains in which it may differ from its source: a child sim keeps a bit for
-   each, and its parent sets it where its durable image changes.
+   each, and its parent sets it where its durable image changes. A number for each grain
+   of the durable image gives one for the whole disk, so that equal disks are known.
 
    Clock and randomness are the sim's own, so a run repeats exactly. One thread. */
 #ifndef VTAG_TEST_SIM_H
 #define VTAG_TEST_SIM_H
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,6 +53,9 @@ typedef struct sim_file {
     uint64_t  size, durable_size;
     uint64_t  high;              /* no byte at or past it was ever written     */
     uint64_t *stale;             /* a bit a grain: may differ from the parent  */
+    uint64_t *unsummed;          /* a bit a grain: durable, but not yet in sum */
+    uint64_t *sum;               /* of each grain of durable; 0: all zeros     */
+    uint64_t  total;             /* of sum and the grains' places              */
     size_t    pending;           /* first operation after the last sync        */
     int       opens;             /* file objects                               */
     int       named;
@@ -61,6 +66,7 @@ typedef struct sim_file {
 typedef struct sim_open {        /* a file object                              */
     struct sim *sim;
     int         file;
+    int         process;
     int         dead, read_only;
 } sim_open;
 
@@ -84,11 +90,14 @@ typedef struct sim {
     size_t    used, byte_cap;
     int       keep;              /* the whole trace, past syncs                */
     int       flat;              /* no trace, no durable image: for large files */
+    int       leaf;              /* never cut: durable is live, trace if keep  */
     uint64_t  max;               /* bytes reserved for a file                  */
-    struct sim *child;           /* the sim that images of this one go to      */
+    struct sim *child[2];        /* the sims that images of this one go to     */
     uint64_t  clock, tick, seed;
     uint64_t  limit;             /* bytes that one file may have; 0: no limit  */
     uint64_t  die_after;         /* changes that still happen; UINT64_MAX: all */
+    jmp_buf  *death;             /* where a process goes that dies then; NULL: calls fail */
+    int       process;           /* that opens files now                       */
     sim_fault fault;
     sim_mark  mark;
     uint64_t  calls[SIM_KINDS], written, read, maps, locks, opens;
@@ -144,16 +153,83 @@ static inline void *sim_grow(void *p, size_t *cap, size_t need, size_t unit)
     return p;
 }
 
-static inline void sim_stale(sim_file *f, uint64_t at, uint64_t n)
+static inline void sim_set_bits(uint64_t *bits, uint64_t at, uint64_t n)
 {
     uint64_t grain = at / SIM_GRAIN, last = (at + n + SIM_GRAIN - 1) / SIM_GRAIN;
-    for (; grain < last; grain++) f->stale[grain / 64] |= UINT64_C(1) << grain % 64;
+    for (; grain < last; grain++) bits[grain / 64] |= UINT64_C(1) << grain % 64;
 }
 
-/* Says to the child that the durable bytes of a file changed. */
+static inline void sim_stale(sim_file *f, uint64_t at, uint64_t n)
+{
+    sim_set_bits(f->stale, at, n);
+}
+
+/* Says that the durable bytes of a file changed. */
 static inline void sim_changed(sim *s, int file, uint64_t at, uint64_t n)
 {
-    if (s->child) sim_stale(&s->child->file[file], at, n);
+    sim_set_bits(s->file[file].unsummed, at, n);
+    if (s->child[0]) sim_stale(&s->child[0]->file[file], at, n);
+    if (s->child[1]) sim_stale(&s->child[1]->file[file], at, n);
+}
+
+/* ---- A number for a disk ---------------------------------------------------- */
+
+static inline uint64_t sim_mix(uint64_t x)
+{
+    x = (x ^ x >> 32) * UINT64_C(0xD6E8FEB86659FD93);
+    return x ^ x >> 29;
+}
+
+/* Of a grain's bytes; 0 where they are zero. */
+static inline uint64_t sim_grain_sum(const uint8_t *p)
+{
+    uint64_t h[4] = {1, 2, 3, 4}, word, any = 0;
+    int i;
+    for (i = 0; i < (int)SIM_GRAIN / 8; i++) {
+        memcpy(&word, p + 8 * i, 8);
+        any |= word;
+        h[i % 4] = (h[i % 4] ^ word) * UINT64_C(0x9FB21C651E98DF25);
+        h[i % 4] ^= h[i % 4] >> 31;
+    }
+    if (!any) return 0;
+    return sim_mix(h[0] + 3 * sim_mix(h[1] + 3 * sim_mix(h[2] + 3 * sim_mix(h[3])))) | 1;
+}
+
+static inline void sim_set_sum(sim_file *f, uint64_t grain, uint64_t sum)
+{
+    if (f->sum[grain]) f->total -= sim_mix(f->sum[grain] + grain * 2);
+    if (sum) f->total += sim_mix(sum + grain * 2);
+    f->sum[grain] = sum;
+}
+
+static inline void sim_sum_file(sim_file *f)
+{
+    uint64_t word, words = (f->high + SIM_GRAIN * 64 - 1) / (SIM_GRAIN * 64);
+    for (word = 0; word < words; word++) {
+        uint64_t bits = f->unsummed[word];
+        for (; bits; bits &= bits - 1) {
+            uint64_t grain = word * 64 + (uint64_t)__builtin_ctzll(bits);
+            sim_set_sum(f, grain, sim_grain_sum(f->durable + grain * SIM_GRAIN));
+        }
+        f->unsummed[word] = 0;
+    }
+}
+
+/* Names, sizes and bytes of all files, as a power cut with nothing kept leaves them. */
+static inline uint64_t sim_sum(sim *s)
+{
+    uint64_t h = 0;
+    int i;
+    for (i = 0; i < SIM_FILES; i++) {
+        sim_file *f = &s->file[i];
+        size_t k;
+        if (!f->named) continue;
+        sim_sum_file(f);
+        h = sim_mix(h + (uint64_t)i + 1) + f->total;
+        h = sim_mix(h) + f->durable_size;
+        for (k = 0; f->path[k]; k++) h = (h ^ (uint8_t)f->path[k]) * UINT64_C(0x100000001B3);
+    }
+    return sim_mix(h);
 }
 
 /* ---- Trace ------------------------------------------------------------------ */
@@ -167,6 +243,8 @@ static inline size_t sim_keep_bytes(sim *s, const void *p, size_t n)
     return at;
 }
 
+static inline int sim_records(const sim *s) { return !s->flat && (s->keep || !s->leaf); }
+
 static inline void sim_record(sim *s, sim_op op)
 {
     s->op = (sim_op *)sim_grow(s->op, &s->op_cap, s->ops + 1, sizeof *s->op);
@@ -177,7 +255,7 @@ static inline void sim_record(sim *s, sim_op op)
 static inline void sim_record_name(sim *s, sim_kind kind, int file, const char *path)
 {
     sim_op op = {kind, file, 0, 0, 0, {0, 0, 0}};
-    if (s->flat) return;
+    if (!sim_records(s)) return;
     op.size = strlen(path) + 1;
     op.bytes = sim_keep_bytes(s, path, strlen(path) + 1);
     sim_record(s, op);
@@ -210,7 +288,7 @@ static inline void sim_blank(sim *s, int i, const char *path)
     sim_file *f = &s->file[i];
     memset(f->live, 0, f->high);
     if (!s->flat) {
-        memset(f->durable, 0, f->high);
+        if (!s->leaf) memset(f->durable, 0, f->high);
         sim_stale(f, 0, f->high);
         sim_changed(s, i, 0, f->high);
     }
@@ -238,9 +316,12 @@ static inline void sim_put_bytes(sim *s, int file, uint64_t at, const void *p, u
     sim_op op = {SIM_WRITE, file, 0, 0, 0, {0, 0, 0}};
     if (at + n > f->size) f->size = at + n;
     if (at + n > f->high) f->high = at + n;
-    if (n) memcpy(f->live + at, p, (size_t)n);
-    if (s->flat) return;
-    sim_stale(f, at, n);
+    if (s->flat || memcmp(f->live + at, p, (size_t)n)) {
+        memcpy(f->live + at, p, (size_t)n);
+        if (!s->flat) sim_stale(f, at, n);
+        if (s->leaf) sim_changed(s, file, at, n);
+    }
+    if (!sim_records(s)) return;
     op.at = at;
     op.size = n;
     op.bytes = sim_keep_bytes(s, p, (size_t)n);
@@ -252,21 +333,24 @@ static inline void sim_extend(sim *s, int file, uint64_t size)
     sim_op op = {SIM_ALLOCATE, file, 0, 0, 0, {0, 0, 0}};
     s->file[file].size = size;
     op.size = size;
-    if (!s->flat) sim_record(s, op);
+    if (sim_records(s)) sim_record(s, op);
 }
 
-/* Lays one operation onto the durable image, as far as the size there lets it. */
-static inline void sim_land(sim *s, int file, const sim_op *op, const uint8_t *bytes,
+/* Lays one operation onto the durable image, as far as the size there lets it; true if
+ * that changed a byte. */
+static inline int sim_land(sim *s, int file, const sim_op *op, const uint8_t *bytes,
                             uint64_t skip, uint64_t n)
 {
     sim_file *f = &s->file[file];
     uint64_t at = op->at + skip;
     if (op->kind == SIM_ALLOCATE && op->size > f->durable_size) f->durable_size = op->size;
-    if (op->kind != SIM_WRITE || at >= f->durable_size) return;
+    if (op->kind != SIM_WRITE || at >= f->durable_size) return 0;
     if (n > f->durable_size - at) n = f->durable_size - at;
+    if (!memcmp(f->durable + at, bytes + op->bytes + skip, (size_t)n)) return 0;
     memcpy(f->durable + at, bytes + op->bytes + skip, (size_t)n);
     if (at + n > f->high) f->high = at + n;
     sim_changed(s, file, at, n);
+    return 1;
 }
 
 static inline void sim_make_durable(sim *s, int file)
@@ -283,9 +367,9 @@ static inline void sim_make_durable(sim *s, int file)
 static inline void sim_sync_now(sim *s, int file)
 {
     sim_op op = {SIM_SYNC, file, 0, 0, 0, {0, 0, 0}};
-    if (s->flat) return;
+    if (!sim_records(s)) return;
     sim_record(s, op);
-    sim_make_durable(s, file);
+    if (!s->leaf) sim_make_durable(s, file);
 }
 
 /* A sync that fails: some of what was written is on the disk, and no later sync will
@@ -341,6 +425,7 @@ static inline void sim_replay(sim *s, const sim *from, size_t i)
 static inline int sim_alive(sim *s)
 {
     if (s->die_after == UINT64_MAX) return 1;
+    if (s->die_after == 0 && s->death) longjmp(*s->death, 1);
     if (s->die_after == 0) return 0;
     s->die_after--;
     return 1;
@@ -364,6 +449,7 @@ static inline vtag_err sim_io_open(void *ctx, const char *path, vtag_access acce
     if (!o) return VTAG_NOMEM;
     o->sim = s;
     o->file = i;
+    o->process = s->process;
     o->read_only = access == VTAG_READ;
     s->open[n] = o;
     s->file[i].opens++;
@@ -609,16 +695,25 @@ static inline void sim_start(sim *s, uint64_t seed, uint64_t max)
     for (i = 0; i < SIM_FILES; i++) s->file[i].live = (uint8_t *)sim_reserve((size_t)max);
 }
 
-/* Makes an empty disk; release it with sim_free. */
-static inline void sim_init(sim *s, uint64_t seed)
+static inline void sim_init_any(sim *s, uint64_t seed, int leaf)
 {
     int i;
     sim_start(s, seed, SIM_FILE_MAX);
+    s->leaf = leaf;
     for (i = 0; i < SIM_FILES; i++) {
-        s->file[i].durable = (uint8_t *)sim_reserve(SIM_FILE_MAX);
-        s->file[i].stale = (uint64_t *)sim_reserve(SIM_FILE_MAX / SIM_GRAIN / 8);
+        sim_file *f = &s->file[i];
+        f->durable = leaf ? f->live : (uint8_t *)sim_reserve(SIM_FILE_MAX);
+        f->stale = (uint64_t *)sim_reserve(SIM_FILE_MAX / SIM_GRAIN / 8);
+        f->unsummed = (uint64_t *)sim_reserve(SIM_FILE_MAX / SIM_GRAIN / 8);
+        f->sum = (uint64_t *)sim_reserve(SIM_FILE_MAX / SIM_GRAIN * 8);
     }
 }
+
+/* Makes an empty disk; release it with sim_free. */
+static inline void sim_init(sim *s, uint64_t seed) { sim_init_any(s, seed, 0); }
+
+/* Makes a disk that takes images and is not cut itself. */
+static inline void sim_init_leaf(sim *s, uint64_t seed) { sim_init_any(s, seed, 1); }
 
 /* Makes a disk for large files that never loses power: it counts and fails calls. */
 static inline void sim_init_flat(sim *s, uint64_t seed, uint64_t max)
@@ -633,8 +728,10 @@ static inline void sim_free(sim *s)
     for (i = 0; i < SIM_FILES; i++) {
         munmap(s->file[i].live, (size_t)s->max);
         if (s->flat) continue;
-        munmap(s->file[i].durable, SIM_FILE_MAX);
+        if (!s->leaf) munmap(s->file[i].durable, SIM_FILE_MAX);
         munmap(s->file[i].stale, SIM_FILE_MAX / SIM_GRAIN / 8);
+        munmap(s->file[i].unsummed, SIM_FILE_MAX / SIM_GRAIN / 8);
+        munmap(s->file[i].sum, SIM_FILE_MAX / SIM_GRAIN * 8);
     }
     free(s->op);
     free(s->bytes);
@@ -654,9 +751,37 @@ static inline void sim_reset(sim *s, uint64_t seed)
     s->clock = UINT64_C(1700000000000);
     s->seed = seed;
     s->die_after = UINT64_MAX;
+    s->death = NULL;
     s->broken = NULL;
     memset(&s->mark, 0, sizeof s->mark);
     memset(&s->fault, 0, sizeof s->fault);
+}
+
+/* Gives an empty disk what another has for certain. */
+static inline void sim_load(sim *dst, const sim *src)
+{
+    int i;
+    for (i = 0; i < SIM_FILES; i++) {
+        const sim_file *from = &src->file[i];
+        sim_file *to = &dst->file[i];
+        if (!from->named) continue;
+        sim_blank(dst, i, from->path);
+        if (to->high < from->high) to->high = from->high;
+        memcpy(to->live, from->durable, (size_t)from->high);
+        if (!dst->leaf) memcpy(to->durable, from->durable, (size_t)from->high);
+        to->size = to->durable_size = from->durable_size;
+        sim_stale(to, 0, to->high);
+        sim_changed(dst, i, 0, to->high);
+    }
+}
+
+/* A process is gone: its locks fall and its files are closed; what it wrote stays in
+ * the page cache. Nothing may use its handles any more. */
+static inline void sim_bury(sim *s, int process)
+{
+    int i;
+    for (i = 0; i < SIM_OPENS; i++)
+        if (s->open[i] && s->open[i]->process == process) sim_io_close(s->open[i]);
 }
 
 /* The process that uses the disk dies: its locks fall, its file objects are of no
@@ -689,7 +814,7 @@ typedef enum sim_cut {
     SIM_TORN,      /* a prefix of the operations, the last torn at a byte       */
     SIM_SECTORS,   /* of every write only some 512-byte sectors                 */
     SIM_SHREDDED,  /* of every write all, nothing, or a prefix                  */
-    SIM_GARBAGE,   /* everything, but one sector written to holds garbage       */
+    SIM_GARBAGE,   /* everything, or a subset, but one sector holds garbage     */
     SIM_KILLED,    /* no cut: the process died; all is seen, and still pending  */
     SIM_CUTS
 } sim_cut;
@@ -704,22 +829,23 @@ static inline const char *sim_cut_name(sim_cut cut)
 }
 
 /* Makes a file of dst equal to the durable one of src. */
-static inline void sim_refresh(sim *dst, const sim *src, int file)
+static inline void sim_refresh(sim *dst, sim *src, int file)
 {
     sim_file *to = &dst->file[file];
-    const sim_file *from = &src->file[file];
+    sim_file *from = &src->file[file];
     uint64_t high = to->high > from->high ? to->high : from->high;
     uint64_t word, words = (high + SIM_GRAIN * 64 - 1) / (SIM_GRAIN * 64);
+    sim_sum_file(from);
     for (word = 0; word < words; word++) {
-        uint64_t bits = to->stale[word], grain = word * 64;
-        for (; bits; bits >>= 1, grain++)
-            if (bits & 1) {
-                uint64_t at = grain * SIM_GRAIN;
-                memcpy(to->live + at, from->durable + at, SIM_GRAIN);
-                memcpy(to->durable + at, from->durable + at, SIM_GRAIN);
-                sim_changed(dst, file, at, SIM_GRAIN);
-            }
-        to->stale[word] = 0;
+        uint64_t bits = to->stale[word];
+        for (; bits; bits &= bits - 1) {
+            uint64_t grain = word * 64 + (uint64_t)__builtin_ctzll(bits), at = grain * SIM_GRAIN;
+            memcpy(to->live + at, from->durable + at, SIM_GRAIN);
+            if (!dst->leaf) memcpy(to->durable + at, from->durable + at, SIM_GRAIN);
+            if (dst->child[0]) sim_stale(&dst->child[0]->file[file], at, SIM_GRAIN);
+            sim_set_sum(to, grain, from->sum[grain]);
+        }
+        to->stale[word] = to->unsummed[word] = 0;
     }
     to->high = high;
     to->size = to->durable_size = from->durable_size;
@@ -734,11 +860,11 @@ static inline void sim_keep_part(sim *dst, const sim *src, const sim_op *op, uin
 {
     sim_file *f = &dst->file[op->file];
     uint64_t at = op->at + skip;
-    sim_land(dst, op->file, op, src->bytes, skip, n);
+    int changed = sim_land(dst, op->file, op, src->bytes, skip, n);
     f->size = f->durable_size;
-    if (op->kind != SIM_WRITE || at >= f->size) return;
+    if (!changed) return;
     if (n > f->size - at) n = f->size - at;
-    memcpy(f->live + at, f->durable + at, (size_t)n);
+    if (!dst->leaf) memcpy(f->live + at, f->durable + at, (size_t)n);
     sim_stale(f, at, n);
 }
 
@@ -781,6 +907,15 @@ static inline size_t sim_pending(const sim *s, size_t *out, size_t cap)
     return n;
 }
 
+/* False where the cut leaves, for certain, the same disk as another or an earlier one. */
+static inline int sim_cut_differs(const sim *s, sim_cut cut)
+{
+    size_t some[2], n = sim_pending(s, some, 2);
+    int wrote = s->ops && s->op[s->ops - 1].kind <= SIM_ALLOCATE;
+    if (cut == SIM_NONE) return !wrote;
+    return n > 1 || (n == 1 && (cut < SIM_SUBSET || cut > SIM_REORDERED));
+}
+
 /* Fills one sector of a write with garbage: on sound media only where the write
  * covers the whole sector and changes it; with `any`, wherever it touches one. */
 static inline void sim_spoil(sim *dst, const sim *src, const sim_op *op, int any, uint64_t *seed)
@@ -794,7 +929,7 @@ static inline void sim_spoil(sim *dst, const sim *src, const sim_op *op, int any
     if (!any && (at < op->at || at + SIM_GRAIN > op->at + op->size)) return;
     if (!any && !memcmp(before + at, f->durable + at, SIM_GRAIN)) return;
     for (i = 0; i < SIM_GRAIN; i++) f->live[at + i] = (uint8_t)(sim_rand(seed) >> 48);
-    memcpy(f->durable + at, f->live + at, SIM_GRAIN);
+    if (!dst->leaf) memcpy(f->durable + at, f->live + at, SIM_GRAIN);
     sim_stale(f, at, SIM_GRAIN);
     sim_changed(dst, op->file, at, SIM_GRAIN);
 }
@@ -827,8 +962,8 @@ static inline void sim_image(sim *dst, sim *src, sim_cut cut, int any_sector, ui
 {
     static size_t op[SIM_PENDING];
     size_t n = sim_pending(src, op, SIM_PENDING), i, pick;
-    int f;
-    if (src->child != dst || dst->opens) abort();
+    int f, some;
+    if ((src->child[0] != dst && src->child[1] != dst) || dst->child[1] || dst->opens) abort();
     for (f = 0; f < SIM_FILES; f++) sim_refresh(dst, src, f);
     dst->ops = dst->used = 0;
     dst->clock = src->clock;
@@ -837,6 +972,7 @@ static inline void sim_image(sim *dst, sim *src, sim_cut cut, int any_sector, ui
     dst->broken = NULL;
     memset(&dst->fault, 0, sizeof dst->fault);
     pick = n ? (size_t)(sim_rand(&seed) % n) : 0;
+    some = (int)(sim_rand(&seed) % 2);
     if (cut == SIM_KILLED) {
         sim_hand_on(dst, src, op, n);
         return;
@@ -845,6 +981,7 @@ static inline void sim_image(sim *dst, sim *src, sim_cut cut, int any_sector, ui
         const sim_op *o = &src->op[op[i]];
         if (cut == SIM_NONE) break;
         if (cut == SIM_SUBSET && sim_rand(&seed) % 2) continue;
+        if (cut == SIM_GARBAGE && some && i != pick && sim_rand(&seed) % 2) continue;
         if (cut == SIM_BUT_ONE && i == pick) continue;
         if (cut == SIM_ONLY_ONE && i != pick && o->kind != SIM_ALLOCATE) continue;
         if (cut == SIM_SECTORS) sim_keep_sectors(dst, src, o, &seed);
@@ -865,7 +1002,7 @@ static inline void sim_rot(sim *s, const char *path, uint64_t at, uint64_t seed)
     size_t i;
     if (file < 0 || at + SIM_GRAIN > f->size) return;
     for (i = 0; i < SIM_GRAIN; i++) f->live[at + i] = seed ? (uint8_t)(sim_rand(&seed) >> 48) : 0;
-    memcpy(f->durable + at, f->live + at, SIM_GRAIN);
+    if (!s->leaf) memcpy(f->durable + at, f->live + at, SIM_GRAIN);
     sim_stale(f, at, SIM_GRAIN);
     sim_changed(s, file, at, SIM_GRAIN);
 }

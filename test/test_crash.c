@@ -2,50 +2,105 @@
 /* Power cuts at every operation of a workload, and what the file says afterwards.
 
    A workload of random steps runs on a sim (sim.h), which records every change of the
-   disk; after each step the content of the state is noted. Then the record is played
-   back, one operation at a time, and after each the power fails in many ways:
-   nothing, everything, some, reordered, torn or garbled writes. Each disk that is left
-   is opened read-only and by a writer, and must hold exactly one noted state [I1], not
-   older than what was acknowledged, or synced where commits are lazy [I2]. Recovery is
-   cut off in its turn [I3], slots are destroyed at rest [I4], and the writer goes on
-   from there, is cut off again, and nothing that was rolled back returns [I5].
+   disk; after each step the content of the state is noted, and a reader that stays open
+   must see it. Two handles, as of two processes, may write in turn, and one may die in
+   a step and leave the rest to the other [I10]. Then the record is played back, one
+   operation at a time, and after each the power fails in every way there is: nothing,
+   everything, some, reordered, torn or garbled writes. Each disk that is left is opened
+   read-only and by a writer, and must hold exactly one noted state [I1], not older than
+   what was acknowledged, or synced where commits are lazy [I2]. Recovery is cut off in
+   its turn [I3], slots are destroyed at rest [I4], and the writer goes on from there, is
+   cut off again, and nothing that was rolled back returns [I5]. One of the disks, by
+   chance, becomes the start of the workload's next life.
 
-   STATES=n sets how many disks are tried (100,000), SEED=n where to start. A failure
+   A state is one disk, different from all others of its workload, that was opened and
+   compared; a disk that came up before is judged by what was found then.
+   STATES=n sets how many are tried (1,000,000), SEED=n where to start. A failure
    prints both. `build: plain`: without sanitizers, which cost ten times. */
 #ifndef _GNU_SOURCE
 #  define _GNU_SOURCE 1
 #endif
+#include <unistd.h>
+
+/* Every call of the engine asks for the process, which here takes a fifth of the time. */
+static int only_process(void) { return 1; }
+
+#define getpid only_process
 #define VTAG_IMPLEMENTATION
 #include "../vtag.h"
+#undef getpid
 #include "test.h"
 #include "sim.h"
 #include "content.h"
 #include <time.h>
 
-enum { STEPS = 40, NAMES = 12, PINS = 3, STATES_MAX = 256 };
+enum { STEPS = 40, LATER_STEPS = 12, LIVES = 3, PINS = 3, STATES_MAX = 256, SEEN_MAX = 1 << 18 };
+
+/* What a workload does; all of it must have happened in a run. */
+typedef enum verb {
+    PUT, FILL, DEL, WAIVE, DECLARE, CUTOVER, ROLLBACK, RETIRE, SMALL, COMPACT, SEAL, FLUSH, COPY,
+    ABORT, TAKEOVER, VERBS
+} verb;
 
 typedef struct state {           /* of the oracle                              */
     uint64_t hash;
     uint32_t copy;               /* this step wrote copy number ..., 0: none   */
 } state;
 
+typedef struct seen {            /* a disk that came up, by its number         */
+    uint64_t sum;
+    uint64_t workload;           /* that it was of; 0: free                    */
+    content  found[2];           /* by a reader, by a writer                   */
+    int      looked[2];
+} seen;
+
 typedef struct world {           /* one workload and the disks it is tried on  */
     uint64_t       seed;
     vtag_open_opts opts;
-    sim            source, disk, image, again;
+    sim            source;       /* where the workload ran                     */
+    sim            disk;         /* its record, played back up to op           */
+    sim            image;        /* what a cut of disk left                    */
+    sim            mid, again;   /* the same, for a second cut; what that left */
     state          state[STATES_MAX];
     uint32_t       states;       /* noted so far; state 0: no file             */
     uint32_t       copies;
+    int            processes;    /* that write: 1, or 2 of which some die      */
+    uint32_t       life;         /* from 0; the later start from a cut's disk  */
+    sim            start;        /* of this life                               */
+    content        start_holds;
+    int            start_torn;   /* its cut, or one before it, tore a write    */
+    size_t         twin;         /* operations of source that disk has         */
+    uint64_t       workload;     /* its number in the run, from 1              */
     uint64_t       disks;        /* tried, in all                              */
+    uint64_t       entries;      /* of disks_seen, this workload's             */
+    uint64_t       equal;        /* disks that were known                      */
+    uint64_t       did[VERBS];
     size_t         op;           /* of the record, for messages                */
     sim_cut        cut;
     uint64_t       choice;
+    size_t         op2;          /* of a second cut, on mid, from 1; 0: none   */
+    sim_cut        cut2;
+    uint64_t       choice2;
 } world;
 
 static world w;
+static seen disks_seen[SEEN_MAX];
 static uint64_t disks_wanted;
 
 /* ---- Messages --------------------------------------------------------------- */
+
+/* TRACE=1 in the environment: the record, to read a failure by. */
+static void print_record(const sim *s)
+{
+    static const char *const kind[] = {"write", "allocate", "sync", "rename", "remove", "create"};
+    size_t i;
+    for (i = 0; i < s->ops && getenv("TRACE"); i++) {
+        const sim_op *op = &s->op[i];
+        fprintf(stderr, "%5zu %-8s file %d at %8llu, %6llu bytes; started %u acked %u\n", i,
+                kind[op->kind], op->file, (unsigned long long)op->at,
+                (unsigned long long)op->size, op->mark.started, op->mark.acked);
+    }
+}
 
 static void say(const char *what, long long a, long long b)
 {
@@ -53,22 +108,29 @@ static void say(const char *what, long long a, long long b)
     t_.seeded = 1;
     t_.seed = w.seed;
     t_.failed++;
-    fprintf(stderr, "  %s (%lld, %lld): seed %llu, %s%s, op %zu of %zu (kind %d at %llu, "
+    fprintf(stderr, "  %s (%lld, %lld): seed %llu, life %u, %s%s, op %zu of %zu (kind %d at %llu, "
             "%llu bytes), cut %s, choice %llu, states started %u acked %u synced %u\n",
-            what, a, b, (unsigned long long)w.seed,
+            what, a, b, (unsigned long long)w.seed, w.life,
             w.opts.durability == VTAG_LAZY_SYNC ? "lazy" : "full",
             w.opts.pad_sectors ? ", padded" : "", w.op, w.source.ops, (int)op->kind,
             (unsigned long long)op->at, (unsigned long long)op->size, sim_cut_name(w.cut),
             (unsigned long long)w.choice, op->mark.started, op->mark.acked, op->mark.synced);
+    if (w.op2)
+        fprintf(stderr, "  and again after op %zu of what followed, cut %s, choice %llu\n", w.op2,
+                sim_cut_name(w.cut2), (unsigned long long)w.choice2);
+    if (w.op2) print_record(&w.image);
 }
+
+static void count_done(verb what, vtag_err err) { w.did[what] += err == VTAG_OK; }
 
 static vtag_err open_on(sim *s, vtag_access access, vtag_db **db)
 {
     vtag_open_opts opts = w.opts;
+    if (s != &w.source) opts.no_map = w.choice >> 32 & 31u ? 0 : 1; /* it is slow */
+    else if (access == VTAG_READ) opts.no_map = w.seed / 2 % 4 == 0;
     opts.access = access;
     opts.io = &s->io;
-    if (opts.no_map) s->io.map = NULL;
-    else s->io.map = sim_io_map;
+    s->io.map = opts.no_map ? NULL : sim_io_map;
     return vtag_open(SIM_MAIN, &opts, db);
 }
 
@@ -107,7 +169,7 @@ static void declare_next(vtag_batch *b, uint64_t *rng, size_t have)
     spec.dim = 3 + (uint32_t)t_below(rng, 4);
     spec.metric = (vtag_metric)t_below(rng, 3);
     spec.note = t_below(rng, 2) ? "a note" : NULL;
-    if (have < 4) (void)vtag_declare(b, &spec, &tag);
+    if (have < 4) count_done(DECLARE, vtag_declare(b, &spec, &tag));
 }
 
 static void put_one(vtag_batch *b, const vtag_info *tags, size_t n, uint64_t *rng)
@@ -138,7 +200,7 @@ static void put_one(vtag_batch *b, const vtag_info *tags, size_t n, uint64_t *rn
             v[m].len = (uint32_t)t_below(rng, 9);
         }
     }
-    (void)vtag_put(b, &item, v, m);
+    count_done(PUT, vtag_put(b, &item, v, m));
 }
 
 /* Fills or waives what is pending under a tag. */
@@ -155,9 +217,9 @@ static void fill_some(vtag_batch *b, const vtag_snap *s, const vtag_info *t, uin
         v.dim = t->spec.dim;
         v.x = some_vector(rng, v.dim);
         switch (t_below(rng, 4)) {
-        case 0: (void)vtag_waive(b, &item[i], t->tag, "cannot be embedded"); break;
+        case 0: count_done(WAIVE, vtag_waive(b, &item[i], t->tag, "cannot be embedded")); break;
         case 1: (void)vtag_waive(b, &item[i], t->tag, NULL); break;
-        default: (void)vtag_fill(b, &item[i], &v, 1); break;
+        default: count_done(FILL, vtag_fill(b, &item[i], &v, 1)); break;
         }
     }
 }
@@ -171,9 +233,9 @@ static void change_roles(vtag_batch *b, const vtag_info *t, uint64_t *rng)
     gate.max_age_ms = UINT64_MAX;
     gate.reason = "the test says so";
     switch (t_below(rng, 4)) {
-    case 0: (void)vtag_rollback(b, 0, NULL); break;
-    case 1: (void)vtag_retire(b, t->tag, "no longer wanted", NULL); break;
-    default: (void)vtag_cutover(b, t->tag, &gate, NULL); break;
+    case 0: count_done(ROLLBACK, vtag_rollback(b, 0, NULL)); break;
+    case 1: count_done(RETIRE, vtag_retire(b, t->tag, "no longer wanted", NULL)); break;
+    default: count_done(CUTOVER, vtag_cutover(b, t->tag, &gate, NULL)); break;
     }
 }
 
@@ -201,7 +263,7 @@ static void small_change(vtag_batch *b, const vtag_info *t, uint64_t *rng)
     case 2:
         policy.retain_ms = 1 + t_below(rng, 1000);
         policy.gate.min_ppm = 990000;
-        (void)vtag_policy_set(b, &policy, "stricter or not");
+        count_done(SMALL, vtag_policy_set(b, &policy, "stricter or not"));
         break;
     default:
         snprintf(name, sizeof name, "meta%u", (unsigned)t_below(rng, 3));
@@ -220,7 +282,7 @@ static void change(vtag_batch *b, const vtag_snap *s, uint64_t *rng)
     if (!t) return;
     if (what < 9) put_one(b, tags, n, rng);
     else if (what < 13) fill_some(b, s, t, rng);
-    else if (what < 15) (void)vtag_del(b, 1 + t_below(rng, 9));
+    else if (what < 15) count_done(DEL, vtag_del(b, 1 + t_below(rng, 9)));
     else if (what < 16) declare_next(b, rng, n);
     else if (what < 18) change_roles(b, t, rng);
     else small_change(b, t, rng);
@@ -239,7 +301,14 @@ static vtag_err step_batch(vtag_db *db, uint64_t *rng)
     if (err != VTAG_OK) return err;
     if (t_below(rng, 12)) return vtag_commit(b);
     vtag_abort(b);
+    count_done(ABORT, VTAG_OK);
     return VTAG_OK;
+}
+
+static vtag_err done(verb what, vtag_err err)
+{
+    count_done(what, err);
+    return err;
 }
 
 static vtag_err step_copy(vtag_db *db, uint32_t number)
@@ -262,13 +331,22 @@ static vtag_err step(vtag_db *db, uint64_t seed, uint32_t i, uint32_t *copy)
     if (copy) *copy = 0;
     if (i < 3 || what > 5) return step_batch(db, &rng);
     switch (what) {
-    case 0: case 1: return vtag_compact(db, NULL, NULL);
-    case 2: case 3: return vtag_seal(db, NULL, NULL);
-    case 4: return vtag_flush(db);
+    case 0: case 1: return done(COMPACT, vtag_compact(db, NULL, NULL));
+    case 2: case 3: return done(SEAL, vtag_seal(db, NULL, NULL));
+    case 4: return done(FLUSH, vtag_flush(db));
     default:
         if (!copy || w.copies) return VTAG_OK;
-        return step_copy(db, *copy = ++w.copies);
+        return done(COPY, step_copy(db, *copy = ++w.copies));
     }
+}
+
+/* The newest state in low..high with that content; -1: none. */
+static int which_state(uint64_t hash, uint32_t low, uint32_t high)
+{
+    int n = (int)high;
+    for (; n >= (int)low; n--)
+        if (w.state[n].hash == hash) return n;
+    return -1;
 }
 
 /* ---- Recording -------------------------------------------------------------- */
@@ -276,9 +354,14 @@ static vtag_err step(vtag_db *db, uint64_t seed, uint32_t i, uint32_t *copy)
 typedef struct pin {             /* a snapshot that is held, and its content   */
     vtag_snap *s;
     uint64_t   hash;
+    int        process;
 } pin;
 
-static void pins_hold(pin *pins)
+static pin pins[PINS];
+static vtag_db *watcher;         /* a reader, open all the time                */
+static uint32_t watched;         /* the newest state that it saw               */
+
+static void pins_hold(void)
 {
     int i;
     for (i = 0; i < PINS; i++) {
@@ -289,19 +372,19 @@ static void pins_hold(pin *pins)
     }
 }
 
-static void pin_now(pin *p, vtag_db *db)
+static void pin_now(pin *p, vtag_db *db, int process)
 {
     content c;
     vtag_release(p->s);
     p->s = NULL;
+    p->process = process;
     if (vtag_snapshot(db, &p->s) != VTAG_OK) return;
     c = content_of(p->s);
     p->hash = c.hash;
 }
 
-static void note_state(vtag_db *db, uint32_t copy)
+static void note_state(content c, uint32_t copy)
 {
-    content c = content_db(db);
     if (c.err != VTAG_OK) {
         say(c.at, c.err, w.states);
         fprintf(stderr, "  (after step %u: %s)\n", w.states, vtag_strerror(c.err));
@@ -311,57 +394,171 @@ static void note_state(vtag_db *db, uint32_t copy)
     w.source.mark.acked = w.states++;
 }
 
-static int reopen(vtag_db **db)
+/* The reader sees the newest state, or where commits are lazy one that never goes back. */
+static void watch(void)
+{
+    int p = w.source.process, n;
+    content c;
+    w.source.process = 2;
+    c = content_db(watcher);
+    w.source.process = p;
+    n = c.err == VTAG_OK ? which_state(c.hash, watched, w.states - 1) : -1;
+    if (n < 0) say("a reader that stayed open", c.err, watched);
+    else watched = (uint32_t)n;
+    if (w.opts.durability == VTAG_FULL_SYNC && watched + 1 != w.states)
+        say("a reader that stayed open sees an old state", n, w.states - 1);
+}
+
+/* Process p opens the workload's file, again if it has it open. */
+static int reopen(vtag_db **db, int p)
 {
     vtag_err err;
-    vtag_close(*db);
-    *db = NULL;
-    err = open_on(&w.source, VTAG_CREATE, db);
-    if (err != VTAG_OK) say("opening the workload's file", err, 0);
+    w.source.process = p;
+    vtag_close(db[p]);
+    db[p] = NULL;
+    err = open_on(&w.source, VTAG_CREATE, &db[p]);
+    if (err != VTAG_OK) say("opening the workload's file", err, p);
     return err == VTAG_OK;
 }
 
-/* Runs the workload of w.seed on the source. */
-static int record(void)
+/* The content that step i will lead to, tried on a copy of the source, and the number
+ * of changes that it makes to the disk. */
+static content foresee(uint32_t i, uint64_t *changes)
 {
-    pin pins[PINS] = {{NULL, 0}, {NULL, 0}, {NULL, 0}};
     vtag_db *db = NULL;
-    uint32_t i, copy;
-    int failed = t_.failed;
-    w.states = 1;
-    w.copies = 0;
+    vtag_batch *b = NULL;
+    content c = {0, VTAG_OK, NULL};
+    uint64_t most = UINT64_MAX / 2;
+    for (; w.twin < w.source.ops; w.twin++) sim_replay(&w.disk, &w.source, w.twin);
+    w.disk.clock = w.source.clock;
+    sim_image(&w.image, &w.disk, SIM_KILLED, 0, i);
+    if (!content_good(&c, open_on(&w.image, VTAG_EXISTING, &db), "open")) return c;
+    if (content_good(&c, vtag_begin(db, NULL, &b), "begin")) vtag_abort(b);
+    w.image.die_after = most;
+    if (content_good(&c, step(db, w.seed, i, NULL), "step")) c = content_db(db);
+    *changes = most - w.image.die_after;
+    vtag_close(db);
+    return c;
+}
+
+static void run_until_death(vtag_db *db, uint32_t i)
+{
+    jmp_buf death;
+    w.source.death = &death;
+    if (setjmp(death) == 0) (void)step(db, w.seed, i, NULL);
+    w.source.death = NULL;
+    w.source.die_after = UINT64_MAX;
+}
+
+/* Process p dies somewhere in step i, its lock held or not; the other takes over, and
+ * finds the state before or the state after [I10], not an older one than a reader. */
+static void die_in_step(vtag_db **db, int p, uint32_t i)
+{
+    uint64_t seed = w.seed + i, changes = 0;
+    content after = foresee(i, &changes), c = {0, VTAG_OK, NULL}, reader;
+    vtag_batch *b = NULL;
+    int k;
+    if (after.err != VTAG_OK) say(after.at, after.err, i);
+    w.source.tick = 0;
+    w.source.process = p;
+    w.source.die_after = t_below(&seed, changes + 2);
+    run_until_death(db[p], i);
+    sim_bury(&w.source, p);
+    db[p] = NULL;
+    for (k = 0; k < PINS; k++)
+        if (pins[k].process == p) pins[k].s = NULL;
+    w.source.process = 2;
+    reader = content_db(watcher);
+    w.source.process = !p;
+    if (content_good(&c, vtag_begin(db[!p], NULL, &b), "begin after a death")) vtag_abort(b);
+    if (c.err == VTAG_OK) c = content_db(db[!p]);
+    if (c.hash != after.hash && c.hash != w.state[w.states - 1].hash)
+        say("I10: the heir of a dead writer finds another state", c.err, i);
+    if (c.hash != after.hash && reader.hash == after.hash)
+        say("I3: a reader saw more than the heir of a dead writer", c.err, i);
+    w.source.tick = 3;
+    w.did[TAKEOVER]++;
+    note_state(c, 0);
+    reopen(db, p);
+    watch();
+}
+
+/* One step of the workload, by one of its processes. */
+static void record_step(vtag_db **db, uint32_t i)
+{
+    int p = w.processes > 1 && i % 3 == 1;
+    uint32_t copy = 0;
+    vtag_err err;
+    w.op = w.source.ops ? w.source.ops - 1 : 0;
+    w.source.mark.started = w.states;
+    w.source.process = p;
+    if (w.processes > 1 && i % 6 == 4) {
+        die_in_step(db, p, i);
+        return;
+    }
+    err = step(db[p], w.seed, i, &copy);
+    if (err != VTAG_OK) say("a step of the workload", err, i);
+    note_state(content_db(db[p]), copy);
+    watch();
+    pins_hold();
+    if (i % 4 == 1) pin_now(&pins[i / 4 % PINS], db[p], p);
+    if (i % 13 == 12) reopen(db, p);
+}
+
+static uint32_t first_step(void) { return w.life ? STEPS + (w.life - 1) * LATER_STEPS : 0; }
+
+/* The disk at the start of a life, and what the oracle knows about it. */
+static void begin_life(void)
+{
+    sim_reset(&w.source, w.seed + w.life);
+    sim_reset(&w.disk, w.seed);
     w.source.keep = 1;
     w.source.tick = 3;
-    w.source.mark.started = 1;
-    if (!reopen(&db)) return 0;
-    note_state(db, 0);
-    for (i = 0; i < STEPS && t_.failed == failed; i++) {
-        vtag_err err;
-        w.op = w.source.ops ? w.source.ops - 1 : 0;
-        w.source.mark.started = w.states;
-        err = step(db, w.seed, i, &copy);
-        if (err != VTAG_OK) say("a step of the workload", err, i);
-        note_state(db, copy);
-        pins_hold(pins);
-        if (i % 4 == 1) pin_now(&pins[i / 4 % PINS], db);
-        if (i % 13 == 12 && !reopen(&db)) break;
-    }
-    for (i = 0; i < PINS; i++) vtag_release(pins[i].s);
-    vtag_close(db);
+    w.source.clock += w.life * 100000u;
+    w.states = w.source.mark.started = 1;
+    w.twin = 0;
+    w.copies = w.life;
+    watched = 0;
+    memset(pins, 0, sizeof pins);
+    if (!w.life) return;
+    sim_load(&w.source, &w.start);
+    sim_load(&w.disk, &w.start);
+    w.source.mark.acked = w.source.mark.synced = 1;
+    w.states = 2;
+    w.state[1].hash = w.start_holds.hash;
+    w.state[1].copy = 0;
+}
+
+static int open_all(vtag_db **db)
+{
+    vtag_err err;
+    if (!reopen(db, 0)) return 0;
+    if (!w.life) note_state(content_db(db[0]), 0);
+    if (w.processes > 1 && !reopen(db, 1)) return 0;
+    w.source.process = 2;
+    err = open_on(&w.source, VTAG_READ, &watcher);
+    if (err != VTAG_OK) say("opening the workload's file to read", err, 0);
+    return err == VTAG_OK;
+}
+
+/* Runs a life of the workload of w.seed on the source. */
+static int record(void)
+{
+    vtag_db *db[2] = {NULL, NULL};
+    uint32_t i = first_step(), end = STEPS + w.life * LATER_STEPS;
+    int failed = t_.failed, k;
+    if (!open_all(db)) return 0;
+    for (; i < end && t_.failed == failed; i++) record_step(db, i);
+    for (k = 0; k < PINS; k++) vtag_release(pins[k].s);
+    vtag_close(db[0]);
+    vtag_close(db[1]);
+    vtag_close(watcher);
+    watcher = NULL;
     if (w.source.broken) say(w.source.broken, 0, 0);
     return t_.failed == failed;
 }
 
 /* ---- Judging a disk --------------------------------------------------------- */
-
-/* The newest state in low..high with that content; -1: none. */
-static int which_state(uint64_t hash, uint32_t low, uint32_t high)
-{
-    int n = (int)high;
-    for (; n >= (int)low; n--)
-        if (w.state[n].hash == hash) return n;
-    return -1;
-}
 
 /* Opens the disk and reads its content; recovers first with `as_writer`. */
 static content look(sim *s, int as_writer)
@@ -378,10 +575,41 @@ static content look(sim *s, int as_writer)
     return c;
 }
 
+/* The entry of a disk, perhaps a new one; where the table is full, one for once. */
+static seen *seen_of(uint64_t sum)
+{
+    static seen once;
+    seen *e = &disks_seen[sum % SEEN_MAX];
+    while (e->workload == w.workload && e->sum != sum)
+        e = e + 1 < disks_seen + SEEN_MAX ? e + 1 : disks_seen;
+    if (e->workload == w.workload) return e;
+    if (++w.entries > SEEN_MAX / 4 * 3) e = &once;
+    memset(e, 0, sizeof *e);
+    e->sum = sum;
+    e->workload = w.workload;
+    return e;
+}
+
+/* As look, but remembers; *known: it was looked at before, and is left as it was. */
+static content look_once(sim *s, int as_writer, int *known)
+{
+    uint64_t sum = sim_sum(s);
+    seen *e;
+    if (s == &w.image && w.cut == SIM_KILLED) sum = sim_mix(sum + w.op); /* with the cache */
+    e = seen_of(sum);
+    *known = e->looked[as_writer];
+    w.disks += !e->looked[0] && !e->looked[1];
+    w.equal += *known != 0;
+    if (!*known) {
+        e->looked[as_writer] = 1;
+        e->found[as_writer] = look(s, as_writer);
+    }
+    return e->found[as_writer];
+}
+
 static int expect(content c, const char *what, uint32_t low, uint32_t high)
 {
     int n = c.err == VTAG_OK ? which_state(c.hash, low, high) : -1;
-    w.disks++;
     if (n >= 0) return n;
     say(what, low, high);
     if (c.err != VTAG_OK) fprintf(stderr, "  %s: %s\n", c.at, vtag_strerror(c.err));
@@ -389,19 +617,18 @@ static int expect(content c, const char *what, uint32_t low, uint32_t high)
     return -1;
 }
 
-static void take(void)
+static void take(sim *to)
 {
-    sim_image(&w.image, &w.disk, w.cut, w.opts.pad_sectors, w.choice);
+    sim_image(to, &w.disk, w.cut, w.opts.pad_sectors, w.choice);
 }
 
 /* Before the first commit was acknowledged there may be no file, or one that a later
- * open creates anew. */
+ * open creates anew. Not counted. */
 static void judge_newborn(void)
 {
     vtag_db *db = NULL;
     vtag_err err = open_on(&w.image, VTAG_CREATE, &db);
     content c = {0, VTAG_OK, NULL};
-    w.disks++;
     if (err != VTAG_OK) {
         say("a file whose creation was cut off cannot be created again", err, 0);
         return;
@@ -411,52 +638,79 @@ static void judge_newborn(void)
     vtag_close(db);
 }
 
+static int untorn(void) { return w.cut < SIM_TORN && !(w.life && w.start_torn); }
+
 /* A slot destroyed where the other is whole: after recovery, or before it where the
  * cut tore nothing [I4]. */
 static void destroy_either(sim *s, uint64_t hash, uint64_t seed)
 {
     content c;
+    int known;
     sim_rot(s, SIM_MAIN, SIM_SLOT(seed % 2), seed / 2 % 2 ? seed : 0);
-    c = look(s, (int)(seed / 4 % 2));
-    w.disks++;
+    c = look_once(s, (int)(seed / 4 % 2), &known);
     if (c.err == VTAG_OK && c.hash == hash) return;
     say("I4: with a slot destroyed", c.err, which_state(c.hash, 0, w.states - 1));
     if (c.err != VTAG_OK) fprintf(stderr, "  %s: %s\n", c.at, vtag_strerror(c.err));
 }
 
-/* A second cut in every operation of recovery [I3]. What was only seen, by a process
+/* Repeats on `mid` what was recorded on `image` after operation `from`, up to i. */
+static void play_mid(size_t from, size_t i)
+{
+    if (i == from) take(&w.mid);
+    sim_replay(&w.mid, &w.image, i);
+    w.op2 = i + 1;
+}
+
+static void take_again(sim_cut cut, uint64_t choice)
+{
+    w.cut2 = cut;
+    w.choice2 = choice;
+    sim_image(&w.again, &w.mid, cut, w.opts.pad_sectors, choice);
+}
+
+/* The power fails after an operation of recovery [I3]. What was only seen, by a process
  * that could not sync, may go back to `low` until recovery is through. */
+static int cut_recovery_here(uint32_t low, uint32_t n, uint64_t *seed)
+{
+    int kind;
+    for (kind = 0; kind < 4; kind++) {
+        sim_cut cut = kind < 2 ? (sim_cut)kind : (sim_cut)(2 + t_below(seed, SIM_KILLED - 2));
+        int m, known, writer = (int)t_below(seed, 2);
+        if (!sim_cut_differs(&w.mid, cut)) continue;
+        take_again(cut, t_rand(seed));
+        m = expect(look_once(&w.again, writer, &known), "I3: recovery was cut off", low, n);
+        if (m < 0) return 0;
+        if (!known && writer && t_below(seed, 4) == 0)
+            destroy_either(&w.again, w.state[m].hash, t_rand(seed));
+    }
+    return 1;
+}
+
+/* A second cut in every operation of recovery. */
 static void cut_recovery(uint32_t low, uint32_t n)
 {
-    uint64_t change = 0, seed = w.choice;
-    int more = 1;
-    for (; more && change < 64; change++) {
-        vtag_db *db = NULL;
-        vtag_batch *b = NULL;
-        int kind;
-        take();
-        w.image.die_after = change;
-        if (open_on(&w.image, VTAG_EXISTING, &db) == VTAG_OK && vtag_begin(db, NULL, &b) == VTAG_OK)
-            vtag_abort(b);
-        more = w.image.die_after == 0;
-        vtag_close(db);
-        for (kind = 0; kind < 3; kind++) {
-            sim_cut cut = kind < 2 ? (sim_cut)kind : (sim_cut)(2 + t_below(&seed, SIM_KILLED - 2));
-            int m;
-            sim_image(&w.again, &w.image, cut, w.opts.pad_sectors, t_rand(&seed));
-            m = expect(look(&w.again, kind == 2), "I3: recovery was cut off", more ? low : n, n);
-            if (m < 0) return;
-            if (kind == 2) destroy_either(&w.again, w.state[m].hash, t_rand(&seed));
-        }
+    uint64_t seed = w.choice;
+    size_t from, i;
+    vtag_db *db = NULL;
+    vtag_batch *b = NULL;
+    take(&w.image);
+    from = w.image.ops;
+    if (open_on(&w.image, VTAG_EXISTING, &db) == VTAG_OK && vtag_begin(db, NULL, &b) == VTAG_OK)
+        vtag_abort(b);
+    vtag_close(db);
+    for (i = from; i < w.image.ops; i++) {
+        play_mid(from, i);
+        if (!cut_recovery_here(i + 1 < w.image.ops ? low : n, n, &seed)) return;
     }
 }
 
 /* One slot destroyed in a file at rest [I4]. */
 static void destroy_slot(uint32_t n, uint64_t seed)
 {
+    int known;
     sim_rot(&w.image, SIM_MAIN, SIM_SLOT(seed % 2), seed / 2 % 2 ? seed : 0);
-    if (expect(look(&w.image, 0), "I4: read with a slot destroyed", n, n) < 0) return;
-    expect(look(&w.image, 1), "I4: written with a slot destroyed", n, n);
+    if (expect(look_once(&w.image, 0, &known), "I4: read with a slot destroyed", n, n) < 0) return;
+    expect(look_once(&w.image, 1, &known), "I4: written with a slot destroyed", n, n);
 }
 
 /* The content after one more step on the image; the same step that the workload made
@@ -472,42 +726,51 @@ static content go_on(uint64_t seed, uint32_t i, vtag_err *err)
     return c;
 }
 
+/* What the cut of a step left: the state after it, or, unless the step is sure, one of
+ * low..n before it. */
+static int judge_next(content next, uint32_t low, uint32_t n, int sure, uint64_t *seed)
+{
+    sim_cut cut = (sim_cut)t_below(seed, SIM_KILLED);
+    int known, writer = (int)t_below(seed, 2), back;
+    content now;
+    if (!sure && !sim_cut_differs(&w.mid, cut)) return 1;
+    take_again(cut, t_rand(seed));
+    now = look_once(&w.again, writer, &known);
+    back = !sure && which_state(now.hash, low, n) >= 0;
+    if (now.err == VTAG_OK && (back || now.hash == next.hash)) {
+        if (!known && (writer || (cut < SIM_TORN && untorn())) && t_below(seed, 3) == 0)
+            destroy_either(&w.again, now.hash, t_rand(seed));
+        return 1;
+    }
+    say(sure ? "I2: the commit after recovery is lost" : "I5: neither before nor after",
+        now.err, n);
+    if (now.err != VTAG_OK) fprintf(stderr, "  %s: %s\n", now.at, vtag_strerror(now.err));
+    else fprintf(stderr, "  it holds state %d; the step was to come from %u; cut again: %s\n",
+                 which_state(now.hash, 0, w.states - 1), n, sim_cut_name(cut));
+    return 0;
+}
+
 /* The writer goes on from state n, and is cut off in that [I5]. Until it has synced,
  * what only lay in the page cache may go back to `low`. */
 static void cut_next(uint32_t low, uint32_t n, uint64_t choice)
 {
-    uint32_t i = n ? n - 1 : 0, k;
     uint64_t seed = choice % 2 ? w.seed : choice;
+    size_t from, i, k;
     vtag_err err;
-    content next, now;
-    take();
-    next = go_on(seed, i, &err);
+    content next;
+    take(&w.image);
+    from = w.image.ops;
+    next = go_on(seed, first_step() + n - 1, &err);
     if (err != VTAG_OK || next.err != VTAG_OK) {
         say("I5: the step after recovery", err, next.err);
         return;
     }
-    for (k = 0; k < 4; k++) {
-        sim_cut cut = (sim_cut)t_below(&choice, SIM_KILLED);
-        int sure, back;
-        take();
-        w.image.die_after = k ? t_below(&choice, 24) : UINT64_MAX;
-        (void)go_on(seed, i, &err);
-        sure = err == VTAG_OK && w.opts.durability == VTAG_FULL_SYNC;
-        sim_image(&w.again, &w.image, cut, w.opts.pad_sectors, t_rand(&choice));
-        now = look(&w.again, k % 2);
-        w.disks++;
-        back = !sure && which_state(now.hash, low, n) >= 0;
-        if (now.err == VTAG_OK && (back || now.hash == next.hash)) {
-            if (k % 2 == 0 && cut < SIM_TORN && w.cut < SIM_TORN)
-                destroy_either(&w.again, now.hash, choice);
-            continue;
-        }
-        say(sure ? "I2: the commit after recovery is lost" : "I5: neither before nor after",
-            now.err, n);
-        if (now.err != VTAG_OK) fprintf(stderr, "  %s: %s\n", now.at, vtag_strerror(now.err));
-        else fprintf(stderr, "  it holds state %d; the step was to come from %u; cut again: %s\n",
-                     which_state(now.hash, 0, w.states - 1), n, sim_cut_name(cut));
-        return;
+    for (i = from; i < w.image.ops; i++) {
+        int last = i + 1 == w.image.ops;
+        int sure = last && w.opts.durability == VTAG_FULL_SYNC;
+        play_mid(from, i);
+        for (k = 0; k < (last ? 4u : 1u); k++)
+            if (!judge_next(next, low, n, sure, &choice)) return;
     }
 }
 
@@ -534,21 +797,21 @@ static void judge_copy(uint32_t low)
 /* One disk that the power cut may have left, and all that can happen to it. */
 static void judge_disk(uint32_t low, uint32_t high)
 {
-    int n, m;
-    take();
+    int n, m, known;
+    take(&w.image);
     if (low == 0) {
         judge_newborn();
         return;
     }
-    n = expect(look(&w.image, 0), "I1: what a reader finds", low, high);
+    n = expect(look_once(&w.image, 0, &known), "I1: what a reader finds", low, high);
     if (n < 0) return;
-    if (w.choice % 8 == 0) judge_copy(low);
-    if (w.choice % 8 == 1 && w.cut < SIM_TORN) {
+    if (!known) judge_copy(low);
+    if (!known && w.choice % 8 == 1 && untorn()) {
         destroy_either(&w.image, w.state[n].hash, w.choice / 8);
         return;
     }
-    m = expect(look(&w.image, 1), "I1: what a writer finds", (uint32_t)n, high);
-    if (m < 0) return;
+    m = expect(look_once(&w.image, 1, &known), "I1: what a writer finds", (uint32_t)n, high);
+    if (m < 0 || known) return;
     if (w.cut != SIM_KILLED) low = (uint32_t)m;
     switch (w.choice / 8 % 16) {
     case 0: case 1: case 2: destroy_slot((uint32_t)m, w.choice / 128); break;
@@ -565,24 +828,42 @@ static uint32_t surely(const sim_mark *mark)
     return mark->synced || !mark->acked ? mark->synced : 1;
 }
 
+/* Cuts the power once more, for the disk that the next life starts from. */
+static void choose_start(uint64_t *rng)
+{
+    int i;
+    w.cut = (sim_cut)t_below(rng, SIM_KILLED);
+    w.choice = t_rand(rng);
+    take(&w.image);
+    for (i = 0; i < SIM_FILES; i++) w.start.file[i].named = 0;
+    sim_load(&w.start, &w.image);
+    w.start_holds = look(&w.image, 0);
+    w.start_torn |= w.cut >= SIM_TORN;
+}
+
 /* Plays the record back and cuts the power after each operation. */
 static void play(uint64_t *rng)
 {
+    size_t next_op = (size_t)t_below(rng, w.source.ops);
     int failed = t_.failed;
     for (w.op = 0; w.op < w.source.ops && t_.failed < failed + 3; w.op++) {
         const sim_op *op = &w.source.op[w.op];
         const sim_mark *later = w.op + 1 < w.source.ops ? &op[1].mark : &w.source.mark;
         /* steps that wrote nothing may have been acknowledged since */
         uint32_t high = op->mark.started > later->acked ? op->mark.started : later->acked;
-        size_t some[2];
-        int kind, cuts;
+        int kind;
         sim_replay(&w.disk, &w.source, w.op);
-        cuts = sim_pending(&w.disk, some, 2) ? SIM_CUTS : 1;
-        for (kind = 0; kind < cuts && t_.failed < failed + 3; kind++) {
+        for (kind = 0; kind < SIM_CUTS && t_.failed < failed + 3; kind++) {
+            int sooner = later->acked != op->mark.acked; /* more has to be there than before */
+            if (!sooner && !sim_cut_differs(&w.disk, (sim_cut)kind)) continue;
             w.cut = (sim_cut)kind;
+            w.op2 = 0;
             w.choice = t_rand(rng);
-            if (cuts > 1 && w.choice >> 61 > 2) continue; /* three of eight: more workloads */
             judge_disk(surely(later), high);
+        }
+        if (w.op >= next_op && surely(later) > 0) {
+            next_op = w.source.ops;
+            choose_start(rng);
         }
     }
     w.op = w.source.ops - 1;
@@ -595,31 +876,26 @@ static void choose_options(void)
     w.opts.lazy_ms = 60;
     w.opts.pad_sectors = w.seed % 5 == 3;
     w.opts.no_map = w.seed % 7 == 5;
-}
-
-/* TRACE=1 in the environment: the record, to read a failure by. */
-static void print_record(void)
-{
-    static const char *const kind[] = {"write", "allocate", "sync", "rename", "remove", "create"};
-    size_t i;
-    for (i = 0; i < w.source.ops && getenv("TRACE"); i++) {
-        const sim_op *op = &w.source.op[i];
-        fprintf(stderr, "%5zu %-8s file %d at %8llu, %6llu bytes; started %u acked %u\n", i,
-                kind[op->kind], op->file, (unsigned long long)op->at,
-                (unsigned long long)op->size, op->mark.started, op->mark.acked);
-    }
+    w.processes = 1 + (w.seed % 2 == 0);
 }
 
 static void run_workload(uint64_t seed)
 {
     uint64_t rng = seed;
+    int failed = t_.failed;
     w.seed = seed;
     choose_options();
-    sim_reset(&w.source, seed);
-    sim_reset(&w.disk, seed);
-    if (!record()) return;
-    print_record();
-    play(&rng);
+    w.start_torn = 0;
+    for (w.life = 0; w.life < LIVES && t_.failed == failed; w.life++) {
+        w.workload++;
+        w.entries = w.choice = 0;
+        begin_life();
+        if (!record()) return;
+        print_record(&w.source);
+        sim_reset(&w.disk, seed);
+        if (w.life) sim_load(&w.disk, &w.start);
+        play(&rng);
+    }
 }
 
 static void every_power_cut_leaves_exactly_one_state(void)
@@ -627,22 +903,30 @@ static void every_power_cut_leaves_exactly_one_state(void)
     uint64_t seed = t_seed();
     struct timespec from, to;
     double s;
+    int i;
     sim_init(&w.source, 1);
     sim_init(&w.disk, 1);
-    sim_init(&w.image, 1);
-    sim_init(&w.again, 1);
-    w.disk.child = &w.image;
-    w.image.child = &w.again;
+    sim_init_leaf(&w.image, 1);
+    sim_init_leaf(&w.start, 1);
+    sim_init(&w.mid, 1);
+    sim_init_leaf(&w.again, 1);
+    w.image.keep = 1;
+    w.disk.child[0] = &w.image;
+    w.disk.child[1] = &w.mid;
+    w.mid.child[0] = &w.again;
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &from);
     while (w.disks < disks_wanted && !t_.failed) run_workload(seed++);
     clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &to);
     s = (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+    for (i = 0; i < VERBS && w.disks >= 100000; i++) CHECK(w.did[i] > 0);
     printf("count crash-states %llu\n", (unsigned long long)w.disks);
-    printf("%.0f states per second of processor time, %llu workloads of %d steps\n",
-           (double)w.disks / s, (unsigned long long)(seed - t_.seed), STEPS);
+    printf("%.0f states per second of processor time; %llu lives, %llu disks once more\n",
+           (double)w.disks / s, (unsigned long long)w.workload, (unsigned long long)w.equal);
     sim_free(&w.source);
     sim_free(&w.disk);
     sim_free(&w.image);
+    sim_free(&w.mid);
+    sim_free(&w.start);
     sim_free(&w.again);
 }
 
@@ -670,7 +954,7 @@ static void the_sim_loses_only_what_was_not_synced(void)
     uint64_t i, old = 0, mixed = 0;
     sim_init(&s, 1);
     sim_init(&cut, 1);
-    s.child = &cut;
+    s.child[0] = &cut;
     MUST(io->open(&s, "a", VTAG_NEW, &file));
     MUST(io->allocate(file, 65536));
     fill_block(file, io, 0, 1);
@@ -706,7 +990,7 @@ static void the_sim_loses_only_what_was_not_synced(void)
 int main(int argc, char **argv)
 {
     const char *states = getenv("STATES");
-    disks_wanted = states && *states ? strtoull(states, NULL, 0) : 100000;
+    disks_wanted = states && *states ? strtoull(states, NULL, 0) : 1000000;
     t_begin(argc, argv);
     RUN(the_sim_loses_only_what_was_not_synced);
     RUN(every_power_cut_leaves_exactly_one_state);

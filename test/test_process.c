@@ -10,6 +10,7 @@
 #include "../vtag.h"
 #include "test.h"
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/types.h>
@@ -23,6 +24,7 @@ typedef struct board {           /* what the processes tell each other         *
 } board;
 
 static board *shared;
+static uint64_t races = 10000;   /* RACES=n sets it                            */
 
 /* ---- Small parts ------------------------------------------------------------- */
 
@@ -194,6 +196,56 @@ static void two_processes_that_write_in_turn_both_make_progress(void)
     vtag_close(db);
 }
 
+/* Two racers meet before each race, and after both have asked for the lock. */
+static void meet(uint64_t *count, uint64_t race)
+{
+    add(count, 1);
+    while (get(count) < 2 * (race + 1) && !get(&shared->stop)) sched_yield();
+}
+
+static void racer(const char *path)
+{
+    uint64_t i;
+    vtag_db *db;
+    vtag_tag tag;
+    MUST(vtag_open(path, NULL, &db));
+    tag = tag_named(db, "app@1");
+    for (i = 0; i < races && !t_.failed; i++) {
+        vtag_batch *b = NULL;
+        vtag_err err;
+        meet(&shared->ready, i);
+        err = vtag_begin(db, NULL, &b);
+        if (err != VTAG_LOCKED) OK(err);
+        if (err == VTAG_OK) add(&shared->puts, 1);
+        meet(&shared->rows, i);
+        CHECK_EQ(get(&shared->puts), i + 1); /* one of the two, in every race */
+        meet(&shared->sum, i);
+        if (err == VTAG_OK && i % 50 == 0 && OK(put_one(b, tag, i, i))) OK(vtag_commit(b));
+        else vtag_abort(b);
+        if (get(&shared->stop)) break;
+    }
+    if (t_.failed) set(&shared->stop, 1);
+    vtag_close(db);
+}
+
+static void of_two_that_race_for_the_lock_exactly_one_gets_it(void)
+{
+    const char *path = named("race.vtag"), *n = getenv("RACES");
+    pid_t one, two;
+    vtag_db *db;
+    if (n && *n) races = strtoull(n, NULL, 10);
+    newborn(path, NULL);
+    one = spawn(racer, path);
+    two = spawn(racer, path);
+    joined(one);
+    joined(two);
+    CHECK_EQ(get(&shared->puts), races);
+    MUST(vtag_open(path, NULL, &db));
+    CHECK_EQ(items_in(db), (races + 49) / 50);
+    vtag_close(db);
+    printf("count lock-races %llu\n", (unsigned long long)races);
+}
+
 /* ---- One writer, many readers ------------------------------------------------------ */
 
 enum { SAME = 12, ROUNDS = 120 };
@@ -319,6 +371,32 @@ static void two_handles_of_a_process_exclude_and_see_each_other(void)
     vtag_abort(b);
     vtag_close(one);
     vtag_close(two);
+}
+
+/* Without a mapping, what another handle wrote has to be fetched before it is used. */
+static void handles_without_a_mapping_follow_each_other(void)
+{
+    const char *path = named("fetched.vtag");
+    vtag_open_opts opts;
+    vtag_db *db[2];
+    vtag_tag tag;
+    char name[16];
+    int i;
+    memset(&opts, 0, sizeof opts);
+    opts.no_map = 1;
+    newborn(path, NULL);
+    MUST(vtag_open(path, &opts, &db[0]));
+    MUST(vtag_open(path, &opts, &db[1]));
+    for (i = 2; i < 40; i++) {
+        snprintf(name, sizeof name, "app@%d", i);
+        MUST(declare(db[i % 2], name, &tag));
+        MUST(put_round(db[i % 2], tag, (uint64_t)i));
+        CHECK_EQ(tag_named(db[!(i % 2)], name), tag);
+        last_value(db[!(i % 2)], tag, (uint64_t)i);
+        if (i % 10 == 9) MUST(vtag_seal(db[i / 10 % 2], NULL, NULL));
+    }
+    vtag_close(db[0]);
+    vtag_close(db[1]);
 }
 
 /* ---- Death and pause ----------------------------------------------------------------------- */
@@ -574,8 +652,10 @@ int main(int argc, char **argv)
 {
     t_begin(argc, argv);
     RUN(two_processes_that_write_in_turn_both_make_progress);
+    RUN(of_two_that_race_for_the_lock_exactly_one_gets_it);
     RUN(readers_see_whole_commits_that_never_go_back);
     RUN(two_handles_of_a_process_exclude_and_see_each_other);
+    RUN(handles_without_a_mapping_follow_each_other);
     RUN(a_lock_dies_with_its_process);
     RUN(a_stopped_writer_stops_no_reader);
     RUN(after_a_fork_the_child_may_only_close);

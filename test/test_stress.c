@@ -1,18 +1,30 @@
 // build: plain
-/* Two writer processes, killed at random and started again, and three reader processes
-   that keep their handles: no reader ever sees a state go back, or half of a batch.
+/* Two writer processes and eight readers that keep their handles, all of them stopped,
+   continued, killed and started again at random: no reader ever sees a state go back, or
+   half of a batch; a snapshot that it pins keeps its content, and that content is what
+   every other reader sees in the same commit [I6].
 
    Each batch writes items 2k and 2k + 1 with one payload, or deletes both. Writers also
-   abort, close, compact. SECONDS_EACH=n sets how long each mode runs (4). */
+   abort, close, compact. SECONDS_EACH=n sets how long each mode runs (8). */
 #define VTAG_IMPLEMENTATION
 #include "../vtag.h"
 #include "test.h"
+#include "content.h"
+#include <errno.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { PAIRS = 2000, DIM = 32, READERS = 3, WRITERS = 2 };
+enum { PAIRS = 300, DIM = 32, READERS = 8, WRITERS = 2, PEOPLE = READERS + WRITERS };
+enum { COMMITS = 1 << 16 };
+
+/* What the processes share. A word of `seen` holds 24 bits of a commit's number and 40 of
+ * its content's hash, so that it is read and written whole. */
+static struct board {
+    uint64_t seen[COMMITS], pins, compared;
+} *board;
 
 static char path[900];
 static vtag_durability durability;
@@ -95,7 +107,7 @@ static void writer(uint64_t seed)
     vtag_db *db = open_as(VTAG_CREATE, 0);
     for (;;) {
         write_once(db, &seed);
-        if (!t_below(&seed, 400)) {
+        if (!t_below(&seed, 100)) {
             vtag_err err = vtag_compact(db, NULL, NULL);
             if (err && err != VTAG_LOCKED) die("compact", err);
         }
@@ -127,71 +139,119 @@ static void check_pairs(vtag_snap *s)
     } while (n);
 }
 
-static void reader(int no_map, time_t end)
+/* Compares the content of a commit with what another reader saw in it, or leaves it for
+ * the next. */
+static void compare(uint64_t commit, uint64_t hash)
+{
+    uint64_t *word = &board->seen[commit % COMMITS], tag = (commit & 0xFFFFFFu) << 40;
+    uint64_t mine = tag | (hash & UINT64_C(0xFFFFFFFFFF));
+    uint64_t other = __atomic_exchange_n(word, mine, __ATOMIC_SEQ_CST);
+    if (!other || (other ^ mine) >> 40) return;
+    if (other != mine) die("two contents of one commit", VTAG_OK);
+    __atomic_add_fetch(&board->compared, 1, __ATOMIC_SEQ_CST);
+}
+
+static uint64_t hash_of(const vtag_snap *s)
+{
+    content c = content_of(s);
+    if (c.err) die(c.at, c.err);
+    return c.hash;
+}
+
+/* Looks at the newest state; *pin and its hash are held for some rounds. */
+static void look(vtag_db *db, uint64_t round, uint64_t *last, vtag_snap **pin, uint64_t *pinned)
+{
+    vtag_report report;
+    vtag_stat stat;
+    vtag_snap *s;
+    uint64_t hash;
+    vtag_err err = vtag_snapshot(db, &s);
+    if (err) die("snapshot", err);
+    if (vtag_stats(s, &stat) || stat.commit < *last) die("the state went back", VTAG_OK);
+    *last = stat.commit;
+    check_pairs(s);
+    hash = hash_of(s);
+    compare(stat.commit, hash);
+    if (round % 20 == 0 && (err = vtag_verify(s, &report, NULL, NULL)) != VTAG_OK) die("verify", err);
+    if (*pin && hash_of(*pin) != *pinned) die("a pinned snapshot changed", VTAG_OK);
+    __atomic_add_fetch(&board->pins, 1, __ATOMIC_SEQ_CST);
+    if (round % 8 == 0) {
+        vtag_release(*pin);
+        *pin = s;
+        *pinned = hash;
+    } else vtag_release(s);
+}
+
+static void reader(int no_map)
 {
     vtag_db *db = NULL;
-    uint64_t last = 0, round;
+    vtag_snap *pin = NULL;
+    uint64_t last = 0, round, pinned = 0;
     while (!db) db = open_as(VTAG_READ, no_map);
-    for (round = 0; time(NULL) < end; round++) {
-        vtag_report report;
-        vtag_stat stat;
-        vtag_snap *s;
-        vtag_err err = vtag_snapshot(db, &s);
-        if (err) die("snapshot", err);
-        if (vtag_stats(s, &stat) || stat.commit < last) die("the state went back", VTAG_OK);
-        last = stat.commit;
-        check_pairs(s);
-        if (round % 20 == 0 && (err = vtag_verify(s, &report, NULL, NULL)) != VTAG_OK) die("verify", err);
-        vtag_release(s);
-    }
-    vtag_close(db);
-    _exit(last ? 0 : 1);
+    for (round = 0;; round++) look(db, round, &last, &pin, &pinned);
 }
 
 /* ---- The run ---------------------------------------------------------------------- */
 
-/* Kills writers until the readers are done; how many of them complained. */
-static int supervise(pid_t *readers, uint64_t seed, uint64_t *kills)
+static void start(pid_t *people, int i, uint64_t seed)
 {
-    pid_t writers[WRITERS] = {0, 0};
-    int left = READERS, bad = 0, i, status;
-    while (left && !bad) {
+    fflush(stdout);
+    people[i] = fork();
+    if (people[i]) return;
+    if (i < WRITERS) writer(seed);
+    reader(i % 3 == 2);
+}
+
+static int end(pid_t *people, int i)
+{
+    int status;
+    kill(people[i], SIGKILL);
+    waitpid(people[i], &status, 0);
+    people[i] = 0;
+    return WIFEXITED(status); /* it had complained */
+}
+
+/* Kills and stops processes until the time is over; how many of them complained. */
+static int supervise(uint64_t seed, time_t until, uint64_t *kills)
+{
+    pid_t people[PEOPLE] = {0};
+    int bad = 0, i, status;
+    while (time(NULL) < until && !bad) {
         struct timespec nap = {0, 0};
-        for (i = 0; i < WRITERS; i++, t_rand(&seed))
-            if (!writers[i] && (writers[i] = fork()) == 0) writer(seed);
-        nap.tv_nsec = (long)(10 + t_below(&seed, 100)) * 1000000;
+        pid_t gone;
+        for (i = 0; i < PEOPLE; i++, t_rand(&seed))
+            if (!people[i]) start(people, i, seed);
+        nap.tv_nsec = (long)(10 + t_below(&seed, 60)) * 1000000;
         nanosleep(&nap, NULL);
-        i = (int)t_below(&seed, WRITERS);
-        kill(writers[i], SIGKILL);
-        waitpid(writers[i], &status, 0);
-        writers[i] = 0;
-        bad += WIFEXITED(status);
+        i = (int)t_below(&seed, PEOPLE);
+        kill(people[i], t_below(&seed, 3) ? SIGSTOP : SIGCONT);
+        for (i = 0; i < PEOPLE; i++) if (!t_below(&seed, 6)) kill(people[i], SIGCONT);
+        i = (int)t_below(&seed, t_below(&seed, 3) ? WRITERS : PEOPLE);
+        bad += end(people, i);
         ++*kills;
-        for (i = 0; i < READERS; i++) {
-            if (!readers[i] || waitpid(readers[i], &status, WNOHANG) != readers[i]) continue;
-            readers[i] = 0;
-            left--;
-            bad += !WIFEXITED(status) || WEXITSTATUS(status);
-        }
+        gone = waitpid(-1, &status, WNOHANG);
+        bad += gone > 0;
+        for (i = 0; i < PEOPLE; i++) if (people[i] == gone) people[i] = 0;
     }
-    for (i = 0; i < WRITERS; i++) if (writers[i]) kill(writers[i], SIGKILL), waitpid(writers[i], NULL, 0);
-    for (i = 0; i < READERS; i++) if (readers[i]) kill(readers[i], SIGKILL), waitpid(readers[i], NULL, 0);
+    for (i = 0; i < PEOPLE; i++) if (people[i]) bad += end(people, i);
     return bad;
 }
 
 static void run_mode(vtag_durability mode, const char *name)
 {
     const char *seconds = getenv("SECONDS_EACH");
-    time_t end = time(NULL) + (seconds ? atol(seconds) : 4);
-    pid_t readers[READERS];
+    time_t until = time(NULL) + (seconds && *seconds ? atol(seconds) : 8);
     uint64_t kills = 0, seed = t_seed();
-    int i;
     snprintf(path, sizeof path, "%s", t_path(name));
     durability = mode;
-    for (i = 0; i < READERS; i++)
-        if ((readers[i] = fork()) == 0) reader(i == 2, end);
-    CHECK_EQ(supervise(readers, seed, &kills), 0);
-    printf("count stress-kills %llu (%s)\n", (unsigned long long)kills, name);
+    board = (struct board *)mmap(NULL, sizeof *board, PROT_READ | PROT_WRITE,
+                                 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    REQUIRE(board != MAP_FAILED);
+    CHECK_EQ(supervise(seed, until, &kills), 0);
+    CHECK(board->pins > 0 && board->compared > 0);
+    printf("count stress-kills %llu\ncount snapshots-compared %llu\n", (unsigned long long)kills,
+           (unsigned long long)board->pins);
+    munmap(board, sizeof *board);
 }
 
 static void durable_commits_never_go_back(void) { run_mode(VTAG_FULL_SYNC, "full.vtag"); }
