@@ -344,18 +344,23 @@ static inline vtag_db *disk_db(disk *d, const char *path, vtag_access access, in
 typedef size_t disk_chooser(void *ctx, size_t i, size_t n);
 
 /* Takes back, newest first, what did not arrive of the writes since the last sync, and
-   lets the disk live again. All file objects must be closed. */
-static inline void disk_cut(disk *d, disk_chooser *choose, void *ctx)
+   lets the disk live again. shrink: the file ends where what arrived does, if no sync
+   came after it grew. All file objects must be closed. */
+static inline void disk_cut(disk *d, disk_chooser *choose, void *ctx, int shrink)
 {
-    size_t i = d->writes;
+    size_t i = d->writes, high[DISK_FILES];
+    int f;
     FUZZ_MUST(d->live == 0);
+    for (f = 0; f < DISK_FILES; f++) high[f] = d->f[f]->synced_size;
     while (i-- > 0) {
         const disk_write *w = &d->w[i];
         size_t kept = choose(ctx, i, w->n);
-        if (kept < w->n)
-            memcpy(disk_poke(d->f[w->file], w->at + kept, w->n - kept), d->was + w->was + kept,
-                   w->n - kept);
+        uint8_t *p = disk_poke(d->f[w->file], w->at, w->n);
+        if (kept < w->n) memcpy(p + kept, d->was + w->was + kept, w->n - kept);
+        if (kept && w->at + kept > high[w->file]) high[w->file] = w->at + kept;
     }
+    for (f = 0; shrink && f < DISK_FILES; f++)
+        if (high[f] < d->f[f]->size) disk_size_to(d->f[f], high[f]);
     d->writes = d->used = 0;
     d->changes = 0;
     d->dying = UINT64_MAX;
