@@ -5,12 +5,14 @@
    of fuzz_seed_bytes that end with NULL, and closes with  FUZZ_MAIN(NAME). Then
 
        cc ... test/fuzz_NAME.c                      replays: prog FILE|DIR...
-                                                    mutates: prog RUNS=n SEED=s [DIR]
-                                                    writes:  prog --write-corpus DIR
+                                                    mutates: prog RUNS=n SEED=s
+                                                    unpacks: prog --write-corpus DIR
+                                                    packs:   prog --pack DIR
        clang -fsanitize=fuzzer -DFUZZ_ENGINE ...    libFuzzer, and afl-clang-fast
 
    An input is a script, not a file image: what it means follows the code at hand, so
-   a corpus outlives changes of the format. Bytes past the end of an input read 0. */
+   a corpus outlives changes of the format. Bytes past the end of an input read 0. The
+   corpus that is kept, test/corpus/NAME.hex, has an input a line, in hex. */
 #ifndef VTAG_TEST_FUZZ_H
 #define VTAG_TEST_FUZZ_H
 #include <dirent.h>
@@ -58,11 +60,16 @@ static inline uint32_t fuzz_pick(fuzz_in *in, uint32_t n)
     return (n <= 256 ? fuzz_u8(in) : fuzz_u16(in)) % n;
 }
 
-/* Ends the run where a property does not hold. */
+static fuzz_in fuzz_now; /* the input at hand */
+
+/* Ends the run where a property does not hold, and prints the input in hex. */
 static inline void fuzz_must(int holds, const char *what)
 {
+    size_t i;
     if (holds) return;
     fprintf(stderr, "fuzz: not so: %s\n", what);
+    for (i = 0; i < fuzz_now.n; i++) fprintf(stderr, "%02x", fuzz_now.p[i]);
+    fprintf(stderr, "\n");
     abort();
 }
 #define FUZZ_MUST(x) fuzz_must(!!(x), #x)
@@ -95,6 +102,7 @@ static inline void fuzz_one(const fuzz_target *t, const uint8_t *p, size_t n)
     fuzz_in in;
     in.p = p;
     in.n = n;
+    fuzz_now = in;
     t->run(&in);
 }
 
@@ -186,20 +194,85 @@ static inline void fuzz_mutations(const fuzz_target *t, uint64_t runs, uint64_t 
     }
 }
 
-static inline int fuzz_write_corpus(const fuzz_target *t, const char *dir)
+/* ---- The corpus that is kept -------------------------------------------------------- */
+
+typedef void fuzz_each(const fuzz_target *t, const uint8_t *p, size_t n, void *ctx);
+
+/* Calls each for the inputs of test/corpus/NAME.hex; how many. */
+static inline uint64_t fuzz_corpus(const fuzz_target *t, fuzz_each *each, void *ctx)
+{
+    static char line[2 * FUZZ_MAX + 2];
+    static uint8_t p[FUZZ_MAX];
+    char path[200], hex[3] = {0};
+    uint64_t count = 0;
+    FILE *f;
+    snprintf(path, sizeof path, "test/corpus/%s.hex", t->name);
+    f = fopen(path, "r");
+    while (f && fgets(line, sizeof line, f)) {
+        size_t i, n = strcspn(line, "\n") / 2;
+        for (i = 0; i < n; i++) {
+            memcpy(hex, line + 2 * i, 2);
+            p[i] = (uint8_t)strtoul(hex, NULL, 16);
+        }
+        each(t, p, n, ctx);
+        count++;
+    }
+    if (f) fclose(f);
+    return count;
+}
+
+static inline void fuzz_each_run(const fuzz_target *t, const uint8_t *p, size_t n, void *ctx)
+{
+    (void)ctx;
+    fuzz_one(t, p, n);
+}
+
+/* Writes an input to the folder ctx, under a name that is its hash. */
+static inline void fuzz_each_write(const fuzz_target *t, const uint8_t *p, size_t n, void *ctx)
+{
+    char path[1000];
+    uint64_t hash = 1, i;
+    FILE *f;
+    for (i = 0; i < n; i++) hash = (hash ^ p[i]) * UINT64_C(0x100000001B3);
+    snprintf(path, sizeof path, "%s/%s-%016llx", (const char *)ctx, t->name, (unsigned long long)hash);
+    f = fopen(path, "wb");
+    if (!f || fwrite(p, 1, n, f) != n) {
+        perror(path);
+        exit(1);
+    }
+    fclose(f);
+}
+
+static inline int fuzz_write_corpus(const fuzz_target *t, char *dir)
 {
     int i;
     for (i = 0; t->seeds[i]; i++) {
         uint8_t p[FUZZ_MAX];
-        char path[1000];
-        size_t n = fuzz_seed_bytes(t->seeds[i], p, sizeof p);
-        FILE *f;
-        snprintf(path, sizeof path, "%s/seed-%02d", dir, i);
-        f = fopen(path, "wb");
-        if (!f || fwrite(p, 1, n, f) != n) return perror(path), 1;
-        fclose(f);
+        fuzz_each_write(t, p, fuzz_seed_bytes(t->seeds[i], p, sizeof p), dir);
     }
+    fuzz_corpus(t, fuzz_each_write, dir);
     return 0;
+}
+
+/* Prints a folder's inputs as lines of hex. */
+static inline int fuzz_pack(const char *dir)
+{
+    struct dirent **list;
+    int i, k, n = scandir(dir, &list, NULL, alphasort);
+    for (i = 0; i < n; i++) {
+        static uint8_t p[FUZZ_MAX];
+        char path[1100];
+        snprintf(path, sizeof path, "%s/%s", dir, list[i]->d_name);
+        k = list[i]->d_name[0] == '.' ? 0 : (int)fuzz_read(path, p);
+        if (k) {
+            int j;
+            for (j = 0; j < k; j++) printf("%02x", p[j]);
+            putchar('\n');
+        }
+        free(list[i]);
+    }
+    if (n >= 0) free(list);
+    return n < 0;
 }
 
 static inline double fuzz_seconds(void)
@@ -215,6 +288,8 @@ static inline int fuzz_main(const fuzz_target *t, int argc, char **argv)
     double from = fuzz_seconds(), took;
     int i;
     if (argc == 3 && !strcmp(argv[1], "--write-corpus")) return fuzz_write_corpus(t, argv[2]);
+    if (argc == 3 && !strcmp(argv[1], "--pack")) return fuzz_pack(argv[2]);
+    done += fuzz_corpus(t, fuzz_each_run, NULL);
     for (i = 1; i < argc; i++) {
         if (!strncmp(argv[i], "RUNS=", 5)) runs = strtoull(argv[i] + 5, NULL, 0);
         else if (!strncmp(argv[i], "SEED=", 5)) seed = strtoull(argv[i] + 5, NULL, 0);

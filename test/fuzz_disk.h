@@ -326,6 +326,13 @@ static inline disk *disk_get(void)
     return &the_disk;
 }
 
+/* With FUZZ_SAY in the environment, the engine says what it finds. */
+static inline void disk_say(void *ctx, vtag_err err, const char *msg, uint64_t at)
+{
+    (void)ctx;
+    fprintf(stderr, "%s: %s (at %llu)\n", vtag_strerror(err), msg, (unsigned long long)at);
+}
+
 static inline vtag_db *disk_db(disk *d, const char *path, vtag_access access, int no_map)
 {
     vtag_open_opts o;
@@ -335,6 +342,7 @@ static inline vtag_db *disk_db(disk *d, const char *path, vtag_access access, in
     o.access = access;
     o.no_map = no_map;
     o.isa = d->isa;
+    o.log = getenv("FUZZ_SAY") ? disk_say : NULL;
     return vtag_open(path, &o, &db) ? NULL : db;
 }
 

@@ -14,7 +14,7 @@
 #include "content.h"
 #include "fuzz_disk.h"
 
-enum { RC_STEPS = 10, RC_CHOICES = 24 };
+enum { RC_STEPS = 5, RC_CHOICES = 24 };
 
 typedef struct rc_plan {
     uint32_t flags;
