@@ -106,7 +106,7 @@ static inline void fuzz_one(const fuzz_target *t, const uint8_t *p, size_t n)
     t->run(&in);
 }
 
-/* ---- Replay, and mutation without an engine ------------------------------------- */
+/* ---- Replay ----------------------------------------------------------------------- */
 
 static inline size_t fuzz_read(const char *path, uint8_t *p)
 {
@@ -145,53 +145,6 @@ static inline uint64_t fuzz_seeds(const fuzz_target *t)
     uint64_t n = 0;
     for (; t->seeds[n]; n++) fuzz_one(t, p, fuzz_seed_bytes(t->seeds[n], p, sizeof p));
     return n;
-}
-
-static inline uint64_t fuzz_rand(uint64_t *seed) /* splitmix64 */
-{
-    uint64_t z = (*seed += UINT64_C(0x9E3779B97F4A7C15));
-    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
-    return z ^ z >> 31;
-}
-
-static inline size_t fuzz_mutate(uint8_t *p, size_t n, uint64_t *seed)
-{
-    uint64_t times = 1 + fuzz_rand(seed) % 6, r;
-    while (times--) {
-        size_t at = n ? fuzz_rand(seed) % n : 0, k;
-        r = fuzz_rand(seed);
-        if (r % 8 == 0 && n + 8 < FUZZ_MAX) { /* insert */
-            k = 1 + (r >> 8) % 8;
-            memmove(p + at + k, p + at, n - at);
-            while (k--) p[at + k] = (uint8_t)fuzz_rand(seed), n++;
-        } else if (r % 8 == 1 && n) { /* remove */
-            k = 1 + (r >> 8) % 8;
-            if (k > n - at) k = n - at;
-            memmove(p + at, p + at + k, n - at - k);
-            n -= k;
-        } else if (r % 8 == 2 && n) p[at] ^= (uint8_t)(1u << (r >> 8) % 8);
-        else if (r % 8 == 3 && n) p[at] = (uint8_t)(p[at] + (r >> 8) % 9 - 4);
-        else if (n) p[at] = (uint8_t)(r >> 8);
-    }
-    return n;
-}
-
-/* runs inputs, each a mutated seed or a wholly random one; the same for a seed. */
-static inline void fuzz_mutations(const fuzz_target *t, uint64_t runs, uint64_t seed)
-{
-    uint64_t i, n = 0;
-    while (t->seeds[n]) n++;
-    for (i = 0; i < runs; i++) {
-        uint8_t p[FUZZ_MAX];
-        uint64_t s = seed * UINT64_C(1000000007) + i;
-        size_t k, bytes = 0;
-        if (fuzz_rand(&s) % 4 && n)
-            bytes = fuzz_mutate(p, fuzz_seed_bytes(t->seeds[fuzz_rand(&s) % n], p, FUZZ_MAX / 2), &s);
-        else
-            for (bytes = fuzz_rand(&s) % 120, k = 0; k < bytes; k++) p[k] = (uint8_t)fuzz_rand(&s);
-        fuzz_one(t, p, bytes);
-    }
 }
 
 /* ---- The corpus that is kept -------------------------------------------------------- */
@@ -273,6 +226,78 @@ static inline int fuzz_pack(const char *dir)
     }
     if (n >= 0) free(list);
     return n < 0;
+}
+
+/* ---- Mutation without an engine --------------------------------------------------- */
+
+static inline uint64_t fuzz_rand(uint64_t *seed) /* splitmix64 */
+{
+    uint64_t z = (*seed += UINT64_C(0x9E3779B97F4A7C15));
+    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
+    return z ^ z >> 31;
+}
+
+static inline size_t fuzz_mutate(uint8_t *p, size_t n, uint64_t *seed)
+{
+    uint64_t times = 1 + fuzz_rand(seed) % 6, r;
+    while (times--) {
+        size_t at = n ? fuzz_rand(seed) % n : 0, k;
+        r = fuzz_rand(seed);
+        if (r % 8 == 0 && n + 8 < FUZZ_MAX) { /* insert */
+            k = 1 + (r >> 8) % 8;
+            memmove(p + at + k, p + at, n - at);
+            while (k--) p[at + k] = (uint8_t)fuzz_rand(seed), n++;
+        } else if (r % 8 == 1 && n) { /* remove */
+            k = 1 + (r >> 8) % 8;
+            if (k > n - at) k = n - at;
+            memmove(p + at, p + at + k, n - at - k);
+            n -= k;
+        } else if (r % 8 == 2 && n) p[at] ^= (uint8_t)(1u << (r >> 8) % 8);
+        else if (r % 8 == 3 && n) p[at] = (uint8_t)(p[at] + (r >> 8) % 9 - 4);
+        else if (n) p[at] = (uint8_t)(r >> 8);
+    }
+    return n;
+}
+
+typedef struct fuzz_pool { uint8_t *p; size_t at[2049], n; } fuzz_pool; /* inputs to mutate */
+
+static inline void fuzz_each_add(const fuzz_target *t, const uint8_t *p, size_t n, void *ctx)
+{
+    fuzz_pool *pool = ctx;
+    (void)t;
+    if (pool->n == 2048 || n > FUZZ_MAX / 2) return;
+    pool->p = realloc(pool->p, pool->at[pool->n] + n + 1);
+    if (!pool->p) abort();
+    memcpy(pool->p + pool->at[pool->n], p, n);
+    pool->n++;
+    pool->at[pool->n] = pool->at[pool->n - 1] + n;
+}
+
+/* runs inputs, most of them mutated ones of the corpus; the same for a seed. */
+static inline void fuzz_mutations(const fuzz_target *t, uint64_t runs, uint64_t seed)
+{
+    fuzz_pool pool;
+    uint8_t p[FUZZ_MAX];
+    uint64_t i;
+    memset(&pool, 0, sizeof pool);
+    for (i = 0; t->seeds[i]; i++)
+        fuzz_each_add(t, p, fuzz_seed_bytes(t->seeds[i], p, sizeof p), &pool);
+    fuzz_corpus(t, fuzz_each_add, &pool);
+    for (i = 0; i < runs; i++) {
+        uint64_t s = seed * UINT64_C(1000000007) + i;
+        size_t k, n = 0;
+        if (fuzz_rand(&s) % 8) {
+            k = (size_t)(fuzz_rand(&s) % pool.n);
+            n = pool.at[k + 1] - pool.at[k];
+            memcpy(p, pool.p + pool.at[k], n);
+            n = fuzz_mutate(p, n, &s);
+        } else {
+            for (n = fuzz_rand(&s) % 120, k = 0; k < n; k++) p[k] = (uint8_t)fuzz_rand(&s);
+        }
+        fuzz_one(t, p, n);
+    }
+    free(pool.p);
 }
 
 static inline double fuzz_seconds(void)

@@ -3,7 +3,8 @@
    An input is a script: which image, what is done with it, and changes
    {action and kind, which structure, offset, value}, so that every input reaches past
    the checksums. The file must be an answer: no access outside it, no write by a
-   reader; and what verify calls good, a writer leaves good, and the same when read again. */
+   reader; and where no checksum was mended and verify calls it good, a writer leaves it
+   good, and the same when read again. */
 #ifndef VTAG_IMPLEMENTATION
 #define VTAG_IMPLEMENTATION
 #endif
@@ -244,9 +245,9 @@ static void fi_write(uint32_t flags)
     whole &= !vtag_seal(db, NULL, NULL);
     if (flags & 64) whole &= !vtag_compact(db, NULL, NULL);
     then = fi_look(db, &hash);
-    FUZZ_MUST(!whole || !good || then);
     vtag_close(db);
-    if (!whole || good < 2 || then < 2) return;
+    if (!(flags & 4) || !whole || good < 2) return; /* mended checksums may hide any nonsense */
+    FUZZ_MUST(then == 2);
     db = disk_db(d, "t.vtag", VTAG_READ, 0);
     FUZZ_MUST(fi_look(db, &again) == 2);
     FUZZ_MUST(again == hash);
