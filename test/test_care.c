@@ -103,56 +103,24 @@ static int noticed(const uint8_t *p, size_t n, uint64_t want)
     return seen;
 }
 
-/* Flips one bit of each byte (only those written, or every step-th). */
-static void flip_bits(env *e, int only_touched, size_t step, size_t *missed)
-{
-    void *raw;
-    size_t n, i;
-    uint64_t want = hash_of(e->db);
-    uint8_t *p = ram_image(&e->r, "t.vtag", &n, &raw);
-    const uint8_t *touched = ram_find(&e->r, "t.vtag")->touched;
-    *missed = 0;
-    for (i = 0; i < n; i += step) {
-        int seen;
-        if (only_touched && !touched[i]) continue;
-        p[i] ^= (uint8_t)(1u << i % 8);
-        seen = noticed(p, n, want);
-        p[i] ^= (uint8_t)(1u << i % 8);
-        CHECK(seen >= 0); /* never another content unnoticed */
-        if (seen) continue;
-        if (!(*missed)++ && only_touched) fprintf(stderr, "first unnoticed byte: %lu\n", (unsigned long)i);
-    }
-    free(raw);
-}
-
-static void a_flipped_bit_in_any_written_byte_is_found(void)
-{
-    env e;
-    size_t missed;
-    store_up(&e, 0); /* nothing aborted, deleted, replaced: all that was written is referenced */
-    flip_bits(&e, 1, 1, &missed);
-    CHECK_EQ(missed, 0);
-    env_down(&e);
-}
-
-static void a_flipped_bit_after_compaction_is_found(void)
-{
-    env e;
-    size_t missed;
-    everything_up(&e);
-    OK(vtag_compact(e.db, NULL, NULL));
-    flip_bits(&e, 1, 1, &missed);
-    CHECK_EQ(missed, 0);
-    env_down(&e);
-}
-
+/* test_bits.c flips every bit; here the sanitizers look on. */
 static void a_flipped_bit_anywhere_is_found_or_changes_nothing(void)
 {
     env e;
-    size_t missed;
+    void *raw;
+    size_t n, i;
+    uint64_t want;
+    uint8_t *p;
     everything_up(&e);
     OK(vtag_seal(e.db, NULL, NULL));
-    flip_bits(&e, 0, 23, &missed);
+    want = hash_of(e.db);
+    p = ram_image(&e.r, "t.vtag", &n, &raw);
+    for (i = 0; i < n; i += 23) {
+        p[i] ^= (uint8_t)(1u << i % 8);
+        CHECK(noticed(p, n, want) >= 0); /* never another content unnoticed */
+        p[i] ^= (uint8_t)(1u << i % 8);
+    }
+    free(raw);
     env_down(&e);
 }
 
@@ -704,8 +672,6 @@ int main(int argc, char **argv)
 {
     t_begin(argc, argv);
     RUN(a_good_file_verifies_and_counts_what_it_checked);
-    RUN(a_flipped_bit_in_any_written_byte_is_found);
-    RUN(a_flipped_bit_after_compaction_is_found);
     RUN(a_flipped_bit_anywhere_is_found_or_changes_nothing);
     RUN(verify_tells_the_log_where);
     RUN(a_rotten_payload_or_vector_is_never_handed_out);
