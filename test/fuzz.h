@@ -330,20 +330,21 @@ static inline int fuzz_main(const fuzz_target *t, int argc, char **argv)
 
 #define FUZZ_TARGET(NAME) \
     static const fuzz_target fuzz_##NAME##_target = {#NAME, fuzz_##NAME, fuzz_##NAME##_seeds};
+#if defined(FUZZ_ALL) /* several fuzzers in one program */
+#  define FUZZ_MAIN(NAME) FUZZ_TARGET(NAME)
+#else
+#  define FUZZ_MAIN(NAME) FUZZ_TARGET(NAME) FUZZ_START(NAME)
+#endif
 #if defined(FUZZ_ENGINE)
-#  define FUZZ_MAIN(NAME)                                           \
-    FUZZ_TARGET(NAME)                                               \
+#  define FUZZ_START(NAME)                                          \
     int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);         \
     int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n)          \
     {                                                               \
         fuzz_one(&fuzz_##NAME##_target, p, n);                      \
         return 0;                                                   \
     }
-#elif defined(FUZZ_ALL) /* test_fuzz.c has them all */
-#  define FUZZ_MAIN(NAME) FUZZ_TARGET(NAME)
 #else
-#  define FUZZ_MAIN(NAME)                                           \
-    FUZZ_TARGET(NAME)                                               \
+#  define FUZZ_START(NAME)                                          \
     int main(int argc, char **argv)                                 \
     {                                                               \
         return fuzz_main(&fuzz_##NAME##_target, argc, argv);        \

@@ -254,7 +254,8 @@ static void fi_write(uint32_t flags)
     vtag_close(db);
 }
 
-static void fuzz_image(fuzz_in *in)
+/* The image that an input makes, on the disk as t.vtag; *flags: what is to be done. */
+static fi_image *fi_spoilt(fuzz_in *in, uint32_t *flags_out)
 {
     fi_image *m;
     uint32_t which = fuzz_u8(in), flags = fuzz_u8(in), cut = flags & 8 ? fuzz_u16(in) : 0;
@@ -271,6 +272,14 @@ static void fuzz_image(fuzz_in *in)
     if (!(flags & 4)) mend(&mend_it);
     if (cut & 1) disk_size_to(m->file, m->w.n - (cut >> 1) * 8 % m->w.n);
     else if (cut) disk_size_to(m->file, m->w.n + (cut >> 1) * 8);
+    *flags_out = flags;
+    return m;
+}
+
+static void fuzz_image(fuzz_in *in)
+{
+    uint32_t flags;
+    fi_image *m = fi_spoilt(in, &flags);
     fi_read(m, flags);
     if (flags & 1) fi_write(flags);
     FUZZ_MUST(disk_get()->live == 0);

@@ -7,6 +7,7 @@
 #include "fuzz_recovery.c"
 #include "fuzz_import.c"
 #include "fuzz_restore.c"
+#include "fuzz_salvage.c"
 
 static uint64_t replays;
 
@@ -26,6 +27,7 @@ static void no_power_cut_loses_or_invents(void) { replay(&fuzz_recovery_target, 
 static void operations_agree_with_the_model(void) { replay(&fuzz_ops_target, 1000); }
 static void no_input_misleads_an_importer(void) { replay(&fuzz_import_target, 40000); }
 static void a_dump_is_restored_or_refused(void) { replay(&fuzz_restore_target, 1000); }
+static void salvage_reads_what_is_whole(void) { replay(&fuzz_salvage_target, 400); }
 
 int main(int argc, char **argv)
 {
@@ -35,6 +37,7 @@ int main(int argc, char **argv)
     RUN(operations_agree_with_the_model);
     RUN(no_input_misleads_an_importer);
     RUN(a_dump_is_restored_or_refused);
+    RUN(salvage_reads_what_is_whole);
     printf("count fuzz-replays %llu\n", (unsigned long long)replays);
     return t_end();
 }

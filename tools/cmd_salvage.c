@@ -29,9 +29,9 @@
 
 typedef struct salvage {
     const char *path;
-    uint8_t    *p;           /* the file, private, and zeros after it */
+    const uint8_t *p;        /* the file, and zeros after it */
     uint64_t    n, room;     /* bytes of the file; with the zeros */
-    vt_file    *file;
+    vt_file    *file;        /* the handle's, once it is opened for the fold */
     vt_state   *s;           /* of the fold */
     uint32_t    crc;         /* of the record before */
     int         opened;      /* as any file; else the log was folded */
@@ -66,10 +66,10 @@ static int salvage_map(salvage *v, const char *path)
 #ifdef MAP_NORESERVE
         flags |= MAP_NORESERVE;
 #endif
-        all = mmap(NULL, (size_t)v->room, PROT_READ | PROT_WRITE, flags, -1, 0);
+        all = mmap(NULL, (size_t)v->room, PROT_READ, flags, -1, 0);
     }
     if (all != MAP_FAILED && v->n) {
-        void *at = mmap(all, (size_t)v->n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0);
+        void *at = mmap(all, (size_t)v->n, PROT_READ, MAP_PRIVATE | MAP_FIXED, fd, 0);
         if (at == MAP_FAILED) {
             munmap(all, (size_t)v->room);
             all = MAP_FAILED;
@@ -432,6 +432,15 @@ static void salvage_report(const salvage *v, const char *dest, int as_json)
     out_close(&o, '}');
 }
 
+static void salvage_end(salvage *v)
+{
+    vtag_release(v->snap);
+    vtag_close(v->db);
+    free(v->tags);
+    free(v->x);
+    free(v->v);
+}
+
 int cmd_salvage(int argc, char **argv)
 {
     const char *file, *dest;
@@ -452,11 +461,7 @@ int cmd_salvage(int argc, char **argv)
     if (!rc) rc = salvage_open(&v);
     if (!rc) rc = salvage_into(&v, dest);
     if (!rc) salvage_report(&v, dest, as_json);
-    vtag_release(v.snap);
-    vtag_close(v.db);
-    free(v.tags);
-    free(v.x);
-    free(v.v);
-    if (v.p) munmap(v.p, (size_t)v.room);
+    salvage_end(&v);
+    if (v.p) munmap((void *)(uintptr_t)v.p, (size_t)v.room);
     return rc;
 }
