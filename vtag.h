@@ -8576,6 +8576,7 @@ static void vt_check_extents(vt_check *c) {
         vt_checked(c, sizeof *e);
         at += e->length;
     }
+    if (number != c->s->head.extent) vt_bad(c, "count of extents is wrong", at);
 }
 
 /* Every record, from the file's first on. */

@@ -12,7 +12,7 @@ out=build/test
 
 job_build() { # builds test/$1.c unless it is up to date
     bin=$out/$1
-    if [ -x "$bin" ] && [ -z "$(find vtag.h test/*.h tools/rank.[ch] "test/$1.c" "$out/flags" -newer "$bin")" ]; then
+    if [ -x "$bin" ] && [ -z "$(find vtag.h test/*.h test/fuzz_*.c tools/*.[ch] "test/$1.c" "$out/flags" -newer "$bin")" ]; then
         return 0
     fi
     flags=$(cat "$out/flags")

@@ -241,6 +241,7 @@ int cli_getline(FILE *f, char **line, size_t *cap, size_t *n);
     X(note, "add a note or a score to the history")                                  \
     X(meta, "list, show or set metadata of the file")                                \
     X(verify, "check every byte of the file")                                        \
+    X(salvage, "write what is whole of a damaged file to a new one")                 \
     X(dump, "write everything as JSON Lines")                                        \
     X(restore, "make a new file from a dump")                                        \
     X(embed, "the built-in toy embedder, as a worker")                               \

@@ -18,6 +18,9 @@
 
 #define IN_MAX_DIM 32768u
 #define IN_MAX_LINE ((size_t)256 << 20)
+#ifndef IN_WINDOW
+#define IN_WINDOW ((size_t)256 << 10) /* bytes of the first read; tests take few */
+#endif
 
 /* ---- Source: a file or pipe with a window that grows to one record -------------- */
 
@@ -66,7 +69,7 @@ static int in_source_fill(in_source *s)
     s->fill -= s->at;
     s->at = 0;
     if (s->fill + 1 >= s->cap) {
-        s->cap = s->cap ? s->cap * 2 : (size_t)256 << 10;
+        s->cap = s->cap ? s->cap * 2 : IN_WINDOW;
         s->buf = cli_grow(s->buf, s->cap, 1);
     }
     do got = read(s->fd, s->buf + s->fill, s->cap - s->fill - 1);
