@@ -735,6 +735,269 @@ static void merging_nothing_changes_nothing(void)
     CHECK(h[0].id == 0 && h[1].id == 1);
 }
 
+/* ---- Kernels of sketches ------------------------------------------------------------- */
+
+static void cross_is_the_same_integer_from_every_kernel(void)
+{
+    static uint8_t codes[16][512];
+    static int8_t h[9 * 1024];
+    static const size_t widths[] = {64, 128, 192, 384, 512};
+    int32_t want[9 * 16], got[9 * 16];
+    const uint8_t *x[16];
+    uint64_t seed = t_seed();
+    size_t w, nq, i;
+    fill_bytes((uint8_t *)codes, sizeof codes, seed);
+    memset(codes[3], 0xFF, sizeof codes[3]); /* the largest sums */
+    fill_bytes((uint8_t *)h, sizeof h, seed + 1);
+    for (i = 0; i < sizeof h; i++) h[i] = h[i] == -128 ? -127 : h[i];
+    memset(h, 127, 1024);
+    memset(h + 1024, -127, 1024);
+    for (w = 0; w < sizeof widths / sizeof *widths; w++)
+        for (nq = 1; nq <= 9; nq++)
+            for (i = 0; i < VT_KERNEL_ROWS; i++) {
+                size_t r;
+                if (!vt_kernel_table[i].runs()) continue;
+                for (r = 0; r < 16; r++) x[r] = codes[t_below(&seed, 16)];
+                memset(got, 0, sizeof got);
+                vt_cross_scalar(x, h, widths[w], nq, want);
+                vt_kernel_table[i].cross(x, h, widths[w], nq, got);
+                REQUIRE(!memcmp(got, want, nq * 16 * sizeof *got));
+            }
+}
+
+/* Sums by the definition: byte j of each 64 holds the codes j and j + 64 of 128. */
+static void cross_means_the_sum_of_products(void)
+{
+    uint8_t codes[128];
+    int8_t h[256];
+    const uint8_t *x[16];
+    int32_t out[16], want = 0;
+    uint64_t seed = t_seed();
+    int i, r;
+    for (i = 0; i < 16; i++) x[i] = codes;
+    for (r = 0; r < 50; r++) {
+        fill_bytes(codes, sizeof codes, seed + (uint64_t)r);
+        fill_bytes((uint8_t *)h, sizeof h, seed + 100 + (uint64_t)r);
+        for (i = want = 0; i < 256; i++) {
+            uint8_t two = codes[i / 128 * 64 + i % 64];
+            want += (i % 128 < 64 ? two & 15 : two >> 4) * h[i];
+        }
+        vt_cross_scalar(x, h, sizeof codes, 1, out);
+        CHECK_EQ(out[7], want);
+    }
+}
+
+static void clip_is_the_same_integer_from_every_kernel(void)
+{
+    static float v[1152];
+    int32_t want[16], got[16];
+    uint64_t seed = t_seed();
+    uint32_t n;
+    size_t i, j;
+    for (n = 128; n <= 1152; n += 128)
+        for (i = 0; i < VT_KERNEL_ROWS; i++) {
+            if (!vt_kernel_table[i].runs()) continue;
+            for (j = 0; j < n; j++) v[j] = t_float(&seed) * 3;
+            v[0] = 3;
+            v[1] = -3;
+            vt_clip_scalar(v, n, 2047 / 3.0f, want, want + 8);
+            vt_kernel_table[i].clip(v, n, 2047 / 3.0f, got, got + 8);
+            REQUIRE(!memcmp(got, want, sizeof want));
+        }
+}
+
+/* The codes' meaning: floor of q over the step, which is 65,536 / s, kept within a nibble. */
+static void a_clipped_code_is_the_floor_within_a_nibble(void)
+{
+    int32_t q;
+    int s;
+    for (s = 0; s < 8; s++)
+        for (q = -2048; q <= 2048; q++) {
+            double code = floor((double)q * vt_clip_steps[s] / 65536);
+            REQUIRE(vt_clip_code(q, vt_clip_steps[s]) == (code < -8 ? -8 : code > 7 ? 7 : (int)code));
+        }
+}
+
+static const uint32_t rotated[] = {128, 256, 384, 512, 640, 768, 896, 1024, 1536, 4096};
+
+static void rotate_gives_the_same_bits_from_every_kernel(void)
+{
+    static float v[4096], want[4096], got[4096];
+    uint64_t seed = t_seed();
+    size_t d, i, j;
+    for (d = 0; d < sizeof rotated / sizeof *rotated; d++)
+        for (i = 0; i < VT_KERNEL_ROWS; i++) {
+            size_t bytes = rotated[d] * sizeof *v;
+            if (!vt_kernel_table[i].runs()) continue;
+            for (j = 0; j < rotated[d]; j++) v[j] = t_float(&seed) * (j % 5 ? 1 : 1e-38f);
+            memcpy(want, v, bytes);
+            memcpy(got, v, bytes);
+            vt_rotate_scalar(want, rotated[d], seed);
+            vt_kernel_table[i].rotate(got, rotated[d], seed);
+            REQUIRE(!memcmp(got, want, bytes));
+        }
+}
+
+static double dot_of(const float *a, const float *b, uint32_t n)
+{
+    double sum;
+    vt_dot_f32_scalar(a, b, n, 1, &sum);
+    return sum;
+}
+
+/* Lengths, and angles: to 80 roundings of f32 of the lengths, as chapter 8 reckons. */
+static void rotate_keeps_lengths_and_inner_products(void)
+{
+    static float a[4096], b[4096];
+    uint64_t seed = t_seed();
+    size_t d, j;
+    int round;
+    for (d = 0; d < sizeof rotated / sizeof *rotated; d++)
+        for (round = 0; round < 6; round++) {
+            uint32_t n = rotated[d];
+            double aa, ab, bb, after;
+            for (j = 0; j < n; j++) a[j] = round ? t_float(&seed) : 0, b[j] = t_float(&seed) + 3;
+            a[t_below(&seed, n)] = 100;
+            aa = dot_of(a, a, n), ab = dot_of(a, b, n), bb = dot_of(b, b, n);
+            vt_rotate_scalar(a, n, 9);
+            vt_rotate_scalar(b, n, 9);
+            after = dot_of(a, a, n);
+            CHECK(fabs(sqrt(after / aa) - 1) <= 80 * ldexp(1, -24));
+            after = dot_of(a, b, n);
+            CHECK(fabs(after - ab) <= 160 * ldexp(1, -24) * sqrt(aa * bb));
+        }
+}
+
+/* A rotation is worth something only if it spreads: no number of a rotated unit vector is
+   near the whole. */
+static void rotate_spreads_what_stands_alone(void)
+{
+    static float v[1536];
+    uint32_t i, j, dims[] = {128, 384, 768, 1536};
+    size_t d;
+    for (d = 0; d < 4; d++)
+        for (i = 0; i < dims[d]; i += 37) {
+            float most = 0;
+            memset(v, 0, sizeof v);
+            v[i] = 1;
+            vt_rotate_scalar(v, dims[d], VT_SKETCH_SEED);
+            for (j = 0; j < dims[d]; j++) most = fmaxf(most, fabsf(v[j]));
+            CHECK(most < 0.5f);
+        }
+}
+
+/* Far from the floor all kernels say what the exact sum says; near it they may let pass. */
+static void reach_misses_no_row_in_any_kernel(void)
+{
+    uint64_t seed = t_seed();
+    int round;
+    for (round = 0; round < 3000; round++) {
+        vtf_factors f;
+        vt_probe p;
+        int32_t dots[16];
+        uint32_t r, mask;
+        double up[16], room[16];
+        size_t i;
+        p.unit = 0.001f + t_float(&seed) * 0.0009f;
+        p.shift = (int32_t)t_below(&seed, 40000) - 20000;
+        p.by_size = 0.01f + t_float(&seed) * 0.009f;
+        p.by_rest = 1 + t_float(&seed) * 0.5f;
+        p.floor = t_float(&seed) * 8;
+        for (r = 0; r < 16; r++) {
+            double est;
+            f.scale[r] = 0.01f + t_float(&seed) * 0.009f;
+            f.size[r] = 1 + t_float(&seed) * 0.5f;
+            f.rest[r] = 0.1f + t_float(&seed) * 0.09f;
+            f.bias[r] = t_float(&seed) * 3;
+            dots[r] = (int32_t)t_below(&seed, 100000) - 50000;
+            est = (double)f.scale[r] * (double)p.unit * (2.0 * dots[r] - p.shift);
+            up[r] = est + (double)f.size[r] * (double)p.by_size + (double)f.rest[r] * (double)p.by_rest +
+                    (double)f.bias[r] + fabs((double)f.bias[r]) * (double)VT_SLACK;
+            room[r] = ldexp(1, -20) * (fabs(est) + 8);
+        }
+        for (i = 0; i < VT_KERNEL_ROWS; i++) {
+            if (!vt_kernel_table[i].runs()) continue;
+            mask = vt_kernel_table[i].reach(&f, dots, &p);
+            for (r = 0; r < 16; r++) {
+                if (up[r] >= (double)p.floor + room[r]) REQUIRE(mask >> r & 1);
+                if (up[r] < (double)p.floor - room[r]) REQUIRE(!(mask >> r & 1));
+            }
+        }
+    }
+}
+
+/* ---- Thresholds ----------------------------------------------------------------------- */
+
+static int descending(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x < y) - (x > y);
+}
+
+/* Of few values, so that many are equal, or of many; rising, falling or neither. */
+static void fill_numbers(float *x, size_t n, uint64_t *seed, int how)
+{
+    size_t i;
+    for (i = 0; i < n; i++)
+        x[i] = how % 2 ? (float)t_below(seed, 5) : t_float(seed) * 100;
+    if (how / 2) qsort(x, n, sizeof *x, descending);
+    for (i = 0; how / 2 == 2 && i < n / 2; i++) {
+        float y = x[i];
+        x[i] = x[n - 1 - i];
+        x[n - 1 - i] = y;
+    }
+}
+
+static void select_puts_the_k_largest_first(void)
+{
+    uint64_t seed = t_seed();
+    int round;
+    for (round = 0; round < 3000; round++) {
+        float a[300], sorted[300];
+        size_t n = 1 + (size_t)t_below(&seed, 300), k = 1 + (size_t)t_below(&seed, n), i;
+        fill_numbers(a, n, &seed, round % 6);
+        memcpy(sorted, a, n * sizeof *a);
+        qsort(sorted, n, sizeof *sorted, descending);
+        vt_select(a, n, k);
+        for (i = 0; i < n; i++) REQUIRE(i < k ? a[i] >= sorted[k - 1] : a[i] <= sorted[k - 1]);
+        REQUIRE(!(a[k - 1] < sorted[k - 1]) && !(a[k - 1] > sorted[k - 1]));
+        qsort(a, n, sizeof *a, descending);
+        REQUIRE(!memcmp(a, sorted, n * sizeof *a));
+    }
+}
+
+/* The threshold never lies above the k-th largest, and up to 128, or once k more have
+   come, it is the k-th largest of some moment past. */
+static void the_threshold_is_the_kth_largest_or_a_little_below(void)
+{
+    static const size_t ks[] = {1, 2, 10, 127, 128, 129, 200, 500};
+    static float x[3000], sorted[3000], room[1000];
+    uint64_t seed = t_seed();
+    size_t c, n;
+    int how;
+    for (c = 0; c < sizeof ks / sizeof *ks; c++)
+        for (how = 0; how < 6; how++) {
+            vt_best b;
+            size_t k = ks[c];
+            REQUIRE(vt_best_room(k) <= 1000);
+            fill_numbers(x, 3000, &seed, how);
+            vt_best_init(&b, room, k);
+            for (n = 1; n <= 3000; n++) {
+                vt_best_push(&b, x[n - 1]);
+                if (n < k) REQUIRE(b.least < -1e30f);
+                if (n < k || n % 97) continue;
+                memcpy(sorted, x, n * sizeof *x);
+                qsort(sorted, n, sizeof *sorted, descending);
+                REQUIRE(b.least <= sorted[k - 1]);
+                if (k <= VT_SORTED) REQUIRE(b.least >= sorted[k - 1]);
+                if (n < 2 * k) continue;
+                qsort(room, b.n, sizeof *room, descending); /* it holds the k largest */
+                REQUIRE(!memcmp(room, sorted, k * sizeof *room) || b.n < k);
+                if (k > VT_SORTED) REQUIRE(b.least > -1e30f);
+            }
+        }
+}
+
 static void run_bytes(void)
 {
     RUN(atomics_return_what_they_promise);
@@ -785,4 +1048,18 @@ static void run_scores(void)
     RUN(merging_nothing_changes_nothing);
 }
 
-TEST_MAIN(run_bytes(); run_system(); run_scores())
+static void run_sketches(void)
+{
+    RUN(cross_is_the_same_integer_from_every_kernel);
+    RUN(cross_means_the_sum_of_products);
+    RUN(clip_is_the_same_integer_from_every_kernel);
+    RUN(a_clipped_code_is_the_floor_within_a_nibble);
+    RUN(rotate_gives_the_same_bits_from_every_kernel);
+    RUN(rotate_keeps_lengths_and_inner_products);
+    RUN(rotate_spreads_what_stands_alone);
+    RUN(reach_misses_no_row_in_any_kernel);
+    RUN(select_puts_the_k_largest_first);
+    RUN(the_threshold_is_the_kth_largest_or_a_little_below);
+}
+
+TEST_MAIN(run_bytes(); run_system(); run_scores(); run_sketches())
