@@ -5,6 +5,8 @@
    the checksums. The file must be an answer: no access outside it, no write by a
    reader; and where no checksum was mended and verify calls it good, a writer leaves it
    good, and the same when read again. */
+#ifndef FUZZ_IMAGE_C
+#define FUZZ_IMAGE_C
 #ifndef VTAG_IMPLEMENTATION
 #define VTAG_IMPLEMENTATION
 #endif
@@ -293,3 +295,4 @@ static const char *const fuzz_image_seeds[] = {
     "\\80\\01\\05\\01\\04\\00\\01\\00\\28\\00\\00\\00\\11\\01\\10\\00\\01\\00\\00\\00\\01", NULL};
 
 FUZZ_MAIN(image)
+#endif

@@ -614,7 +614,7 @@ static void a_recovery_under_way_is_finished_in_memory_at_any_alignment(void)
         memset(q + VTF_FRONT, 0xA5, sizeof(vtf_extent)); /* torn by the rewrite */
         slot = (vtf_slot *)calloc(1, sizeof *slot);
         REQUIRE(slot != NULL);
-        memcpy(slot, newest_slot(p), sizeof *slot);
+        memcpy(slot, slot_of(p, 1), sizeof *slot);
         slot->redo_at = n;
         slot->redo_n = 1;
         slot->redo_xxh = vt_xxh64(&g, sizeof g);

@@ -722,7 +722,7 @@ typedef struct run {             /* what a scenario came to                    *
 
 static vtag_err restore(vtag_db *db)
 {
-    vtag_begin_opts opts = {0, 1, 10};
+    vtag_begin_opts opts = {0, 1, 10, NULL, NULL, NULL};
     vtag_batch *b = NULL;
     vtag_err err = vtag_begin(db, &opts, &b);
     if (err != VTAG_OK) return err;

@@ -162,7 +162,7 @@ enum { TURNS = 150 };
 
 static void writer_in_turn(const char *path)
 {
-    const vtag_begin_opts wait = {WAIT_MS, 0, 0};
+    const vtag_begin_opts wait = {WAIT_MS, 0, 0, NULL, NULL, NULL};
     uint64_t me = add(&shared->ready, 1), i;
     vtag_db *db;
     vtag_tag tag;
@@ -501,7 +501,7 @@ enum { CROWD = 100000, PUTS = 40, CHUNK = 500, MOST = 20 * CROWD };
 
 static void crowd(const char *path)
 {
-    const vtag_begin_opts opts = {0, 0, CROWD};
+    const vtag_begin_opts opts = {0, 0, CROWD, NULL, NULL, NULL};
     vtag_db *db;
     vtag_batch *b;
     vtag_tag tag = newborn(path, &db), next;
@@ -517,7 +517,7 @@ static void crowd(const char *path)
 static uint64_t fill_chunk(vtag_db *db, vtag_tag tag, uint64_t *cursor, uint64_t round)
 {
     static vtag_item item[CHUNK];
-    const vtag_begin_opts wait = {WAIT_MS, 0, 0};
+    const vtag_begin_opts wait = {WAIT_MS, 0, 0, NULL, NULL, NULL};
     vtag_snap *s;
     vtag_batch *b;
     size_t n = 0, i;
@@ -597,7 +597,7 @@ static void searcher(const char *path)
 /* Puts an item every 10 ms; returns most batches that came between asking and getting. */
 static uint64_t application(const char *path)
 {
-    const vtag_begin_opts wait = {WAIT_MS, 0, 0};
+    const vtag_begin_opts wait = {WAIT_MS, 0, 0, NULL, NULL, NULL};
     vtag_db *db;
     vtag_tag tag;
     uint64_t i, worst = 0, first;

@@ -129,7 +129,8 @@ static void rotate_back(float *v, uint32_t dim, uint64_t seed)
                     x[j] = (a + b) * sqrtf(0.5f);
                     x[j + h] = (a - b) * sqrtf(0.5f);
                 }
-        vt_signs(v, dim, seed + round);
+        for (i = 0; i < dim; i++)
+            if (vt_signs(seed + round, i & ~15u) >> i % 16 & 1) v[i] = -v[i];
     }
 }
 

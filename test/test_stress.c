@@ -83,7 +83,7 @@ static void put_pair(vtag_batch *b, vtag_tag tag, uint64_t *rng)
 
 static void write_once(vtag_db *db, uint64_t *rng)
 {
-    vtag_begin_opts opts = {10000, 0, 0};
+    vtag_begin_opts opts = {10000, 0, 0, NULL, NULL, NULL};
     vtag_spec spec;
     vtag_batch *b;
     vtag_tag tag;
