@@ -241,7 +241,7 @@ typedef struct vtag_info {
     vtag_spec spec;
     vtag_role role;
     uint64_t  items, rows;       /* live items with a vector, live vectors     */
-    uint64_t  bytes;             /* of the file, held by this tag's segments   */
+    uint64_t  bytes;             /* of the file, held by this tag's segments and sketches */
     uint64_t  created;           /* Unix ms                                    */
     uint64_t  activated;         /* the newest time it became active; 0: never */
     uint64_t  writes_with, writes_without; /* new revisions since declared that gave, or left out, it */
@@ -1052,31 +1052,44 @@ static void vt_out_align(vt_out *o, size_t to) {
      5  write the slot not in use         unsynced; the next commit's sync covers it
      6  publish the state in this process
 
-   Why a crash at any point leaves one committed state. Before 4 completes, the
-   bytes of 2 and 3 are in any condition; both slots still name states whose bytes
-   were never touched (law L3), and the record counts only if everything that it
-   needs arrived, in which case it is the started commit, whole. Between 4 and 5
-   the record is durable and is found by walking the log past the newest slot.
-   During 5 the torn slot fails its checksum, and the other slot plus the record
-   give the same state. A slot is written only after the sync of the state it
-   names, so it never names bytes that a crash could still lose.
+   THE CRASH ARGUMENT. Say the file is at state n, and a crash comes in the commit of n + 1.
+     in 1-3   the bytes of 2 and 3 are in any condition. Both slots name states whose bytes
+              were not touched, since nothing that a state refers to is overwritten (L3).
+              The record counts only if its checksum, chain and salt hold and the XXH64 of
+              each range that it names does: then all that n + 1 needs has arrived, and
+              n + 1 it is, whole; else n.
+     in 4     the same; the sync returns only when n + 1 counts.
+     in 5     the torn slot fails its checksum. The other one names n or a state before
+              it, and the log from there leads over counting records to n + 1.
+     after 5  a slot names n + 1; it was written after the sync of all that it names, so no
+              later crash can take away what it refers to.
+   So what follows a crash is n or n + 1, and n + 1 if its commit had returned.
 
-   Recovery, under the writer's lock, when a slot is torn or anything but zeros lies
-   past the newest slot's log position: roll forward what counts, write those bytes
-   again (identical: a failed sync may have left the cache ahead of the disk [FSYNC]),
-   zero the rest of the log extent, sync, draw a new salt, write one slot, sync, write
-   the other, sync. The new salt makes what was dropped unable to count ever after;
-   both slots are written so that losing either loses nothing.
+   Recovery, under the writer's lock, begins where a slot is torn, or salts differ, or
+   anything but zeros lies past the newest slot's log position. It rolls forward what
+   counts, writes those bytes again (identical: a failed sync may have left the cache ahead
+   of the disk [FSYNC]), zeroes the rest of the log extent, syncs, draws a new salt, writes
+   one slot, syncs, writes the other, syncs. A crash in it leaves what it began with or what
+   it made, and it begins again. The new salt makes what was dropped unable to count ever
+   after; both slots are written so that losing either loses nothing.
 
-   Assumptions about media: a sync makes earlier writes durable; an unsynced write may
-   be lost, cut at any byte, or reordered with others; bytes next to a torn write stay
-   as they were (else create with pad_sectors, which starts every commit on sectors of
-   its own; there a recovery could garble what it writes again, so it first puts a copy
-   of it past the end of the file, as ranges and then their bytes, syncs, and names the
-   copy in a slot; whoever opens the file while it is named takes the bytes from it). Not covered: a
-   file truncated by someone else while it is mapped (the system raises SIGBUS), and
-   network file systems, whose locks and mappings lie (writing there is refused unless
-   forced).
+   WHAT IS ASSUMED of media. A sync that returns makes earlier writes durable. An unsynced
+   write may be lost, cut at any byte, turned to garbage sector by sector, or reordered with
+   others. Bytes next to a torn write stay as they were, or else the file is created with
+   pad_sectors: then each commit starts on sectors of its own, and since a recovery could
+   garble what it writes again, it first puts a copy of that past the end of the file, as
+   ranges and then their bytes, syncs, and names the copy in a slot; whoever opens the file
+   while it is named takes the bytes from it.
+
+   WHAT IS PROMISED under that: a commit that returned survives in mode FULL, or up to the
+   last sync in mode LAZY; a file is always one committed state; either slot may be lost; a
+   reader never sees a state go back; rot in any referenced byte is found by vtag_verify.
+   NOT PROMISED: anything on a disk that says synced and is not; a torn sector that takes its
+   neighbours along, without pad_sectors; a file that someone else truncates or writes while
+   it is mapped (the system raises SIGBUS; no_map reads instead); network file systems,
+   whose locks and mappings lie (writing there is refused unless forced); a copy of the file
+   taken while a writer is at work (vtag_copy takes one); scans, which trust sketches and
+   rows as they lie, where vtag_vector and vtag_get check each record that they return.
 
    History: version 1 is the first. Version 2 has sketches, and codecs other than F32,
    for which a file of version 1 must be compacted first. */
@@ -4525,6 +4538,12 @@ static int vt_seg_sketch(vt_file *file, const vt_seg *s, uint32_t dim, vt_sketch
     return 1;
 }
 
+/* Bytes of a segment's SKETCH extent. */
+static uint64_t vt_sketch_length(vt_file *file, const vt_seg *s) {
+    const vtf_extent *e = s->f.sketch ? vt_extent_at(file, s->f.sketch, VTF_SKETCH) : NULL;
+    return e ? e->length : 0;
+}
+
 static void vt_rows_free(vt_rows *r) {
     size_t i;
     for (i = 0; i < r->n; i++) vt_buf_drop(r->a[i].own);
@@ -7578,13 +7597,6 @@ static void vt_scan_only(const vt_scan *c) {
 
 /* ---- Search ---------------------------------------------------------------------------- */
 
-/* A tag that may be asked. */
-static vtag_err vt_tag_asked(const vt_state *s, vtag_tag tag, const vt_tag **t) {
-    *t = vt_tags_get(&s->tags, tag);
-    if (!*t) return VTAG_NOTAG;
-    return (*t)->f.role == VTAG_GONE ? VTAG_RETIRED : VTAG_OK;
-}
-
 static int vt_ids_ascend(const vtag_ids *ids) {
     size_t i;
     if (ids->n && !ids->ids) return 0;
@@ -7595,7 +7607,9 @@ static int vt_ids_ascend(const vtag_ids *ids) {
 
 static vtag_err vt_query_check(const vt_state *s, vtag_vec q, const vtag_search_opts *o,
                                const vt_tag **t) {
-    vtag_err err = vt_tag_asked(s, q.tag, t);
+    vtag_err err;
+    *t = vt_tags_get(&s->tags, q.tag);
+    err = vt_tag_live(*t);
     if (err) return err;
     if (vt_tag_role(*t, &s->head) == VTAG_CANDIDATE && !o->preview) return VTAG_PREVIEW;
     if (q.dim != (*t)->f.dim) return VTAG_DIM;
@@ -7996,7 +8010,8 @@ VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uin
     vt_group g;
     vtag_err err;
     if (!s || vt_forked(s->db)) return VTAG_ARG;
-    err = vt_tag_asked(s->state, tag, &t);
+    t = vt_tags_get(&s->state->tags, tag);
+    err = vt_tag_live(t);
     if (err) return err;
     if (x && dim != t->f.dim) return VTAG_DIM;
     e = vt_state_group(s->state, tag, id);
@@ -8366,7 +8381,7 @@ static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info
     info->forced = vt_tag_forced(&view, t);
     for (i = 0; i < s->rows.n; i++) {
         if (s->rows.a[i].f.tag != t->f.tag) continue;
-        info->bytes += s->rows.a[i].f.length;
+        info->bytes += s->rows.a[i].f.length + vt_sketch_length(s->file, &s->rows.a[i]);
         info->rows += s->rows.a[i].f.rows - s->rows.a[i].f.dead;
     }
     info->items = vt_space_live(vt_index_find(&s->index, VTF_S_ROWS, t->f.tag));
@@ -8524,6 +8539,7 @@ VTAG_API vtag_err vtag_stats(const vtag_snap *s, vtag_stat *stat) {
         stat->rows += live;
         stat->live_bytes -=
             g->f.length - vt_min_u64(g->f.length, live * (g->stride + sizeof(vtf_row)));
+        if (!live) stat->live_bytes -= vt_sketch_length(st->file, g);
     }
     return VTAG_OK;
 }
