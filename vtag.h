@@ -5253,7 +5253,10 @@ static vtag_err vt_db_refresh(vtag_db *db, int writer) {
     }
     if (!err && best.seq > db->slot.seq) err = vt_db_follow(db, &best);
     if (err) return err;
-    if (writer) return torn || db->ahead || vt_db_tail(db, 1) ? vt_db_recover(db) : VTAG_OK;
+    if (writer) {
+        int begun = torn || db->ahead || db->slot.redo_n; /* perhaps by one that died */
+        return begun || vt_db_tail(db, 1) ? vt_db_recover(db) : VTAG_OK;
+    }
     return vt_db_tail(db, 0) ? vt_db_peek(db) : VTAG_OK;
 }
 

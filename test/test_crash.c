@@ -668,9 +668,11 @@ static void take_again(sim_cut cut, uint64_t choice)
     sim_image(&w.again, &w.mid, cut, w.opts.pad_sectors, choice);
 }
 
-/* The power fails after an operation of recovery [I3]. What was only seen, by a process
- * that could not sync, may go back to `low` until recovery is through. */
-static int cut_recovery_here(uint32_t low, uint32_t n, uint64_t *seed)
+/* The power fails after an operation of recovery [I3]. Until recovery is through, what
+ * was only seen, by a process that could not sync, may go back to `low`; and a commit up
+ * to `high` that was started and found damaged may turn out whole, where what it lacks is
+ * zeros and recovery was writing them. */
+static int cut_recovery_here(uint32_t low, uint32_t high, uint64_t *seed)
 {
     int kind;
     for (kind = 0; kind < 4; kind++) {
@@ -678,7 +680,7 @@ static int cut_recovery_here(uint32_t low, uint32_t n, uint64_t *seed)
         int m, known, writer = (int)t_below(seed, 2);
         if (!sim_cut_differs(&w.mid, cut)) continue;
         take_again(cut, t_rand(seed));
-        m = expect(look_once(&w.again, writer, &known), "I3: recovery was cut off", low, n);
+        m = expect(look_once(&w.again, writer, &known), "I3: recovery was cut off", low, high);
         if (m < 0) return 0;
         if (!known && writer && t_below(seed, 4) == 0)
             destroy_either(&w.again, w.state[m].hash, t_rand(seed));
@@ -687,7 +689,7 @@ static int cut_recovery_here(uint32_t low, uint32_t n, uint64_t *seed)
 }
 
 /* A second cut in every operation of recovery. */
-static void cut_recovery(uint32_t low, uint32_t n)
+static void cut_recovery(uint32_t low, uint32_t n, uint32_t high)
 {
     uint64_t seed = w.choice;
     size_t from, i;
@@ -700,7 +702,8 @@ static void cut_recovery(uint32_t low, uint32_t n)
     vtag_close(db);
     for (i = from; i < w.image.ops; i++) {
         play_mid(from, i);
-        if (!cut_recovery_here(i + 1 < w.image.ops ? low : n, n, &seed)) return;
+        int through = i + 1 == w.image.ops;
+        if (!cut_recovery_here(through ? n : low, through ? n : high, &seed)) return;
     }
 }
 
@@ -714,12 +717,16 @@ static void destroy_slot(uint32_t n, uint64_t seed)
 }
 
 /* The content after one more step on the image; the same step that the workload made
- * next, or another. */
-static content go_on(uint64_t seed, uint32_t i, vtag_err *err)
+ * next, or another. *recovered: where its record has the end of recovery. */
+static content go_on(uint64_t seed, uint32_t i, size_t *recovered, vtag_err *err)
 {
     content c = {0, VTAG_OK, NULL};
     vtag_db *db = NULL;
+    vtag_batch *b = NULL;
     *err = open_on(&w.image, VTAG_EXISTING, &db);
+    if (*err == VTAG_OK) *err = vtag_begin(db, NULL, &b);
+    vtag_abort(b);
+    *recovered = w.image.ops;
     if (*err == VTAG_OK) *err = step(db, seed, i, NULL);
     if (*err == VTAG_OK) c = content_db(db);
     vtag_close(db);
@@ -752,15 +759,15 @@ static int judge_next(content next, uint32_t low, uint32_t n, int sure, uint64_t
 
 /* The writer goes on from state n, and is cut off in that [I5]. Until it has synced,
  * what only lay in the page cache may go back to `low`. */
-static void cut_next(uint32_t low, uint32_t n, uint64_t choice)
+static void cut_next(uint32_t low, uint32_t n, uint32_t high, uint64_t choice)
 {
     uint64_t seed = choice % 2 ? w.seed : choice;
-    size_t from, i, k;
+    size_t from, i, k, recovered = 0;
     vtag_err err;
     content next;
     take(&w.image);
     from = w.image.ops;
-    next = go_on(seed, first_step() + n - 1, &err);
+    next = go_on(seed, first_step() + n - 1, &recovered, &err);
     if (err != VTAG_OK || next.err != VTAG_OK) {
         say("I5: the step after recovery", err, next.err);
         return;
@@ -770,7 +777,7 @@ static void cut_next(uint32_t low, uint32_t n, uint64_t choice)
         int sure = last && w.opts.durability == VTAG_FULL_SYNC;
         play_mid(from, i);
         for (k = 0; k < (last ? 4u : 1u); k++)
-            if (!judge_next(next, low, n, sure, &choice)) return;
+            if (!judge_next(next, low, i + 1 < recovered ? high : n, sure, &choice)) return;
     }
 }
 
@@ -815,8 +822,8 @@ static void judge_disk(uint32_t low, uint32_t high)
     if (w.cut != SIM_KILLED) low = (uint32_t)m;
     switch (w.choice / 8 % 16) {
     case 0: case 1: case 2: destroy_slot((uint32_t)m, w.choice / 128); break;
-    case 3: case 4: cut_recovery(low, (uint32_t)m); break;
-    case 5: case 6: case 7: cut_next(low, (uint32_t)m, w.choice / 128); break;
+    case 3: case 4: cut_recovery(low, (uint32_t)m, high); break;
+    case 5: case 6: case 7: cut_next(low, (uint32_t)m, high, w.choice / 128); break;
     default: break;
     }
 }

@@ -170,11 +170,44 @@ static void a_reader_of_a_half_recovery_follows_the_next_writer(void)
     disks_down();
 }
 
+/* A writer whose commit is not yet synced finds that another began to recover it, and
+ * died: the copy that this left named in a slot must not stay there. */
+static void a_lazy_writer_ends_the_recovery_that_another_began(void)
+{
+    uint64_t changes = 0;
+    int whole = 0;
+    disks_up();
+    for (; !whole && changes < 100 && !t_.failed; changes++) {
+        vtag_open_opts opts;
+        vtag_db *lazy = NULL;
+        int i;
+        sim_reset(&disk[0], 1);
+        memset(&opts, 0, sizeof opts);
+        opts.io = &disk[0].io;
+        opts.pad_sectors = 1;
+        opts.durability = VTAG_LAZY_SYNC;
+        opts.lazy_ms = 1000;
+        MUST(vtag_open(SIM_MAIN, &opts, &lazy));
+        OK(set_meta(lazy, "one"));
+        OK(set_meta(lazy, "two"));
+        whole = recover_for(&disk[0], changes);
+        for (i = 0; i < 40; i++) OK(set_meta(lazy, i % 2 ? "three" : "four"));
+        OK(vtag_seal(lazy, NULL, NULL));
+        CHECK(has_meta(&disk[0], "two") && has_meta(&disk[0], "three"));
+        vtag_close(lazy);
+        CHECK(recover_for(&disk[0], UINT64_MAX));
+        CHECK(has_meta(&disk[0], "two") && has_meta(&disk[0], "three"));
+    }
+    CHECK(whole && changes > 10);
+    disks_down();
+}
+
 int main(int argc, char **argv)
 {
     t_begin(argc, argv);
     RUN(a_commit_after_a_half_recovery_survives_the_loss_of_either_slot);
     RUN(a_padded_recovery_may_be_cut_off_again_and_again);
     RUN(a_reader_of_a_half_recovery_follows_the_next_writer);
+    RUN(a_lazy_writer_ends_the_recovery_that_another_began);
     return t_end();
 }
