@@ -1,6 +1,7 @@
 #!/bin/sh
 # analyse.sh gcc|cppcheck|tidy - a static analyser over the header and the tools; fails on
-# any report that test/analyse.txt does not hold, with the reason why it is none.
+# any report of a kind that test/analyse.txt does not hold for its file, with the reason
+# why it is none.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 dir=$(mktemp -d) || exit 1
@@ -25,7 +26,7 @@ gcc | cppcheck | tidy) ;;
 esac
 "run_$1" >"$dir/out" 2>&1
 grep -E '^[^ ]+:[0-9]+:[0-9]+: (error|warning|portability|performance)' "$dir/out" |
-    sed "s,^$PWD/,," | sort -u >"$dir/found"
+    sed "s,^$PWD/,,; s,^tools/\.\./,," | sort -u >"$dir/found"
 sed -n "s/^$1 \([^ ]*\) \[\(.*\)\] .*/\1 \2/p" test/analyse.txt >"$dir/known"
 awk 'FILENAME ~ /known$/ { known[$0] = 1; next }
      { file = $0; sub(/:.*/, "", file); kind = $0; sub(/.*\[/, "", kind); sub(/\]$/, "", kind)
