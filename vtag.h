@@ -8423,31 +8423,35 @@ VTAG_API vtag_err vtag_tags(const vtag_snap *s, uint64_t *cursor, vtag_info *out
 
 /* Events live in the index like everything else; nothing ever removes one. */
 
-VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event) {
+/* Whether a caller may note e; sets its flags. */
+static vtag_err vt_note_check(vtag_batch *b, vtag_event *e) {
     vtag_policy policy;
+    vtag_err err;
+    if (e->kind != VTAG_K_NOTE && e->kind != VTAG_K_SCORE && e->kind != VTAG_K_SHADOW &&
+        e->kind != VTAG_K_HELD)
+        return VTAG_ARG;
+    if (e->text && strlen(e->text) > 1024) return VTAG_ARG;
+    if ((e->tag || e->kind == VTAG_K_SCORE) && !vt_tags_get(&b->s->tags, e->tag)) return VTAG_NOTAG;
+    if (e->base && !vt_tags_get(&b->s->tags, e->base)) return VTAG_NOTAG;
+    if (e->kind == VTAG_K_SCORE && (!e->name || !*e->name || e->value != e->value)) return VTAG_ARG;
+    err = vt_batch_settle(b);
+    if (!err) err = vt_state_policy(b->s, &policy);
+    if (err) return vt_fail(b, err);
+    e->flags = e->kind == VTAG_K_SCORE && !vt_cover_passes(&e->cover, policy.gate.min_ppm)
+                   ? VTAG_PROVISIONAL
+                   : 0;
+    return VTAG_OK;
+}
+
+VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event) {
     vtag_event e;
     vtag_err err = event ? vt_batch_ready(b) : VTAG_ARG;
     if (err) return err;
     e = *event;
     if ((e.text && strlen(e.text) > 4096) || (e.name && strlen(e.name) > 255)) return VTAG_ARG;
-    if (b->restore) {
-        if (!e.seq || e.seq == UINT64_MAX) return VTAG_ARG;
-    } else {
-        if (e.kind != VTAG_K_NOTE && e.kind != VTAG_K_SCORE && e.kind != VTAG_K_SHADOW &&
-            e.kind != VTAG_K_HELD)
-            return VTAG_ARG;
-        if (e.text && strlen(e.text) > 1024) return VTAG_ARG;
-        if ((e.tag || e.kind == VTAG_K_SCORE) && !vt_tags_get(&b->s->tags, e.tag))
-            return VTAG_NOTAG;
-        if (e.base && !vt_tags_get(&b->s->tags, e.base)) return VTAG_NOTAG;
-        if (e.kind == VTAG_K_SCORE && (!e.name || !*e.name || e.value != e.value)) return VTAG_ARG;
-        err = vt_batch_settle(b);
-        if (!err) err = vt_state_policy(b->s, &policy);
-        if (err) return vt_fail(b, err);
-        e.flags = e.kind == VTAG_K_SCORE && !vt_cover_passes(&e.cover, policy.gate.min_ppm)
-                      ? VTAG_PROVISIONAL
-                      : 0;
-    }
+    if (!b->restore) err = vt_note_check(b, &e);
+    else if (!e.seq || e.seq == UINT64_MAX) err = VTAG_ARG;
+    if (err) return err;
     b->thrifty = 0;
     return vt_event_add(b, &e, 0);
 }

@@ -125,6 +125,22 @@ static inline disk_file *disk_find(disk *d, const char *name)
     return NULL;
 }
 
+/* Drops the unsynced writes of a file that was synced, or whose place another takes. */
+static inline void disk_settle(disk *d, const disk_file *f)
+{
+    size_t i, k = 0, used = 0;
+    for (i = 0; i < d->writes; i++) {
+        disk_write w = d->w[i];
+        if (d->f[w.file] == f) continue;
+        memmove(d->was + used, d->was + w.was, w.n);
+        w.was = used;
+        used += w.n;
+        d->w[k++] = w;
+    }
+    d->writes = k;
+    d->used = used;
+}
+
 static inline int disk_dead(disk *d) { return d->changes++ >= d->dying; }
 
 static inline vtag_err disk_open_file(void *ctx, const char *path, vtag_access access, void **file)
@@ -139,6 +155,7 @@ static inline vtag_err disk_open_file(void *ctx, const char *path, vtag_access a
         if (!d->f[i]->named && !d->f[i]->opens) {
             if (disk_dead(d)) return VTAG_IO;
             f = d->f[i];
+            disk_settle(d, f);
             disk_file_reset(f);
             disk_size_to(f, 0);
             f->named = 1;
@@ -223,19 +240,9 @@ static inline vtag_err disk_sync(void *file)
 {
     disk_open *o = file;
     disk *d = o->d;
-    size_t i, k = 0, used = 0;
     if (disk_dead(d)) return VTAG_IO;
     d->syncs++;
-    for (i = 0; i < d->writes; i++) { /* those of other files stay unsynced */
-        disk_write w = d->w[i];
-        if (d->f[w.file] == o->f) continue;
-        memmove(d->was + used, d->was + w.was, w.n);
-        w.was = used;
-        used += w.n;
-        d->w[k++] = w;
-    }
-    d->writes = k;
-    d->used = used;
+    disk_settle(d, o->f);
     o->f->synced_size = o->f->size;
     return VTAG_OK;
 }
