@@ -6381,10 +6381,10 @@ static vtag_err vt_commit_data(vtag_batch *b, vt_out *o) {
         err = vt_stream_close(b, &b->segw[i].rec);
         if (!err) err = vt_stream_close(b, &b->segw[i].vec);
     }
-    for (i = 0; i < b->ntabs && !err; i++) err = vt_emit_tab(b, &b->tabs[i], &tabs);
-    if (!err) err = vt_batch_seal_all(b);
     vt_emit_blobs(b, o);
     vt_emit_tags(b, o);
+    for (i = 0; i < b->ntabs && !err; i++) err = vt_emit_tab(b, &b->tabs[i], &tabs);
+    if (!err) err = vt_batch_seal_all(b);
     if (!err) err = vt_emit_segs(b, o);
     if (tabs.n) vt_out_put(o, tabs.p, tabs.n);
     if (!err) err = tabs.err;
@@ -7406,13 +7406,13 @@ static void vt_scan_offer(const vt_scan *c, size_t j, const vt_seg *s, const vt_
 /* Looks at the rows of a lot, and empties it. */
 static void vt_scan_lot(const vt_scan *c, const vt_seg *s, const vt_sketch *k, vt_lot *lot) {
     const uint8_t *codes[VT_GROUP];
-    uint32_t i, r;
+    uint32_t used = (1u << lot->n) - 1, i, r;
     size_t j;
     for (i = 0; i < VT_GROUP; i++)
         codes[i] = k->codes + (size_t)lot->row[i < lot->n ? i : lot->n - 1] * (k->dim / 2);
     c->k->cross(codes, c->h, k->dim / 2, c->nq, c->dots);
     for (j = 0; j < c->nq; j++) {
-        uint32_t hits = c->k->reach(lot->f, c->dots + j * VT_GROUP, &c->ask[j].bound.p);
+        uint32_t hits = used & c->k->reach(lot->f, c->dots + j * VT_GROUP, &c->ask[j].bound.p);
         for (r = 0; r < lot->n && hits >> r; r++)
             if (hits >> r & 1) vt_scan_offer(c, j, s, lot, r);
     }
