@@ -3135,7 +3135,7 @@ static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, co
     }
     w = sqrt(w) * (1 + 2e-6);
     e = sqrt(e) * (1 + 2e-6) + w / 16000000;
-    m = sqrt(m) * (1 + 2e-6);
+    m = metric == VTAG_L2SQ ? 0 : sqrt(m) * (1 + 2e-6); /* distances do not see the mean */
     b->w = (float)w;
     b->slack = (float)(w + m) * VT_SLACK + 1e-22f;
     b->offset = (float)(metric == VTAG_L2SQ ? -0.5 * w * w : my);
@@ -7428,7 +7428,7 @@ static void vt_scan_offer(const vt_scan *c, size_t j, const vt_seg *s, const vt_
 /* Looks at the rows of a lot, and empties it. */
 static void vt_scan_lot(const vt_scan *c, const vt_seg *s, const vt_sketch *k, vt_lot *lot) {
     const uint8_t *codes[VT_GROUP];
-    uint32_t i, r;
+    uint32_t used = (1u << lot->n) - 1, i, r;
     size_t j;
     for (i = 0; i < VT_GROUP; i++)
         codes[i] = k->codes + (size_t)lot->row[i < lot->n ? i : lot->n - 1] * (k->dim / 2);
@@ -7436,7 +7436,7 @@ static void vt_scan_lot(const vt_scan *c, const vt_seg *s, const vt_sketch *k, v
     j = c->blocks * 16;
     c->k->cross(codes, c->h + j * c->wide, k->dim / 2, c->nq - j, c->dots + j * VT_GROUP);
     for (j = 0; j < c->nq; j++) {
-        uint32_t hits = c->k->reach(lot->f, c->dots + j * VT_GROUP, &c->ask[j].bound.p);
+        uint32_t hits = used & c->k->reach(lot->f, c->dots + j * VT_GROUP, &c->ask[j].bound.p);
         for (r = 0; r < lot->n && hits >> r; r++)
             if (hits >> r & 1) vt_scan_offer(c, j, s, lot, r);
     }
