@@ -3,11 +3,10 @@
    RUNS scales the mutations (default 1), SEED replays them. */
 #define FUZZ_ALL
 #include "fuzz_ops.c" /* first: its dice replace test.h's in util.h */
-#include "fuzz_image.c"
+#include "fuzz_salvage.c" /* and fuzz_image.c */
 #include "fuzz_recovery.c"
 #include "fuzz_import.c"
 #include "fuzz_restore.c"
-#include "fuzz_salvage.c"
 
 static uint64_t replays;
 
