@@ -227,6 +227,32 @@ static void L3_a_pinned_state_never_changes(void)
     law_down(&w);
 }
 
+/* What a delete marks must not reach the bitmap of an older state. */
+static void L3_a_pinned_state_answers_as_before(void)
+{
+    law w;
+    vtag_snap *pin[9];
+    vtag_hit hits[50];
+    vtag_search_opts o = {0};
+    float q[8];
+    uint64_t i;
+    size_t n;
+    law_up(&w, 40, 1);
+    law_query(5, q, 8);
+    o.preview = 1;
+    for (i = 0; i < 9; i++) {
+        pin[i] = look(w.e.db);
+        OK(del(w.e.db, i));
+        if (i == 5) OK(vtag_seal(w.e.db, NULL, NULL));
+    }
+    for (i = 0; i < 9; i++) {
+        OK(vtag_search(pin[i], vec(w.a, 8, q), &o, 50, hits, &n));
+        CHECK_EQ(n, 40 - i);
+        vtag_release(pin[i]);
+    }
+    law_down(&w);
+}
+
 static void L3_either_slot_may_be_lost(void)
 {
     law w;
@@ -750,6 +776,7 @@ int main(int argc, char **argv)
     RUN(L2_what_was_committed_is_there_without_a_close);
     RUN(L3_no_committed_byte_is_overwritten);
     RUN(L3_a_pinned_state_never_changes);
+    RUN(L3_a_pinned_state_answers_as_before);
     RUN(L3_either_slot_may_be_lost);
     RUN(L4_pending_and_coverage_are_counts_of_the_records);
     RUN(L5_the_gate_and_the_flip_are_one_commit_with_its_verdict);

@@ -246,6 +246,43 @@ static void of_two_that_race_for_the_lock_exactly_one_gets_it(void)
     printf("count lock-races %llu\n", (unsigned long long)races);
 }
 
+static void waiter(const char *path)
+{
+    const vtag_begin_opts wait = {WAIT_MS, 0, 0};
+    vtag_db *db;
+    vtag_batch *b;
+    MUST(vtag_open(path, NULL, &db));
+    set(&shared->ready, 1);
+    MUST(vtag_begin(db, &wait, &b));
+    vtag_abort(b);
+    vtag_close(db);
+}
+
+/* So a writer that comes back at once stands behind who waited. */
+static void who_waits_for_the_lock_holds_the_turn(void)
+{
+    const char *path = named("turn.vtag");
+    const vtag_io *io = vt_os_io();
+    int ms = 0;
+    pid_t child;
+    vtag_db *db;
+    vtag_batch *b;
+    void *file;
+    newborn(path, &db);
+    MUST(vtag_begin(db, NULL, &b));
+    MUST(io->open(NULL, path, VTAG_READ, &file));
+    CHECK(!io->locked(file, VTAG_LOCK_TURN));
+    child = spawn(waiter, path);
+    CHECK(await(&shared->ready, 1));
+    for (; !io->locked(file, VTAG_LOCK_TURN) && ms < 5000; ms++) pause_ms(1);
+    CHECK(io->locked(file, VTAG_LOCK_TURN));
+    vtag_abort(b);
+    joined(child);
+    CHECK(!io->locked(file, VTAG_LOCK_TURN));
+    io->close(file);
+    vtag_close(db);
+}
+
 /* ---- One writer, many readers ------------------------------------------------------ */
 
 enum { SAME = 12, ROUNDS = 120 };
@@ -455,6 +492,7 @@ static void a_stopped_writer_stops_no_reader(void)
 
 static vtag_db *forked_db;
 static vtag_snap *forked_snap;
+static vtag_batch *forked_batch;
 
 static void after_fork(const char *path)
 {
@@ -466,6 +504,7 @@ static void after_fork(const char *path)
     ERR(VTAG_ARG, vtag_flush(forked_db));
     ERR(VTAG_ARG, vtag_seal(forked_db, NULL, NULL));
     ERR(VTAG_ARG, vtag_compact(forked_db, NULL, NULL));
+    vtag_abort(forked_batch);
     vtag_release(forked_snap);
     vtag_close(forked_db);
 }
@@ -473,20 +512,19 @@ static void after_fork(const char *path)
 static void after_a_fork_the_child_may_only_close(void)
 {
     const char *path = named("fork.vtag");
-    vtag_batch *b;
     vtag_db *other;
     vtag_tag tag = newborn(path, &forked_db);
     MUST(put_round(forked_db, tag, 3));
     MUST(vtag_snapshot(forked_db, &forked_snap));
-    MUST(vtag_begin(forked_db, NULL, &b)); /* held while the child comes and goes */
-    MUST(put_one(b, tag, 1, 4));
+    MUST(vtag_begin(forked_db, NULL, &forked_batch)); /* held while the child comes and goes */
+    MUST(put_one(forked_batch, tag, 1, 4));
     joined(spawn(after_fork, path));
     MUST(vtag_open(path, NULL, &other));
     {
         vtag_batch *c;
         ERR(VTAG_LOCKED, vtag_begin(other, NULL, &c)); /* the child's close freed nothing */
     }
-    OK(vtag_commit(b));
+    OK(vtag_commit(forked_batch));
     CHECK_EQ(value_of_all(forked_snap, tag), 3);
     vtag_release(forked_snap);
     OK(put_round(forked_db, tag, 5));
@@ -653,6 +691,7 @@ int main(int argc, char **argv)
     t_begin(argc, argv);
     RUN(two_processes_that_write_in_turn_both_make_progress);
     RUN(of_two_that_race_for_the_lock_exactly_one_gets_it);
+    RUN(who_waits_for_the_lock_holds_the_turn);
     RUN(readers_see_whole_commits_that_never_go_back);
     RUN(two_handles_of_a_process_exclude_and_see_each_other);
     RUN(handles_without_a_mapping_follow_each_other);

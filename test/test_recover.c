@@ -1,5 +1,6 @@
 // build: plain
-/* Recoveries that are cut off, one at a time: what test_crash.c found by chance, told.
+/* Recoveries that are cut off, one at a time: what test_crash.c found by chance, told;
+   and what the protocol promises that no power cut tells apart.
 
    All on a disk in memory (sim.h) that loses power or a process when told to. */
 #ifndef _GNU_SOURCE
@@ -202,6 +203,295 @@ static void a_lazy_writer_ends_the_recovery_that_another_began(void)
     disks_down();
 }
 
+/* ---- What a record vouches for --------------------------------------------------- */
+
+/* Copies the record at pos and its ranges from one file to another, and moves pos. */
+static void copy_record(vt_file *to, vt_file *from, vtf_logpos *pos)
+{
+    const vtf_record *r = vt_log_next(from, pos, NULL);
+    vt_out list = VT_ZERO;
+    const vtf_range *g;
+    size_t i;
+    REQUIRE(r != NULL);
+    vt_redo_list(&list, r, pos->at - r->size);
+    g = (const vtf_range *)(const void *)list.p;
+    for (i = 0; i < list.n / sizeof *g; i++)
+        OK(vt_file_write(to, g[i].at, vt_at(from, g[i].at, g[i].length), (size_t)g[i].length));
+    vt_free(list.p);
+}
+
+/* Two copies of a file go different ways, under one salt. The second record of the one
+ * fits behind the first of the other in everything but the chain. */
+static void a_record_of_another_history_does_not_count(void)
+{
+    vtag_db *one = NULL, *other = NULL;
+    vtf_logpos pos;
+    disks_up();
+    sim_reset(&disk[0], 1);
+    MUST(open_at(&disk[0], VTAG_NEW, 0, &other));
+    MUST(set_meta(other, "begin"));
+    sim_image(&disk[1], &disk[0], SIM_ALL, 0, 1);
+    MUST(open_at(&disk[1], VTAG_EXISTING, 0, &one));
+    MUST(set_meta(one, "aaa"));
+    MUST(set_meta(other, "bbb"));
+    pos = other->state->pos;
+    CHECK_EQ(one->state->pos.at, pos.at);
+    MUST(set_meta(other, "ccc"));
+    copy_record(one->file, other->file, &pos);
+    vtag_close(other);
+    vtag_close(one);
+    sim_image(&disk[2], &disk[1], SIM_ALL, 0, 1);
+    CHECK(has_meta(&disk[2], "aaa"));
+    CHECK(!has_meta(&disk[2], "ccc"));
+    disks_down();
+}
+
+enum { MANY = 1200, WIDE = 256 };
+
+static vtag_err put_many(vtag_db *db)
+{
+    static float x[WIDE];
+    vtag_spec spec;
+    vtag_vec v = {0, WIDE, x, 0, 0};
+    vtag_begin_opts opts;
+    vtag_batch *b = NULL;
+    uint64_t seed = 1, i, j;
+    vtag_err err;
+    memset(&opts, 0, sizeof opts);
+    opts.expect_rows = MANY;
+    err = vtag_begin(db, &opts, &b);
+    if (err != VTAG_OK) return err;
+    memset(&spec, 0, sizeof spec);
+    spec.name = "m@1";
+    spec.dim = WIDE;
+    err = vtag_declare(b, &spec, &v.tag);
+    for (i = 0; i < MANY && err == VTAG_OK; i++) {
+        vtag_item item;
+        memset(&item, 0, sizeof item);
+        item.id = i;
+        item.data = "a document";
+        item.size = 10;
+        for (j = 0; j < WIDE; j++) x[j] = t_float(&seed);
+        err = vtag_put(b, &item, &v, 1);
+    }
+    if (err == VTAG_OK) return vtag_commit(b);
+    vtag_abort(b);
+    return err;
+}
+
+static vtag_err delete_every_third(vtag_db *db)
+{
+    vtag_batch *b = NULL;
+    uint64_t i;
+    vtag_err err = vtag_begin(db, NULL, &b);
+    if (err != VTAG_OK) return err;
+    for (i = 0; i < MANY && err == VTAG_OK; i += 3) err = vtag_del(b, i);
+    if (err == VTAG_OK) return vtag_commit(b);
+    vtag_abort(b);
+    return err;
+}
+
+static vtag_err seal(vtag_db *db) { return vtag_seal(db, NULL, NULL); }
+
+/* Marks in `hashed` what the records from pos on say of the file. */
+static void mark_ranges(vt_file *f, vtf_logpos pos, uint8_t *hashed)
+{
+    const vtf_record *r;
+    while ((r = vt_log_next(f, &pos, NULL)) != NULL) {
+        vt_out list = VT_ZERO;
+        const vtf_range *g;
+        size_t i;
+        vt_redo_list(&list, r, pos.at - r->size);
+        g = (const vtf_range *)(const void *)list.p;
+        for (i = 0; i < list.n / sizeof *g; i++)
+            memset(hashed + g[i].at, 1, (size_t)g[i].length);
+        vt_free(list.p);
+    }
+}
+
+static int in_log(const vtf_logpos *pos, uint64_t at)
+{
+    return at >= pos->extent + VTF_HEAD_ROOM && at < pos->extent + pos->length;
+}
+
+/* Every byte that a step wrote outside the log and the superblocks is in a range of one
+ * of its records: else a crash could leave a record that counts without its data. */
+static void check_hashed(vtag_err (*step)(vtag_db *db), vtag_db *db)
+{
+    static uint8_t hashed[8u << 20];
+    sim *s = &disk[0];
+    size_t from = s->ops, i;
+    vtf_logpos before = db->state->pos;
+    uint64_t missing = 0, k;
+    OK(step(db));
+    memset(hashed, 0, sizeof hashed);
+    mark_ranges(db->file, before, hashed);
+    for (i = from; i < s->ops; i++) {
+        const sim_op *op = &s->op[i];
+        if (op->kind != SIM_WRITE || op->at < VTF_FRONT) continue;
+        REQUIRE(op->at + op->size <= sizeof hashed);
+        if (in_log(&before, op->at) || in_log(&db->state->pos, op->at)) continue;
+        for (k = op->at; k < op->at + op->size; k++) missing += !hashed[k];
+    }
+    CHECK(s->ops > from);
+    CHECK_EQ(missing, 0);
+}
+
+static void every_byte_of_a_commit_is_hashed_in_its_record(void)
+{
+    vtag_db *db = NULL;
+    disks_up();
+    disk[0].keep = 1;
+    MUST(open_at(&disk[0], VTAG_NEW, 0, &db));
+    check_hashed(put_many, db);
+    check_hashed(seal, db);
+    check_hashed(delete_every_third, db);
+    check_hashed(seal, db);
+    CHECK(db->state->rows.n && db->state->rows.a[0].f.sketch && db->state->rows.a[0].f.bits_at);
+    vtag_close(db);
+    disks_down();
+}
+
+/* ---- What others see ----------------------------------------------------------------- */
+
+static vtag_db *looker;          /* a reader, open all the time                */
+static int looked, saw;          /* how often; it saw "two"                    */
+
+static vtag_err sync_beside_a_reader(void *file)
+{
+    looked += looker != NULL;
+    saw |= looker && shows_meta(looker, "two");
+    return sim_io_sync(file);
+}
+
+/* The record lies in the log then, whole, and may yet be lost. */
+static void a_reader_sees_nothing_of_a_commit_before_its_sync(void)
+{
+    vtag_db *db = NULL;
+    disks_up();
+    disk[0].io.sync = sync_beside_a_reader;
+    MUST(open_at(&disk[0], VTAG_NEW, 0, &db));
+    MUST(set_meta(db, "one"));
+    MUST(open_at(&disk[0], VTAG_READ, 0, &looker));
+    MUST(set_meta(db, "two"));
+    CHECK(looked == 1 && !saw);
+    CHECK(shows_meta(looker, "two"));
+    vtag_close(looker);
+    vtag_close(db);
+    disks_down();
+}
+
+/* A commit whose writer died before its sync is in the cache alone. Who may write syncs
+ * it before showing it. */
+static void what_a_handle_that_may_write_has_shown_stays(void)
+{
+    uint64_t changes, shown = 0;
+    disks_up();
+    for (changes = 0; changes < 20; changes++) {
+        vtag_db *db = NULL;
+        int seen;
+        sim_reset(&disk[0], 1);
+        MUST(open_at(&disk[0], VTAG_NEW, 0, &db));
+        MUST(set_meta(db, "one"));
+        disk[0].die_after = changes;
+        (void)set_meta(db, "two");
+        sim_image(&disk[1], &disk[0], SIM_KILLED, 0, 1);
+        disk[0].die_after = UINT64_MAX;
+        vtag_close(db);
+        MUST(open_at(&disk[1], VTAG_EXISTING, 0, &db));
+        seen = shows_meta(db, "two");
+        shown += (uint64_t)seen;
+        sim_image(&disk[2], &disk[1], SIM_NONE, 0, 1);
+        vtag_close(db);
+        if (seen) CHECK(has_meta(&disk[2], "two"));
+    }
+    CHECK(shown > 2);
+    disks_down();
+}
+
+static int same_always(void *file, const char *path)
+{
+    (void)file;
+    (void)path;
+    return 1;
+}
+
+/* A compaction marks the old file for those whose system cannot tell two files apart. */
+static void a_compacted_file_says_so_itself(void)
+{
+    vtag_db *db = NULL, *reader = NULL, *writer = NULL;
+    disks_up();
+    disk[0].io.same = same_always;
+    MUST(open_at(&disk[0], VTAG_NEW, 0, &db));
+    MUST(set_meta(db, "one"));
+    MUST(open_at(&disk[0], VTAG_READ, 0, &reader));
+    MUST(open_at(&disk[0], VTAG_EXISTING, 0, &writer));
+    OK(vtag_compact(db, NULL, NULL));
+    OK(set_meta(db, "two"));
+    CHECK(shows_meta(reader, "two"));
+    OK(set_meta(writer, "three"));
+    CHECK(shows_meta(db, "two") && shows_meta(db, "three"));
+    vtag_close(writer);
+    vtag_close(reader);
+    vtag_close(db);
+    disks_down();
+}
+
+/* Without a compaction: the path names another file of the same store now. */
+static void a_backup_put_back_is_what_open_handles_see(void)
+{
+    vtag_db *db = NULL, *reader = NULL;
+    vtag_snap *snap = NULL;
+    disks_up();
+    MUST(open_at(&disk[0], VTAG_NEW, 0, &db));
+    MUST(set_meta(db, "one"));
+    MUST(vtag_snapshot(db, &snap));
+    OK(vtag_copy(snap, "backup", NULL, NULL));
+    vtag_release(snap);
+    MUST(set_meta(db, "two"));
+    MUST(open_at(&disk[0], VTAG_READ, 0, &reader));
+    CHECK(shows_meta(reader, "two"));
+    MUST(disk[0].io.rename(&disk[0], "backup", SIM_MAIN));
+    CHECK(shows_meta(reader, "one") && !shows_meta(reader, "two"));
+    OK(set_meta(db, "three"));
+    CHECK(shows_meta(reader, "three") && !shows_meta(reader, "two"));
+    vtag_close(reader);
+    vtag_close(db);
+    disks_down();
+}
+
+/* What an aborted batch left in the space of a new log extent would look like a crash's
+ * remains to the next writer, which would recover. */
+static void a_log_extent_over_the_remains_of_an_abort_needs_no_recovery(void)
+{
+    static char remains[400000];
+    vtag_db *db = NULL;
+    vtag_batch *b = NULL;
+    vtag_item item;
+    uint64_t first;
+    size_t ops;
+    disks_up();
+    disk[0].keep = 1;
+    MUST(open_at(&disk[0], VTAG_NEW, 0, &db));
+    first = db->state->pos.extent;
+    memset(remains, 'x', sizeof remains);
+    memset(&item, 0, sizeof item);
+    item.data = remains;
+    item.size = sizeof remains;
+    MUST(vtag_begin(db, NULL, &b));
+    for (item.id = 0; item.id < 3; item.id++, item.rev = 0) MUST(vtag_put(b, &item, NULL, 0));
+    vtag_abort(b);
+    while (db->state->pos.extent == first && !t_.failed) OK(set_meta(db, "one"));
+    vtag_close(db);
+    ops = disk[0].ops;
+    MUST(open_at(&disk[0], VTAG_EXISTING, 0, &db));
+    MUST(vtag_begin(db, NULL, &b));
+    vtag_abort(b);
+    CHECK_EQ(disk[0].ops, ops);
+    vtag_close(db);
+    disks_down();
+}
+
 int main(int argc, char **argv)
 {
     t_begin(argc, argv);
@@ -209,5 +499,12 @@ int main(int argc, char **argv)
     RUN(a_padded_recovery_may_be_cut_off_again_and_again);
     RUN(a_reader_of_a_half_recovery_follows_the_next_writer);
     RUN(a_lazy_writer_ends_the_recovery_that_another_began);
+    RUN(a_record_of_another_history_does_not_count);
+    RUN(every_byte_of_a_commit_is_hashed_in_its_record);
+    RUN(a_reader_sees_nothing_of_a_commit_before_its_sync);
+    RUN(what_a_handle_that_may_write_has_shown_stays);
+    RUN(a_compacted_file_says_so_itself);
+    RUN(a_backup_put_back_is_what_open_handles_see);
+    RUN(a_log_extent_over_the_remains_of_an_abort_needs_no_recovery);
     return t_end();
 }
