@@ -4222,20 +4222,19 @@ static void vt_space_replace(vt_space *s, size_t from, size_t to, const vt_run *
 }
 
 /* Position of the first entry with an id of at least id: by interpolation, which suits ids
-   in a row and hashes alike, and after four guesses by halves. */
+   in a row and hashes alike, and after four guesses by halves. Even in a run that is out of
+   order, what it finds is at least id, so that a walk always moves on. */
 static uint64_t vt_run_lower(const vt_run *r, uint64_t id) {
     uint64_t lo = 0, hi = r->n, least = r->min, most = r->max; /* of ids in [lo, hi), about */
     int guesses = 4;
-    if (id <= r->min) return 0;
-    if (id > r->max) return r->n;
     while (lo < hi) {
         uint64_t mid = lo + (hi - lo) / 2, x;
-        if (guesses-- > 0 && most > least)
+        if (guesses-- > 0 && least < id && id < most)
             mid = lo +
                   (uint64_t)((double)(id - least) / (double)(most - least) * (double)(hi - lo - 1));
         x = r->e[mid].id;
         if (x == id) return mid;
-        if (x < id) lo = mid + 1, least = x + 1;
+        if (x < id) lo = mid + 1, least = x;
         else hi = mid, most = x;
     }
     return lo;
