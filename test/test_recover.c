@@ -171,6 +171,75 @@ static void a_reader_of_a_half_recovery_follows_the_next_writer(void)
     disks_down();
 }
 
+/* Opens disk[1] and begins, with call number n of a kind failing; 1: there was no such
+ * call. Nothing may be left open, mapped or locked. */
+static int recover_with_fault(sim_fault fault)
+{
+    sim *s = &disk[1];
+    vtag_db *db = NULL;
+    vtag_batch *b = NULL;
+    s->fault = fault;
+    if (open_at(s, VTAG_EXISTING, 0, &db) == VTAG_OK && vtag_begin(db, NULL, &b) == VTAG_OK)
+        vtag_abort(b);
+    vtag_close(db);
+    CHECK(!s->opens && !s->maps && !s->locks && !s->broken);
+    fault = s->fault;
+    memset(&s->fault, 0, sizeof s->fault);
+    return fault.seen < fault.nth;
+}
+
+/* Whatever call fails in a recovery: it can be done again, and it loses nothing. */
+static void a_recovery_with_any_call_failing_can_be_done_again(void)
+{
+    unsigned way;
+    disks_up();
+    for (way = 0; way < 16; way++) {
+        sim_fault fault = {SIM_ANY, 1, VTAG_IO, 0, 0, SIM_ANY, 0};
+        int through = 0, padded = way & 1, half = way & 2;
+        fault.for_good = (way & 4) != 0;
+        if (way & 8) fault.kind = SIM_SYNC;
+        for (; !through && fault.nth < 200 && !t_.failed; fault.nth++) {
+            make_two_commits(padded);
+            if (half) recover_for(&disk[1], 6);
+            through = recover_with_fault(fault);
+            CHECK(has_meta(&disk[1], "two"));
+            sim_image(&disk[2], &disk[1], SIM_NONE, 0, 1);
+            CHECK(has_meta(&disk[2], "two"));
+            recover_for(&disk[1], UINT64_MAX);
+            sim_image(&disk[2], &disk[1], SIM_NONE, 0, 1);
+            CHECK(has_meta(&disk[2], "two"));
+        }
+        CHECK(through && fault.nth > 3);
+    }
+    disks_down();
+}
+
+/* A reader of such a file, likewise: an error, or all of it. */
+static void a_reader_of_a_half_recovery_with_any_call_failing(void)
+{
+    unsigned padded, shown = 0;
+    disks_up();
+    for (padded = 0; padded < 2; padded++) {
+        sim_fault fault = {SIM_ANY, 1, VTAG_IO, 0, 0, SIM_ANY, 0};
+        int through = 0;
+        for (; !through && fault.nth < 200; fault.nth++) {
+            vtag_db *db = NULL;
+            make_two_commits((int)padded);
+            recover_for(&disk[1], 6);
+            disk[1].fault = fault;
+            if (open_at(&disk[1], VTAG_READ, 0, &db) == VTAG_OK) shown++;
+            through = disk[1].fault.seen < fault.nth;
+            memset(&disk[1].fault, 0, sizeof disk[1].fault);
+            if (db) CHECK(shows_meta(db, "two"));
+            vtag_close(db);
+            CHECK(!disk[1].opens && !disk[1].maps && !disk[1].locks && !disk[1].broken);
+        }
+        CHECK(through && fault.nth > 3);
+    }
+    CHECK(shown >= 2);
+    disks_down();
+}
+
 /* ---- What a record vouches for --------------------------------------------------- */
 
 /* Copies the record at pos and its ranges from one file to another, and moves pos. */
@@ -466,6 +535,8 @@ int main(int argc, char **argv)
     RUN(a_commit_after_a_half_recovery_survives_the_loss_of_either_slot);
     RUN(a_padded_recovery_may_be_cut_off_again_and_again);
     RUN(a_reader_of_a_half_recovery_follows_the_next_writer);
+    RUN(a_recovery_with_any_call_failing_can_be_done_again);
+    RUN(a_reader_of_a_half_recovery_with_any_call_failing);
     RUN(a_record_of_another_history_does_not_count);
     RUN(every_byte_of_a_commit_is_hashed_in_its_record);
     RUN(a_reader_sees_nothing_of_a_commit_before_its_sync);
