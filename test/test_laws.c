@@ -515,7 +515,31 @@ static void L7_a_batch_refuses_what_is_not_for_it(void)
     ERR(VTAG_ARG, vtag_note(b, &e));
     vtag_abort(b);
     ERR(VTAG_ARG, vtag_begin(w.e.db, NULL, NULL));
+    ERR(VTAG_ARG, vtag_del(NULL, 1));
+    ERR(VTAG_ARG, vtag_put(NULL, &it, NULL, 0));
     law_down(&w);
+}
+
+static void L7_open_refuses_what_makes_no_sense(void)
+{
+    vtag_open_opts o;
+    vtag_db *db;
+    char image[64] = {0};
+    memset(&o, 0, sizeof o);
+    ERR(VTAG_ARG, vtag_open(NULL, NULL, &db));
+    ERR(VTAG_ARG, vtag_open("", NULL, &db));
+    ERR(VTAG_ARG, vtag_open(t_path("none.vtag"), NULL, NULL));
+    o.access = (vtag_access)99;
+    ERR(VTAG_ARG, vtag_open(t_path("none.vtag"), &o, &db));
+    o.access = VTAG_CREATE;
+    o.durability = (vtag_durability)99;
+    ERR(VTAG_ARG, vtag_open(t_path("none.vtag"), &o, &db));
+    memset(&o, 0, sizeof o);
+    o.isa = "none";
+    ERR(VTAG_ARG, vtag_open(t_path("none.vtag"), &o, &db));
+    ERR(VTAG_ARG, vtag_open_memory(image, sizeof image, &o, &db));
+    ERR(VTAG_ARG, vtag_open_memory(NULL, 64, NULL, &db));
+    ERR(VTAG_ARG, vtag_open_memory(image, sizeof image, NULL, NULL));
 }
 
 static void L7_null_arguments_of_a_snapshot_get_an_answer(void)
@@ -910,6 +934,7 @@ int main(int argc, char **argv)
     RUN(L7_null_arguments_of_a_snapshot_get_an_answer);
     RUN(L7_each_argument_that_is_missing_gets_an_answer);
     RUN(L7_a_batch_refuses_what_is_not_for_it);
+    RUN(L7_open_refuses_what_makes_no_sense);
     RUN(L7_a_damaged_file_is_an_error_that_says_where);
     RUN(L8_answers_have_the_same_bits_wherever_the_rows_lie);
     RUN(L9_readers_go_on_while_a_batch_is_open);

@@ -446,6 +446,89 @@ static void what_a_handle_that_may_write_has_shown_stays(void)
     disks_down();
 }
 
+static vtag_err open_lazily(vtag_durability how, vtag_db **db)
+{
+    vtag_open_opts opts;
+    memset(&opts, 0, sizeof opts);
+    opts.durability = how;
+    opts.lazy_ms = 100;
+    opts.io = &disk[0].io;
+    return vtag_open(SIM_MAIN, &opts, db);
+}
+
+/* What a power cut that keeps nothing leaves of disk[0]. */
+static int lasts(const char *name)
+{
+    sim_image(&disk[1], &disk[0], SIM_NONE, 0, 1);
+    return has_meta(&disk[1], name);
+}
+
+static void a_lazy_commit_lasts_from_its_time_its_flush_or_its_close_on(void)
+{
+    vtag_db *db = NULL;
+    disks_up();
+    MUST(open_lazily(VTAG_LAZY_SYNC, &db));
+    MUST(set_meta(db, "first"));
+    OK(vtag_flush(db));
+    CHECK(lasts("first"));
+    MUST(set_meta(db, "flushed"));
+    CHECK(!lasts("flushed") && lasts("first"));
+    OK(vtag_flush(db));
+    CHECK(lasts("flushed"));
+    MUST(set_meta(db, "waiting"));
+    CHECK(!lasts("waiting"));
+    disk[0].clock += 1000;
+    MUST(set_meta(db, "in time"));
+    CHECK(lasts("waiting") && lasts("in time"));
+    disk[0].clock -= 5000;
+    MUST(set_meta(db, "back in time"));
+    CHECK(lasts("back in time"));
+    MUST(set_meta(db, "closed"));
+    CHECK(!lasts("closed"));
+    vtag_close(db);
+    CHECK(lasts("closed"));
+    disks_down();
+}
+
+static void a_close_without_syncs_leaves_a_file_that_others_read(void)
+{
+    vtag_db *db = NULL, *other = NULL;
+    vtag_batch *b = NULL;
+    disks_up();
+    MUST(open_lazily(VTAG_NO_SYNC, &db));
+    MUST(set_meta(db, "one"));
+    vtag_close(db);
+    MUST(open_lazily(VTAG_NO_SYNC, &db));
+    CHECK(shows_meta(db, "one"));
+    MUST(set_meta(db, "two"));
+    MUST(open_lazily(VTAG_FULL_SYNC, &other));
+    MUST(vtag_begin(other, NULL, &b));
+    vtag_close(db); /* cannot get the lock: no harm */
+    vtag_abort(b);
+    CHECK(shows_meta(other, "two"));
+    vtag_close(other);
+    disks_down();
+}
+
+/* A store with another uuid at the path is not what the handle was opened for. */
+static void another_store_at_the_path_is_refused(void)
+{
+    vtag_open_opts opts;
+    vtag_db *db = NULL, *other = NULL;
+    vtag_snap *s = NULL;
+    disks_up();
+    memset(&opts, 0, sizeof opts);
+    opts.io = &disk[0].io;
+    MUST(open_at(&disk[0], VTAG_NEW, 0, &db));
+    MUST(vtag_open("other", &opts, &other));
+    vtag_close(other);
+    MUST(disk[0].io.rename(&disk[0], "other", SIM_MAIN));
+    ERR(VTAG_FORMAT, vtag_snapshot(db, &s));
+    ERR(VTAG_FORMAT, set_meta(db, "one"));
+    vtag_close(db);
+    disks_down();
+}
+
 static int same_always(void *file, const char *path)
 {
     (void)file;
@@ -541,6 +624,9 @@ int main(int argc, char **argv)
     RUN(every_byte_of_a_commit_is_hashed_in_its_record);
     RUN(a_reader_sees_nothing_of_a_commit_before_its_sync);
     RUN(what_a_handle_that_may_write_has_shown_stays);
+    RUN(a_lazy_commit_lasts_from_its_time_its_flush_or_its_close_on);
+    RUN(a_close_without_syncs_leaves_a_file_that_others_read);
+    RUN(another_store_at_the_path_is_refused);
     RUN(a_compacted_file_says_so_itself);
     RUN(a_backup_put_back_is_what_open_handles_see);
     RUN(a_log_extent_over_the_remains_of_an_abort_needs_no_recovery);
