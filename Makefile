@@ -12,7 +12,7 @@ SOURCES  := $(wildcard tools/*.c) vtag_impl.c
 OBJECTS  := $(patsubst %.c,$(B)/%.o,$(notdir $(SOURCES)))
 VPATH    := tools
 
-.PHONY: all demo test soak test-browser check-% bench bench-quick lint install uninstall clean help
+.PHONY: all demo test soak test-browser check-% bench bench-quick lint cover install uninstall clean help
 .DELETE_ON_ERROR:
 
 all: $(B)/vtag  ## build the command line, build/vtag (default)
@@ -56,6 +56,9 @@ bench-quick: all  ## the 100k x 768 part of it, in two minutes
 
 lint:  ## check the rules of the code, and that it compiles without a warning
 	sh test/lint.sh
+
+cover:  ## coverage of vtag.h by the tests against the list of what cannot be covered (clang-19)
+	sh test/cover.sh
 
 install: all  ## install vtag and vtag.h below PREFIX (/usr/local)
 	install -d '$(DESTDIR)$(PREFIX)/bin' '$(DESTDIR)$(PREFIX)/include'

@@ -77,5 +77,5 @@ while read -r number name test; do
     fi
 done <"$dir/list"
 echo "count seeded-bugs-caught $caught"
-echo "$((passed + $caught)) passed, $failed failed"
+echo "$((passed + caught)) passed, $failed failed"
 [ $failed -eq 0 ]

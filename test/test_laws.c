@@ -393,6 +393,155 @@ static void L7_null_arguments_of_a_batch_get_an_answer(void)
     law_down(&w);
 }
 
+/* Every argument of every call that looks, one at a time. */
+static void L7_each_argument_that_is_missing_gets_an_answer(void)
+{
+    law w;
+    vtag_snap *s;
+    vtag_tag tag;
+    vtag_item item;
+    vtag_info info;
+    vtag_cover cover;
+    vtag_verdict verdict;
+    vtag_policy policy;
+    vtag_stat stat;
+    vtag_event event;
+    vtag_hit hit;
+    vtag_report report;
+    const char *name;
+    const void *p;
+    float q[8];
+    uint64_t c = 0;
+    size_t n = 0;
+    law_up(&w, 3, 1);
+    law_query(5, q, 8);
+    s = look(w.e.db);
+    ERR(VTAG_ARG, vtag_get(NULL, 1, &item));
+    ERR(VTAG_ARG, vtag_vector(NULL, 1, w.a, 0, q, 8, NULL));
+    ERR(VTAG_DIM, vtag_vector(s, 1, w.a, 0, q, 7, NULL));
+    ERR(VTAG_ARG, vtag_find(NULL, "m@1", &tag));
+    ERR(VTAG_ARG, vtag_find(s, "m@1", NULL));
+    ERR(VTAG_NOTAG, vtag_find(s, "m@9", &tag));
+    ERR(VTAG_ARG, vtag_tag_info(NULL, w.a, &info));
+    ERR(VTAG_NOTAG, vtag_tag_info(s, w.a + 1, &info));
+    OK(vtag_tag_info(s, 0, &info));
+    ERR(VTAG_ARG, vtag_tags(NULL, &c, &info, 1, &n));
+    ERR(VTAG_ARG, vtag_tags(s, &c, &info, 1, NULL));
+    ERR(VTAG_ARG, vtag_tags(s, &c, NULL, 1, &n));
+    OK(vtag_tags(s, &c, NULL, 0, &n));
+    ERR(VTAG_ARG, vtag_items(NULL, 0, VTAG_ALL, &c, &item, 1, &n));
+    ERR(VTAG_ARG, vtag_items(s, 0, VTAG_ALL, NULL, &item, 1, &n));
+    ERR(VTAG_ARG, vtag_items(s, 0, VTAG_ALL, &c, &item, 1, NULL));
+    ERR(VTAG_ARG, vtag_items(s, w.a, 0, &c, &item, 1, &n));
+    ERR(VTAG_ARG, vtag_items(s, w.a, 1u << 30, &c, &item, 1, &n));
+    OK(vtag_items(s, w.a, VTAG_ALL, &c, NULL, 0, &n));
+    ERR(VTAG_ARG, vtag_coverage(NULL, w.b, 0, &cover));
+    ERR(VTAG_ARG, vtag_judge(NULL, w.b, NULL, &verdict));
+    ERR(VTAG_ARG, vtag_policy_get(NULL, &policy));
+    ERR(VTAG_ARG, vtag_stats(NULL, &stat));
+    ERR(VTAG_ARG, vtag_history(NULL, &c, &event, 1, &n));
+    ERR(VTAG_ARG, vtag_history(s, NULL, &event, 1, &n));
+    ERR(VTAG_ARG, vtag_history(s, &c, &event, 1, NULL));
+    ERR(VTAG_ARG, vtag_history(s, &c, NULL, 1, &n));
+    OK(vtag_history(s, &c, NULL, 0, &n));
+    ERR(VTAG_ARG, vtag_meta_get(NULL, "x", &p, &n));
+    ERR(VTAG_ARG, vtag_meta_get(s, "x", NULL, &n));
+    ERR(VTAG_ARG, vtag_meta_get(s, "x", &p, NULL));
+    ERR(VTAG_ARG, vtag_metas(NULL, &c, &name, 1, &n));
+    ERR(VTAG_ARG, vtag_metas(s, NULL, &name, 1, &n));
+    ERR(VTAG_ARG, vtag_metas(s, &c, &name, 1, NULL));
+    ERR(VTAG_ARG, vtag_metas(s, &c, NULL, 1, &n));
+    OK(vtag_metas(s, &c, NULL, 0, &n));
+    ERR(VTAG_ARG, vtag_search(NULL, vec(w.a, 8, q), NULL, 1, &hit, &n));
+    ERR(VTAG_ARG, vtag_search(s, vec(w.a, 8, q), NULL, 1, &hit, NULL));
+    ERR(VTAG_ARG, vtag_search(s, vec(w.a, 8, q), NULL, 1, NULL, &n));
+    OK(vtag_search(s, vec(w.a, 8, q), NULL, 0, NULL, &n));
+    OK(vtag_search_many(s, vec(w.a, 8, q), 0, NULL, 1, NULL, NULL));
+    ERR(VTAG_ARG, vtag_search_many(s, vec(w.a, 8, q), SIZE_MAX / 2, NULL, 9, &hit, &n));
+    ERR(VTAG_ARG, vtag_verify(NULL, &report, NULL, NULL));
+    ERR(VTAG_ARG, vtag_verify(s, NULL, NULL, NULL));
+    ERR(VTAG_ARG, vtag_copy(NULL, "copy", NULL, NULL));
+    ERR(VTAG_ARG, vtag_copy(s, "", NULL, NULL));
+    ERR(VTAG_ARG, vtag_flush(NULL));
+    ERR(VTAG_ARG, vtag_seal(NULL, NULL, NULL));
+    ERR(VTAG_ARG, vtag_compact(NULL, NULL, NULL));
+    ERR(VTAG_ARG, vtag_commit(NULL));
+    vtag_abort(NULL);
+    vtag_release(NULL);
+    vtag_release(s);
+    law_down(&w);
+}
+
+/* What only a restore may do, and reasons and names of impossible length. */
+static void L7_a_batch_refuses_what_is_not_for_it(void)
+{
+    static char endless[5000];
+    law w;
+    vtag_batch *b;
+    vtag_info info;
+    vtag_stat stat;
+    vtag_event e;
+    vtag_policy policy;
+    vtag_item it = item_of(1, "x");
+    law_up(&w, 3, 1);
+    memset(endless, 'x', sizeof endless - 1);
+    memset(&info, 0, sizeof info);
+    memset(&stat, 0, sizeof stat);
+    memset(&policy, 0, sizeof policy);
+    memset(&e, 0, sizeof e);
+    e.kind = VTAG_K_SCORE;
+    e.tag = w.a;
+    b = begin(w.e.db);
+    ERR(VTAG_ARG, vtag_restore_tag(NULL, &info));
+    ERR(VTAG_ARG, vtag_restore_tag(b, NULL));
+    ERR(VTAG_ARG, vtag_restore_tag(b, &info));
+    ERR(VTAG_ARG, vtag_restore_stat(NULL, &stat));
+    ERR(VTAG_ARG, vtag_restore_stat(b, NULL));
+    ERR(VTAG_ARG, vtag_restore_stat(b, &stat));
+    ERR(VTAG_ARG, vtag_policy_set(b, &policy, ""));
+    ERR(VTAG_ARG, vtag_policy_set(b, &policy, endless));
+    ERR(VTAG_ARG, vtag_retire(b, w.b, "", NULL));
+    ERR(VTAG_ARG, vtag_retire(b, w.b, endless, NULL));
+    ERR(VTAG_ARG, vtag_waive(b, &it, w.b, ""));
+    ERR(VTAG_ARG, vtag_waive(b, &it, w.b, endless));
+    ERR(VTAG_ARG, vtag_meta_set(b, endless, "x", 1));
+    ERR(VTAG_ARG, vtag_meta_set(b, "", "x", 1));
+    e.name = "";
+    ERR(VTAG_ARG, vtag_note(b, &e));
+    e.name = endless;
+    ERR(VTAG_ARG, vtag_note(b, &e));
+    e.name = "recall@10";
+    e.text = endless;
+    ERR(VTAG_ARG, vtag_note(b, &e));
+    vtag_abort(b);
+    ERR(VTAG_ARG, vtag_begin(w.e.db, NULL, NULL));
+    ERR(VTAG_ARG, vtag_del(NULL, 1));
+    ERR(VTAG_ARG, vtag_put(NULL, &it, NULL, 0));
+    law_down(&w);
+}
+
+static void L7_open_refuses_what_makes_no_sense(void)
+{
+    vtag_open_opts o;
+    vtag_db *db;
+    char image[64] = {0};
+    memset(&o, 0, sizeof o);
+    ERR(VTAG_ARG, vtag_open(NULL, NULL, &db));
+    ERR(VTAG_ARG, vtag_open("", NULL, &db));
+    ERR(VTAG_ARG, vtag_open(t_path("none.vtag"), NULL, NULL));
+    o.access = (vtag_access)99;
+    ERR(VTAG_ARG, vtag_open(t_path("none.vtag"), &o, &db));
+    o.access = VTAG_CREATE;
+    o.durability = (vtag_durability)99;
+    ERR(VTAG_ARG, vtag_open(t_path("none.vtag"), &o, &db));
+    memset(&o, 0, sizeof o);
+    o.isa = "none";
+    ERR(VTAG_ARG, vtag_open(t_path("none.vtag"), &o, &db));
+    ERR(VTAG_ARG, vtag_open_memory(image, sizeof image, &o, &db));
+    ERR(VTAG_ARG, vtag_open_memory(NULL, 64, NULL, &db));
+    ERR(VTAG_ARG, vtag_open_memory(image, sizeof image, NULL, NULL));
+}
+
 static void L7_null_arguments_of_a_snapshot_get_an_answer(void)
 {
     law w;
@@ -783,6 +932,9 @@ int main(int argc, char **argv)
     RUN(L6_a_flip_writes_the_same_bytes_at_any_size);
     RUN(L7_null_arguments_of_a_batch_get_an_answer);
     RUN(L7_null_arguments_of_a_snapshot_get_an_answer);
+    RUN(L7_each_argument_that_is_missing_gets_an_answer);
+    RUN(L7_a_batch_refuses_what_is_not_for_it);
+    RUN(L7_open_refuses_what_makes_no_sense);
     RUN(L7_a_damaged_file_is_an_error_that_says_where);
     RUN(L8_answers_have_the_same_bits_wherever_the_rows_lie);
     RUN(L9_readers_go_on_while_a_batch_is_open);

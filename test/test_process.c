@@ -59,6 +59,9 @@ static void board_new(void)
     }
 }
 
+/* What counts coverage, if anything does, would forget a process that ends so. */
+extern int __llvm_profile_write_file(void) __attribute__((weak));
+
 /* Runs a part of a test in a process of its own; its status is 0 if nothing failed. */
 static pid_t spawn(void (*part)(const char *path), const char *path)
 {
@@ -67,6 +70,7 @@ static pid_t spawn(void (*part)(const char *path), const char *path)
     t_.failed = 0;
     if (setjmp(t_.out) == 0) part(path);
     fflush(stderr);
+    if (__llvm_profile_write_file) __llvm_profile_write_file();
     _exit(t_.failed != 0);
 }
 
@@ -248,7 +252,7 @@ static void of_two_that_race_for_the_lock_exactly_one_gets_it(void)
 
 static void waiter(const char *path)
 {
-    const vtag_begin_opts wait = {WAIT_MS, 0, 0};
+    const vtag_begin_opts wait = {WAIT_MS, 0, 0, NULL, NULL, NULL};
     vtag_db *db;
     vtag_batch *b;
     MUST(vtag_open(path, NULL, &db));
@@ -494,6 +498,44 @@ static vtag_db *forked_db;
 static vtag_snap *forked_snap;
 static vtag_batch *forked_batch;
 
+static void snapshot_after_fork(void)
+{
+    const vtag_snap *s = forked_snap;
+    vtag_vec q = {0, DIM, NULL, 0, 0};
+    vtag_item item;
+    vtag_info info;
+    vtag_cover cover;
+    vtag_verdict verdict;
+    vtag_policy policy;
+    vtag_stat stat;
+    vtag_event event;
+    vtag_hit hit;
+    vtag_report report;
+    vtag_tag tag;
+    const char *name;
+    const void *p;
+    float x[DIM] = {0};
+    uint64_t c = 0;
+    size_t n = 0;
+    q.x = x;
+    ERR(VTAG_ARG, vtag_get(s, 1, &item));
+    ERR(VTAG_ARG, vtag_vector(s, 1, 1, 0, x, DIM, NULL));
+    ERR(VTAG_ARG, vtag_find(s, "app@1", &tag));
+    ERR(VTAG_ARG, vtag_tag_info(s, 0, &info));
+    ERR(VTAG_ARG, vtag_tags(s, &c, &info, 1, &n));
+    ERR(VTAG_ARG, vtag_items(s, 0, VTAG_ALL, &c, &item, 1, &n));
+    ERR(VTAG_ARG, vtag_coverage(s, 0, 0, &cover));
+    ERR(VTAG_ARG, vtag_judge(s, 0, NULL, &verdict));
+    ERR(VTAG_ARG, vtag_policy_get(s, &policy));
+    ERR(VTAG_ARG, vtag_stats(s, &stat));
+    ERR(VTAG_ARG, vtag_history(s, &c, &event, 1, &n));
+    ERR(VTAG_ARG, vtag_meta_get(s, "x", &p, &n));
+    ERR(VTAG_ARG, vtag_metas(s, &c, &name, 1, &n));
+    ERR(VTAG_ARG, vtag_search(s, q, NULL, 1, &hit, &n));
+    ERR(VTAG_ARG, vtag_verify(s, &report, NULL, NULL));
+    ERR(VTAG_ARG, vtag_copy(s, "nowhere", NULL, NULL));
+}
+
 static void after_fork(const char *path)
 {
     vtag_batch *b;
@@ -504,6 +546,8 @@ static void after_fork(const char *path)
     ERR(VTAG_ARG, vtag_flush(forked_db));
     ERR(VTAG_ARG, vtag_seal(forked_db, NULL, NULL));
     ERR(VTAG_ARG, vtag_compact(forked_db, NULL, NULL));
+    ERR(VTAG_ARG, vtag_commit(forked_batch));
+    snapshot_after_fork();
     vtag_abort(forked_batch);
     vtag_release(forked_snap);
     vtag_close(forked_db);

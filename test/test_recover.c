@@ -203,6 +203,75 @@ static void a_lazy_writer_ends_the_recovery_that_another_began(void)
     disks_down();
 }
 
+/* Opens disk[1] and begins, with call number n of a kind failing; 1: there was no such
+ * call. Nothing may be left open, mapped or locked. */
+static int recover_with_fault(sim_fault fault)
+{
+    sim *s = &disk[1];
+    vtag_db *db = NULL;
+    vtag_batch *b = NULL;
+    s->fault = fault;
+    if (open_at(s, VTAG_EXISTING, 0, &db) == VTAG_OK && vtag_begin(db, NULL, &b) == VTAG_OK)
+        vtag_abort(b);
+    vtag_close(db);
+    CHECK(!s->opens && !s->maps && !s->locks && !s->broken);
+    fault = s->fault;
+    memset(&s->fault, 0, sizeof s->fault);
+    return fault.seen < fault.nth;
+}
+
+/* Whatever call fails in a recovery: it can be done again, and it loses nothing. */
+static void a_recovery_with_any_call_failing_can_be_done_again(void)
+{
+    unsigned way;
+    disks_up();
+    for (way = 0; way < 16; way++) {
+        sim_fault fault = {SIM_ANY, 1, VTAG_IO, 0, 0, SIM_ANY, 0};
+        int through = 0, padded = way & 1, half = way & 2;
+        fault.for_good = (way & 4) != 0;
+        if (way & 8) fault.kind = SIM_SYNC;
+        for (; !through && fault.nth < 200 && !t_.failed; fault.nth++) {
+            make_two_commits(padded);
+            if (half) recover_for(&disk[1], 6);
+            through = recover_with_fault(fault);
+            CHECK(has_meta(&disk[1], "two"));
+            sim_image(&disk[2], &disk[1], SIM_NONE, 0, 1);
+            CHECK(has_meta(&disk[2], "two"));
+            recover_for(&disk[1], UINT64_MAX);
+            sim_image(&disk[2], &disk[1], SIM_NONE, 0, 1);
+            CHECK(has_meta(&disk[2], "two"));
+        }
+        CHECK(through && fault.nth > 3);
+    }
+    disks_down();
+}
+
+/* A reader of such a file, likewise: an error, or all of it. */
+static void a_reader_of_a_half_recovery_with_any_call_failing(void)
+{
+    unsigned padded, shown = 0;
+    disks_up();
+    for (padded = 0; padded < 2; padded++) {
+        sim_fault fault = {SIM_ANY, 1, VTAG_IO, 0, 0, SIM_ANY, 0};
+        int through = 0;
+        for (; !through && fault.nth < 200; fault.nth++) {
+            vtag_db *db = NULL;
+            make_two_commits((int)padded);
+            recover_for(&disk[1], 6);
+            disk[1].fault = fault;
+            if (open_at(&disk[1], VTAG_READ, 0, &db) == VTAG_OK) shown++;
+            through = disk[1].fault.seen < fault.nth;
+            memset(&disk[1].fault, 0, sizeof disk[1].fault);
+            if (db) CHECK(shows_meta(db, "two"));
+            vtag_close(db);
+            CHECK(!disk[1].opens && !disk[1].maps && !disk[1].locks && !disk[1].broken);
+        }
+        CHECK(through && fault.nth > 3);
+    }
+    CHECK(shown >= 2);
+    disks_down();
+}
+
 /* ---- What a record vouches for --------------------------------------------------- */
 
 /* Copies the record at pos and its ranges from one file to another, and moves pos. */
@@ -409,6 +478,89 @@ static void what_a_handle_that_may_write_has_shown_stays(void)
     disks_down();
 }
 
+static vtag_err open_lazily(vtag_durability how, vtag_db **db)
+{
+    vtag_open_opts opts;
+    memset(&opts, 0, sizeof opts);
+    opts.durability = how;
+    opts.lazy_ms = 100;
+    opts.io = &disk[0].io;
+    return vtag_open(SIM_MAIN, &opts, db);
+}
+
+/* What a power cut that keeps nothing leaves of disk[0]. */
+static int lasts(const char *name)
+{
+    sim_image(&disk[1], &disk[0], SIM_NONE, 0, 1);
+    return has_meta(&disk[1], name);
+}
+
+static void a_lazy_commit_lasts_from_its_time_its_flush_or_its_close_on(void)
+{
+    vtag_db *db = NULL;
+    disks_up();
+    MUST(open_lazily(VTAG_LAZY_SYNC, &db));
+    MUST(set_meta(db, "first"));
+    OK(vtag_flush(db));
+    CHECK(lasts("first"));
+    MUST(set_meta(db, "flushed"));
+    CHECK(!lasts("flushed") && lasts("first"));
+    OK(vtag_flush(db));
+    CHECK(lasts("flushed"));
+    MUST(set_meta(db, "waiting"));
+    CHECK(!lasts("waiting"));
+    disk[0].clock += 1000;
+    MUST(set_meta(db, "in time"));
+    CHECK(lasts("waiting") && lasts("in time"));
+    disk[0].clock -= 5000;
+    MUST(set_meta(db, "back in time"));
+    CHECK(lasts("back in time"));
+    MUST(set_meta(db, "closed"));
+    CHECK(!lasts("closed"));
+    vtag_close(db);
+    CHECK(lasts("closed"));
+    disks_down();
+}
+
+static void a_close_without_syncs_leaves_a_file_that_others_read(void)
+{
+    vtag_db *db = NULL, *other = NULL;
+    vtag_batch *b = NULL;
+    disks_up();
+    MUST(open_lazily(VTAG_NO_SYNC, &db));
+    MUST(set_meta(db, "one"));
+    vtag_close(db);
+    MUST(open_lazily(VTAG_NO_SYNC, &db));
+    CHECK(shows_meta(db, "one"));
+    MUST(set_meta(db, "two"));
+    MUST(open_lazily(VTAG_FULL_SYNC, &other));
+    MUST(vtag_begin(other, NULL, &b));
+    vtag_close(db); /* cannot get the lock: no harm */
+    vtag_abort(b);
+    CHECK(shows_meta(other, "two"));
+    vtag_close(other);
+    disks_down();
+}
+
+/* A store with another uuid at the path is not what the handle was opened for. */
+static void another_store_at_the_path_is_refused(void)
+{
+    vtag_open_opts opts;
+    vtag_db *db = NULL, *other = NULL;
+    vtag_snap *s = NULL;
+    disks_up();
+    memset(&opts, 0, sizeof opts);
+    opts.io = &disk[0].io;
+    MUST(open_at(&disk[0], VTAG_NEW, 0, &db));
+    MUST(vtag_open("other", &opts, &other));
+    vtag_close(other);
+    MUST(disk[0].io.rename(&disk[0], "other", SIM_MAIN));
+    ERR(VTAG_FORMAT, vtag_snapshot(db, &s));
+    ERR(VTAG_FORMAT, set_meta(db, "one"));
+    vtag_close(db);
+    disks_down();
+}
+
 static int same_always(void *file, const char *path)
 {
     (void)file;
@@ -499,10 +651,15 @@ int main(int argc, char **argv)
     RUN(a_padded_recovery_may_be_cut_off_again_and_again);
     RUN(a_reader_of_a_half_recovery_follows_the_next_writer);
     RUN(a_lazy_writer_ends_the_recovery_that_another_began);
+    RUN(a_recovery_with_any_call_failing_can_be_done_again);
+    RUN(a_reader_of_a_half_recovery_with_any_call_failing);
     RUN(a_record_of_another_history_does_not_count);
     RUN(every_byte_of_a_commit_is_hashed_in_its_record);
     RUN(a_reader_sees_nothing_of_a_commit_before_its_sync);
     RUN(what_a_handle_that_may_write_has_shown_stays);
+    RUN(a_lazy_commit_lasts_from_its_time_its_flush_or_its_close_on);
+    RUN(a_close_without_syncs_leaves_a_file_that_others_read);
+    RUN(another_store_at_the_path_is_refused);
     RUN(a_compacted_file_says_so_itself);
     RUN(a_backup_put_back_is_what_open_handles_see);
     RUN(a_log_extent_over_the_remains_of_an_abort_needs_no_recovery);
