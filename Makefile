@@ -31,7 +31,7 @@ $(B):
 demo: all  ## migrate a small store from one model to the next; DIR=folder reads that one
 	sh tools/demo.sh $(B)/vtag "$(DIR)"
 
-test: all  ## run every test, with sanitizers, two at a time
+test: all  ## run every test
 	CC='$(CC)' sh test/run.sh $(B)/vtag
 
 soak: all  ## the big counts of the crash and process tests: five hours on two cores

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Builds and runs the tests, two at a time, and sums them up.
+# Builds and runs the tests, three at a time since some wait, and sums them up.
 #   sh test/run.sh PATH/OF/vtag [NAME...]     all, or test_NAME.c, test_NAME.sh, matrix
 # A C test is built with the sanitizers where $CC has them, unless its first line is
 # `// build: plain`. Each test ends with the line
@@ -10,15 +10,33 @@ cd "$(dirname "$0")/.." || exit 1
 out=build/test
 : "${CC:=cc}"
 
+job_flags() { # how test/$1.c is compiled: one kind of all that is in $out/flags
+    if [ "$(head -n 1 "test/$1.c")" = '// build: plain' ]; then
+        echo '-O2 -g'
+    else
+        cat "$out/flags"
+    fi
+}
+
+job_engine() { # builds the engine for tests of flags $2 as $out/$1.o unless it is up to date
+    if [ ! -f "$out/$1.o" ] || [ -n "$(find vtag.h test/engine.[ch] test/heap.h "$out/flags" -newer "$out/$1.o")" ]; then
+        # shellcheck disable=SC2086
+        $CC -std=c99 $2 -D_GNU_SOURCE -c -o "$out/$1.o" test/engine.c
+    fi
+}
+
 job_build() { # builds test/$1.c unless it is up to date
-    bin=$out/$1
+    bin=$out/$1 apart=
+    flags=$(job_flags "$1")
+    if grep -q '^#include "engine.h"' "test/$1.c"; then
+        case $flags in -O2*) apart=engine-plain ;; *) apart=engine ;; esac
+        apart="-DENGINE_APART $out/$apart.o"
+    fi
     if [ -x "$bin" ] && [ -z "$(find vtag.h test/*.h test/fuzz_*.c tools/*.[ch] "test/$1.c" "$out/flags" -newer "$bin")" ]; then
         return 0
     fi
-    flags=$(cat "$out/flags")
-    [ "$(head -n 1 "test/$1.c")" != '// build: plain' ] || flags='-O2 -g'
     # shellcheck disable=SC2086
-    $CC -std=c99 $flags -D_GNU_SOURCE -I. -o "$bin" "test/$1.c" -lm -lpthread
+    $CC -std=c99 $flags -D_GNU_SOURCE -I. -o "$bin" "test/$1.c" $apart -lm -lpthread
 }
 
 job_run() {
@@ -90,7 +108,10 @@ else
     done
 fi
 export CC
-printf '%s\n' $names | xargs -P 2 -I '{}' sh test/run.sh --job '{}' "$VTAG"
+job_engine engine-plain '-O2 -g' &
+job_engine engine "$flags" || exit 1
+wait $! || exit 1
+printf '%s\n' $names | xargs -P 3 -I '{}' sh test/run.sh --job '{}' "$VTAG"
 counts() {
     for n in $names; do
         [ ! -f "$out/$n.log" ] || sed -n 's/^count \([a-z-]*\) \([0-9]*\)$/\1 \2/p' "$out/$n.log"

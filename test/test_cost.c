@@ -10,27 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-static uint64_t heap_calls, heap_bytes;
-
-static void *cost_malloc(size_t n)
-{
-    heap_calls++;
-    heap_bytes += n;
-    return malloc(n);
-}
-
-static void *cost_realloc(void *p, size_t n)
-{
-    heap_calls++;
-    heap_bytes += n;
-    return realloc(p, n);
-}
-
-#define VTAG_MALLOC(n)     cost_malloc(n)
-#define VTAG_REALLOC(p, n) cost_realloc(p, n)
-#define VTAG_FREE(p)       free(p)
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "sim.h"
 #include <signal.h>
@@ -269,12 +249,12 @@ static uint64_t memory_of_search(vtag_db *db, uint64_t *calls)
     q.tag = tag_first;
     q.x = x;
     MUST(vtag_snapshot(db, &s));
-    bytes = heap_bytes;
-    *calls = heap_calls;
+    bytes = heap.bytes;
+    *calls = heap.calls;
     OK(vtag_search(s, q, &opts, 10, hits, &n));
     CHECK_EQ(n, 10);
-    *calls = heap_calls - *calls;
-    bytes = heap_bytes - bytes;
+    *calls = heap.calls - *calls;
+    bytes = heap.bytes - bytes;
     vtag_release(s);
     return bytes;
 }
@@ -425,11 +405,11 @@ static work work_of_reput(uint64_t n)
     vtag_db *db = newborn(n);
     work w;
     sim_zero_counts(&disk);
-    w.calls = heap_calls;
-    w.bytes = heap_bytes;
+    w.calls = heap.calls;
+    w.bytes = heap.bytes;
     put_range(db, tag_first, 10, n, 500, 123456);
-    w.calls = heap_calls - w.calls;
-    w.bytes = heap_bytes - w.bytes;
+    w.calls = heap.calls - w.calls;
+    w.bytes = heap.bytes - w.bytes;
     w.reads = disk.calls[SIM_READ] + disk.calls[SIM_MAP];
     w.written = disk.written;
     vtag_close(db);

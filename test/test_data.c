@@ -1,7 +1,6 @@
 /* test_data.c - real data: SIFT with its official answers, histograms full of ties, and
    a migration between two releases of GloVe. Skips, and says so, where there is none. */
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
 

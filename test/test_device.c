@@ -14,8 +14,7 @@
 #ifndef _GNU_SOURCE
 #  define _GNU_SOURCE 1
 #endif
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "device.h"
 #include "steps.h"

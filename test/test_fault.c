@@ -1,3 +1,4 @@
+// build: plain
 /* Every call to the system and to the allocator fails once, and from then on.
 
    A scenario is one change or one look, run on a sim (sim.h) that starts from the same
@@ -16,46 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- An allocator that fails when told to ------------------------------------ */
-
-static uint64_t heap_fail_at, heap_calls;
-static int heap_for_good;
-static long heap_live;
-
-static int heap_fails(void)
-{
-    heap_calls++;
-    if (!heap_fail_at) return 0;
-    return heap_calls == heap_fail_at || (heap_for_good && heap_calls > heap_fail_at);
-}
-
-static void *heap_malloc(size_t n)
-{
-    void *p = heap_fails() ? NULL : malloc(n ? n : 1);
-    heap_live += p != NULL;
-    return p;
-}
-
-static void *heap_realloc(void *old, size_t n)
-{
-    void *p;
-    if (heap_fails()) return NULL;
-    p = realloc(old, n ? n : 1);
-    heap_live += p && !old;
-    return p;
-}
-
-static void heap_free(void *p)
-{
-    heap_live -= p != NULL;
-    free(p);
-}
-
-#define VTAG_MALLOC(n)     heap_malloc(n)
-#define VTAG_REALLOC(p, n) heap_realloc(p, n)
-#define VTAG_FREE(p)       heap_free(p)
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "sim.h"
 #include "content.h"
@@ -870,7 +832,7 @@ static void judge_leaks(const trial *t, long live)
     if (disk.opens) blame(t, "a file is left open", VTAG_OK);
     if (disk.maps) blame(t, "a mapping is left", VTAG_OK);
     if (disk.locks) blame(t, "a lock is left", VTAG_OK);
-    if (heap_live != live) blame(t, "memory is left", VTAG_OK);
+    if (heap.live != live) blame(t, "memory is left", VTAG_OK);
     if (disk.broken) blame(t, disk.broken, VTAG_OK);
 }
 
@@ -886,20 +848,20 @@ static void drop_files(void)
 /* Runs the scenario with its fault armed; false once there was no call left to fail. */
 static int try_once(trial *t, sim_fault fault, uint64_t heap_at, int for_good)
 {
-    long live = heap_live;
+    long live = heap.live;
     run r;
     int put, hit;
     prepare(t->sc, &r);
     disk.fault = fault;
-    heap_calls = 0;
-    heap_fail_at = heap_at;
-    heap_for_good = for_good;
+    heap.calls = 0;
+    heap.fail_at = heap_at;
+    heap.for_good = for_good;
     r.err = perform(t->sc, &r);
     t->hit = disk.fault.nth ? disk.fault.hit : SIM_KINDS;
-    hit = disk.fault.nth ? disk.fault.seen >= disk.fault.nth : heap_calls >= heap_at;
+    hit = disk.fault.nth ? disk.fault.seen >= disk.fault.nth : heap.calls >= heap_at;
     if (for_good && t->n % 2) leave(&r); /* closing, too, has to get along with it */
     memset(&disk.fault, 0, sizeof disk.fault);
-    heap_fail_at = 0;
+    heap.fail_at = 0;
     if ((r.err == VTAG_CORRUPT && t->sc->peek != look_verify) || r.err == VTAG_FORMAT)
         blame(t, "it speaks of damage", r.err);
     judge_state(t, &r);

@@ -2,10 +2,11 @@
    operations, clock and random source equals test/golden-2.vtag [L13, I9], and it reads
    that file and those of older versions [I13]. A change of the format gets a new version
    and a new golden file; GOLDEN=write writes it. */
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
+
+enum { VERSION = 2 };
 
 static const char *golden_path(char *path, size_t size, unsigned version)
 {
@@ -110,7 +111,7 @@ static void this_library_writes_the_golden_file(void)
     void *raw;
     size_t n, m, i;
     uint64_t hash;
-    uint8_t *p = golden_made(VTF_VERSION, &n, &raw, &hash), *q = golden_read(VTF_VERSION, &m);
+    uint8_t *p = golden_made(VERSION, &n, &raw, &hash), *q = golden_read(VERSION, &m);
     for (i = 0; i < n && i < m && p[i] == q[i];) i++;
     if (!CHECK(n == m && i == n)) fprintf(stderr, "  they differ at %lu\n", (unsigned long)i);
     free(raw);
@@ -140,7 +141,7 @@ static void reads_golden(unsigned version)
 static void this_library_reads_the_golden_files(void)
 {
     unsigned version;
-    for (version = 1; version <= VTF_VERSION; version++) reads_golden(version);
+    for (version = 1; version <= VERSION; version++) reads_golden(version);
 }
 
 static void write_golden(void)
@@ -149,8 +150,8 @@ static void write_golden(void)
     void *raw;
     size_t n;
     uint64_t hash;
-    uint8_t *p = golden_made(VTF_VERSION, &n, &raw, &hash);
-    FILE *f = fopen(golden_path(path, sizeof path, VTF_VERSION), "wb");
+    uint8_t *p = golden_made(VERSION, &n, &raw, &hash);
+    FILE *f = fopen(golden_path(path, sizeof path, VERSION), "wb");
     CHECK(f && fwrite(p, 1, n, f) == n && fclose(f) == 0);
     free(raw);
 }

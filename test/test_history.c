@@ -1,6 +1,5 @@
 /* test_history.c - the audit trail: events, notes, scores, order, strings */
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
 

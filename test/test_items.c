@@ -1,6 +1,5 @@
 /* test_items.c - items: put, get, delete, keys, revisions, payloads, listings */
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
 

@@ -12,8 +12,7 @@
 #ifndef _GNU_SOURCE
 #  define _GNU_SOURCE 1
 #endif
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "steps.h"
 #include <errno.h>

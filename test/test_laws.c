@@ -3,27 +3,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-static size_t law_allocations, law_bytes;
-
-static void *law_malloc(size_t n)
-{
-    law_allocations++;
-    law_bytes += n;
-    return malloc(n);
-}
-
-static void *law_realloc(void *p, size_t n)
-{
-    law_allocations++;
-    law_bytes += n;
-    return realloc(p, n);
-}
-
-#define VTAG_MALLOC(n) law_malloc(n)
-#define VTAG_REALLOC(p, n) law_realloc(p, n)
-#define VTAG_FREE(p) free(p)
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
 #include <sys/wait.h>
@@ -756,10 +736,10 @@ static size_t bytes_of_a_search(uint64_t items, size_t *calls)
     s = look(w.e.db);
     law_query(7, q, 8);
     OK(vtag_search(s, vec(w.a, 8, q), &o, 10, hits, &n));
-    law_allocations = law_bytes = 0;
+    heap.calls = heap.bytes = 0;
     OK(vtag_search(s, vec(w.a, 8, q), &o, 10, hits, &n));
-    bytes = law_bytes;
-    *calls = law_allocations;
+    bytes = heap.bytes;
+    *calls = heap.calls;
     vtag_release(s);
     law_down(&w);
     return bytes;

@@ -1,7 +1,6 @@
 /* test_migration.c - coverage, gate, cutover, rollback, retention: every guarantee of a
    migration that the engine itself gives, one test each */
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
 

@@ -2,8 +2,7 @@
 
    OPS scales the run (default 200,000 changes), SEED replays one. Every batch works on
    a copy of the model; commit keeps the copy, abort drops it. */
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
 

@@ -6,8 +6,7 @@
 #ifndef _GNU_SOURCE
 #  define _GNU_SOURCE 1
 #endif
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include <errno.h>
 #include <sched.h>
@@ -266,7 +265,7 @@ static void waiter(const char *path)
 static void who_waits_for_the_lock_holds_the_turn(void)
 {
     const char *path = named("turn.vtag");
-    const vtag_io *io = vt_os_io();
+    const vtag_io *io = engine_io();
     int ms = 0;
     pid_t child;
     vtag_db *db;

@@ -1,6 +1,5 @@
 /* test_restore.c - dump and restore through the public API: nothing is lost */
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
 

@@ -1,6 +1,5 @@
 /* test_rows.c - rows: parts, spans, vectors, growing segments, several tags */
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
 

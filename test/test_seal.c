@@ -5,43 +5,7 @@
 #ifndef _GNU_SOURCE
 #  define _GNU_SOURCE 1
 #endif
-#include <stdint.h>
-#include <stdlib.h>
-
-static uint64_t heap_fail_at, heap_calls;
-static int heap_for_good;
-static long heap_live;
-
-static int heap_fails(void)
-{
-    if (!heap_fail_at) return 0;
-    heap_calls++;
-    return heap_calls == heap_fail_at || (heap_for_good && heap_calls > heap_fail_at);
-}
-
-static void *heap_malloc(size_t n)
-{
-    void *p = heap_fails() ? NULL : malloc(n ? n : 1);
-    if (p) __atomic_add_fetch(&heap_live, 1, __ATOMIC_RELAXED);
-    return p;
-}
-
-static void *heap_realloc(void *old, size_t n)
-{
-    void *p = heap_fails() ? NULL : realloc(old, n ? n : 1);
-    if (p && !old) __atomic_add_fetch(&heap_live, 1, __ATOMIC_RELAXED);
-    return p;
-}
-
-static void heap_free(void *p)
-{
-    if (p) __atomic_sub_fetch(&heap_live, 1, __ATOMIC_RELAXED);
-    free(p);
-}
-
-#define VTAG_MALLOC(n)     heap_malloc(n)
-#define VTAG_REALLOC(p, n) heap_realloc(p, n)
-#define VTAG_FREE(p)       heap_free(p)
+#include "heap.h"
 #define VTAG_IMPLEMENTATION
 #include "../vtag.h"
 #include "test.h"
@@ -338,14 +302,14 @@ static void an_abort_waits_for_the_thread_before_it_gives_its_rows_back(void)
         long live;
         o.no_map = !mapped;
         MUST(vtag_open(path, &o, &db));
-        live = heap_live;
+        live = heap.live;
         b = begin_with(db, &h, sketchy_items(&plain));
         put_rows(b, &plain, declare_as(b, "a@1", &plain, 0), 0, sketchy_items(&plain) + 200);
         CHECK_EQ(h.runs, 1);
         CHECK_EQ(h.waits, 0);
         vtag_abort(b);
         CHECK_EQ(h.waits, 1);
-        CHECK(heap_live <= live + 1); /* the file's table of mappings may have grown */
+        CHECK(heap.live <= live + 1); /* the file's table of mappings may have grown */
         vtag_close(db);
     }
 }
@@ -627,11 +591,11 @@ static void make_fallible(ram *r)
 }
 
 /* Seals a copy of the store with the n-th call failing; false: there was none. */
-static int seal_with_a_fault(const ram *from, uint64_t n, int heap, int for_good, uint64_t want)
+static int seal_with_a_fault(const ram *from, uint64_t n, int memory, int for_good, uint64_t want)
 {
     const ram_node *node = ram_find(from, "t.vtag");
     env e;
-    long live = heap_live;
+    long live = heap.live;
     vtag_err err;
     int hit;
     ram_init(&e.r);
@@ -639,13 +603,13 @@ static int seal_with_a_fault(const ram *from, uint64_t n, int heap, int for_good
     ram_grow(e.r.node[ram_create(&e.r, "t.vtag")], node->bytes);
     memcpy(ram_find(&e.r, "t.vtag")->p, node->p, (size_t)node->bytes);
     e.db = env_open(&e, "t.vtag", VTAG_EXISTING);
-    *(heap ? &heap_fail_at : &io_fail_at) = n;
-    heap_calls = io_calls = 0;
-    heap_for_good = io_for_good = for_good;
+    *(memory ? &heap.fail_at : &io_fail_at) = n;
+    heap.calls = io_calls = 0;
+    heap.for_good = io_for_good = for_good;
     err = vtag_seal(e.db, NULL, NULL);
-    hit = (heap ? heap_calls : io_calls) >= n;
+    hit = (memory ? heap.calls : io_calls) >= n;
     if (for_good) vtag_close(e.db); /* as if it had been killed there */
-    heap_fail_at = io_fail_at = 0;
+    heap.fail_at = io_fail_at = 0;
     CHECK(hit || err == VTAG_OK);
     if (!for_good) {
         CHECK_EQ(answers_of(e.db, "a@1"), want);
@@ -660,7 +624,7 @@ static int seal_with_a_fault(const ram *from, uint64_t n, int heap, int for_good
     CHECK_EQ(sketches_of(e.db, tag_of(e.db, "a@1")), 1);
     CHECK_EQ(answers_of(e.db, "a@1"), want);
     env_down(&e);
-    CHECK_EQ(heap_live, live);
+    CHECK_EQ(heap.live, live);
     return hit;
 }
 
@@ -668,12 +632,12 @@ static void a_seal_with_any_call_failing_leaves_the_state_before_or_after(void)
 {
     env e;
     uint64_t n, want;
-    int heap, for_good, points = 0;
+    int memory, for_good, points = 0;
     store_up(&e, &plain);
     want = answers_of(e.db, "a@1");
-    for (heap = 0; heap < 2; heap++)
+    for (memory = 0; memory < 2; memory++)
         for (for_good = 0; for_good < 2; for_good++)
-            for (n = 1; !t_.failed && seal_with_a_fault(&e.r, n, heap, for_good, want); n++) points++;
+            for (n = 1; !t_.failed && seal_with_a_fault(&e.r, n, memory, for_good, want); n++) points++;
     printf("%d points of failure\n", points);
     CHECK(points > 40);
     env_down(&e);

@@ -1,6 +1,5 @@
 /* test_search.c - search against brute force by the score rule of the format */
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
 

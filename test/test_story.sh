@@ -472,9 +472,13 @@ flip_story() {
     done
     equal 'bytes that the file grows by at 1 M and at 1 k (test_cost counts what is written)' "$(cat 1m.grown)" "$(cat 1k.grown)"
     rm -f 1m.bvecs rows
+    printf '\004\000\000\000\001\002\003\004' >rows
+    twice 17
+    mv rows 128k.bvecs
+    works '128k items' "$vtag" import big.vtag 128k.bvecs --tag a@1 --metric l2
+    works 'under a second tag' "$vtag" import big.vtag 128k.bvecs --tag b@1 --metric l2 --fill --declare
 }
 compact_story() { # kills compact at 30 moments of its run
-    "$vtag" copy 1m.vtag big.vtag >/dev/null || fail copy
     works 'a tag to drop' "$vtag" retire big.vtag --tag b@1 --reason 'never mind'
     "$vtag" get big.vtag 777 >want
     "$vtag" search big.vtag --tag a@1 --vector '[1,2,3,5]' --json >>want
@@ -504,7 +508,7 @@ compact_story() { # kills compact at 30 moments of its run
     echo "      compact of $(file_bytes big.vtag) bytes: killed $killed times in $n runs"
 }
 reader_story() { # a reader that began before goes on while compact replaces the file
-    "$vtag" copy 1m.vtag read.vtag >/dev/null || fail copy
+    "$vtag" copy big.vtag read.vtag >/dev/null || fail copy
     "$vtag" dump read.vtag -o quiet.dump || fail dump
     "$vtag" dump read.vtag | { sleep 3; cat; } >loud.dump & # the pipe is full long before
     reader=$!

@@ -6,8 +6,7 @@
 
    Each batch writes items 2k and 2k + 1 with one payload, or deletes both. Writers also
    abort, close, compact. SECONDS_EACH=n sets how long each mode runs (8). */
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "content.h"
 #include <errno.h>

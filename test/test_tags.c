@@ -1,6 +1,5 @@
 /* test_tags.c - names, numbers, declaration and roles of tags */
-#define VTAG_IMPLEMENTATION
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "util.h"
 
