@@ -9,10 +9,11 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 out=build/test
 : "${CC:=cc}"
+plain='-O1 -g'
 
 job_flags() { # how test/$1.c is compiled: one kind of all that is in $out/flags
     if [ "$(head -n 1 "test/$1.c")" = '// build: plain' ]; then
-        echo '-O2 -g'
+        echo "$plain"
     else
         cat "$out/flags"
     fi
@@ -29,7 +30,7 @@ job_build() { # builds test/$1.c unless it is up to date
     bin=$out/$1 apart=
     flags=$(job_flags "$1")
     if grep -q '^#include "engine.h"' "test/$1.c"; then
-        case $flags in -O2*) apart=engine-plain ;; *) apart=engine ;; esac
+        if [ "$flags" = "$plain" ]; then apart=engine-plain; else apart=engine; fi
         apart="-DENGINE_APART $out/$apart.o"
     fi
     if [ -x "$bin" ] && [ -z "$(find vtag.h test/*.h test/fuzz_*.c tools/*.[ch] "test/$1.c" "$out/flags" -newer "$bin")" ]; then
@@ -108,7 +109,7 @@ else
     done
 fi
 export CC
-job_engine engine-plain '-O2 -g' &
+job_engine engine-plain "$plain" &
 job_engine engine "$flags" || exit 1
 wait $! || exit 1
 printf '%s\n' $names | xargs -P 3 -I '{}' sh test/run.sh --job '{}' "$VTAG"

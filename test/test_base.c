@@ -1,3 +1,4 @@
+// build: plain
 /* test_base.c - checksums, system, kernels, top-k: chapters 2, 3, 6, 7, 9 */
 #define VTAG_IMPLEMENTATION
 #include "vtag.h"

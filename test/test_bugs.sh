@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.." || exit 1
 dir=build/test/bugs
 bin=$PWD/$dir/bin
 : "${CC:=cc}"
-flags='-std=c99 -O1 -w -D_GNU_SOURCE'
+flags='-std=c99 -O0 -w -D_GNU_SOURCE'
 [ $# -eq 0 ] || shift
 rm -rf "$dir"
 mkdir -p "$dir/test" "$bin"
@@ -58,7 +58,7 @@ wanted() { # is this bug among those asked for?
 }
 
 log=$dir/log passed=0 failed=0 caught=0
-sed 's/^[^ ]* [^ ]* //' "$dir/list" | grep -v '^=' | sort -u >"$dir/runs"
+sed 's/^[^ ]* [^ ]* //' "$dir/list" | grep -v '^=' | sort -u -k 1,2 >"$dir/runs"
 [ $# -eq 0 ] || : >"$dir/runs"
 while read -r test; do
     # shellcheck disable=SC2086

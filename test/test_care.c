@@ -1,3 +1,4 @@
+// build: plain
 /* test_care.c - verify, copy, compact, stats, and opening what is no good file */
 #define VTAG_IMPLEMENTATION
 #include "../vtag.h"

@@ -1,3 +1,4 @@
+// build: plain
 /* test_codec.c - how f16 and i8 store a vector, and that a row is what it decodes to */
 #define VTAG_IMPLEMENTATION
 #include "../vtag.h"

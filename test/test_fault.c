@@ -8,7 +8,7 @@
    or refuses cleanly, verify finds nothing, and no memory, file, mapping or lock is
    left over. Then: what a full disk still allows [I11], and what a failed sync means.
 
-   SIZES=n sets how many sizes of free space are filled on real file systems (512). */
+   SIZES=n sets how many sizes of free space are filled on real file systems (128). */
 #ifndef _GNU_SOURCE
 #  define _GNU_SOURCE 1
 #endif
@@ -1202,7 +1202,7 @@ static void a_full_disk_of_padded_commits_does_so_too(void)
 
 /* ---- A full file system --------------------------------------------------------------- */
 
-static uint64_t sizes = 512;     /* of free space, in steps of 4 KiB           */
+static uint64_t sizes = 128;     /* of free space, in steps of 4 KiB           */
 
 /* A file whose first commit did not fit is as it was. */
 static void stay_empty(const char *path)

@@ -1,6 +1,6 @@
 /* test_model.c - random operations through the whole API against a naive array
 
-   OPS scales the run (default 200,000 changes), SEED replays one. Every batch works on
+   OPS scales the run (default 100,000 changes), SEED replays one. Every batch works on
    a copy of the model; commit keeps the copy, abort drops it. */
 #include "engine.h"
 #include "test.h"
@@ -745,7 +745,7 @@ static void run_world(uint64_t ops)
 static uint64_t ops_wanted(void)
 {
     const char *ops = getenv("OPS");
-    return ops && *ops ? strtoull(ops, NULL, 0) : 200000;
+    return ops && *ops ? strtoull(ops, NULL, 0) : 100000;
 }
 
 /* Several short lives find more than one long one: tags run out in a long one. */

@@ -1,3 +1,4 @@
+// build: plain
 /* test_seal.c - how sketches come into a file, and what happens when they are wrong
 
    Sketches are extra: whatever fails, is killed, runs full or is damaged while they are
