@@ -1840,16 +1840,18 @@ static void vt_prefetch(const uint8_t *p, size_t n) {
 #define VT_EACH_4(M, op, isa) VT_EACH_2(M, op, isa) M(2, op, isa) M(3, op, isa)
 #define VT_ROW_ZERO(r, op, isa) vt_acc_##isa s##r = vt_zero_##isa();
 #define VT_ROW_STEP(r, op, isa)                                         \
-    VT_PREFETCH((uintptr_t)(x + r * pad + i) + VT_AHEAD);               \
     vt_##op##_step_##isa(&s##r, q + i, x + r * pad + i);
+#define VT_ROW_STREAM(r, op, isa)                                       \
+    VT_PREFETCH((uintptr_t)(x + r * pad + i) + VT_AHEAD);               \
+    VT_ROW_STEP(r, op, isa)
 #define VT_ROW_FOLD(r, op, isa) out[r] = vt_fold_##isa(&s##r);
 
-#define VT_BLOCK(op, isa, rows)                                         \
+#define VT_BLOCK(op, isa, rows, step)                                   \
     for (; n >= rows; n -= rows, x += rows * pad, out += rows) {        \
         size_t i;                                                       \
         VT_EACH_##rows(VT_ROW_ZERO, op, isa)                            \
         for (i = 0; i < pad; i += 16) {                                 \
-            VT_EACH_##rows(VT_ROW_STEP, op, isa)                        \
+            VT_EACH_##rows(step, op, isa)                               \
         }                                                               \
         VT_EACH_##rows(VT_ROW_FOLD, op, isa)                            \
     }
@@ -1858,8 +1860,8 @@ static void vt_prefetch(const uint8_t *p, size_t n) {
     target static void vt_##op##_f32_##isa(                             \
         const float *q, const float *x, size_t pad, size_t n, double *out) \
     {                                                                   \
-        VT_BLOCK(op, isa, rows)                                         \
-        VT_BLOCK(op, isa, 1)                                            \
+        VT_BLOCK(op, isa, rows, VT_ROW_STREAM)                          \
+        VT_BLOCK(op, isa, 1, VT_ROW_STEP) /* most times a row by itself */ \
     }
 /* clang-format on */
 
@@ -3107,11 +3109,21 @@ typedef struct vt_bound { /* a query in a segment's terms                       
     float offset, margin; /* the query's bias; slack that no row changes          */
 } vt_bound;
 
+/* Quantises v[16], less what that says, to h[16]; the sum of those. */
+static int32_t vt_fit_16(float *v, float unit, float step, int8_t *h) {
+    int32_t q[16], sum = 0, i; /* loops of a known length, which compilers make SIMD of */
+    for (i = 0; i < 16; i++) q[i] = (int32_t)(v[i] * unit + 128.5f) - 128;
+    for (i = 0; i < 16; i++) v[i] -= step * (float)q[i];
+    for (i = 0; i < 16; i++) sum += q[i];
+    for (i = 0; i < 16; i++) h[i] = (int8_t)q[i];
+    return sum;
+}
+
 /* Fits the query that v[dim] holds, of length 1 under cosine, into h[wide] and b; v[wide]
    is spoilt. 0: its numbers are out of range. */
 static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, const vt_sketch *s,
                         uint32_t dim, float *v, int8_t *h) {
-    double w, m, my, yy, e = 0;
+    double w, m, my, yy, e;
     float most, unit, step;
     uint32_t i;
     int32_t sum = 0;
@@ -3126,13 +3138,8 @@ static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, co
     most = vt_most(v, s->dim);
     unit = most < 1e-20f ? 0 : 127 / most;
     step = most / 127;
-    for (i = 0; i < s->dim; i++) {
-        float off = 0;
-        h[i] = (int8_t)((int32_t)(v[i] * unit + 128.5f) - 128);
-        off = v[i] - step * (float)h[i];
-        sum += h[i];
-        e += (double)off * (double)off;
-    }
+    for (i = 0; i < s->dim; i += 16) sum += vt_fit_16(v + i, unit, step, h + i);
+    k->dot(v, v, s->dim, 1, &e);
     w = sqrt(w) * (1 + 2e-6);
     e = sqrt(e) * (1 + 2e-6) + w / 16000000;
     m = metric == VTAG_L2SQ ? 0 : sqrt(m) * (1 + 2e-6); /* distances do not see the mean */
@@ -7393,6 +7400,7 @@ static void vt_scan_settle(const vt_scan *c, vt_ask *a) {
         vt_cand_sink(a->cand, a->n, 0, a->cand[a->n]);
         next = &c->s->rows.a[a->cand[0].seg];
         vt_prefetch(vt_vector(next, a->cand[0].row), next->stride);
+        VT_PREFETCH((const uint8_t *)vt_row(next, a->cand[0].row));
         c->score(a->x, vt_scan_decoded(c, s, row, 1), c->pad, 1, &sum);
         vt_scan_take(c, a, vt_row(s, row), vt_scan_dist(c, a, vt_row(s, row), sum));
     }
@@ -7494,12 +7502,14 @@ static void vt_scan_sketch(const vt_scan *c, const vt_seg *s, const vt_sketch *k
                            uint32_t to) {
     vt_lot whole, few;
     uint32_t g, i, n, mask;
-    few.n = 0;
+    memset(&few, 0, sizeof few);
     for (g = from; g < to; g += n) {
         n = (uint32_t)vt_min_u64(VT_GROUP - g % VT_GROUP, to - g);
         if (c->warm && g / VT_GROUP % c->every) continue;
         mask = vt_scan_mask(c, s, g, n);
         if (n == VT_GROUP && mask == 0xFFFF) {
+            if (c->blocks && to - g >= 2 * VT_GROUP)
+                vt_prefetch(k->codes + (size_t)(g + n) * (k->dim / 2), VT_GROUP * k->dim / 2);
             for (i = 0; i < VT_GROUP; i++) whole.row[i] = g + i;
             whole.n = VT_GROUP;
             whole.f = &k->factors[g / VT_GROUP];
@@ -7563,7 +7573,7 @@ static void vt_scan_places(const vt_scan *c, const vt_group *g, size_t n) {
     vt_lot lot;
     size_t i;
     uint32_t row;
-    lot.n = 0;
+    memset(&lot, 0, sizeof lot);
     if (n < VT_GROUP || !vt_seg_sketch(c->s->file, s, c->tag->f.dim, &k) || !vt_scan_fit(c, &k))
         k.rows = 0;
     for (i = 0; i < n; i++)
