@@ -169,14 +169,46 @@ static vtag_err put_all(const peer *p, vtag_batch *b, const vtag_tag *tags) {
     return err;
 }
 
+/* A second thread for the sketches of full segments, as the command line has one. */
+typedef struct side {
+    pthread_t thread;
+    void (*work)(void *);
+    void *arg;
+    int busy;
+} side;
+
+static void *side_main(void *arg) {
+    side *s = arg;
+    s->work(s->arg);
+    return NULL;
+}
+
+static void side_run(void *ctx, void (*work)(void *), void *arg) {
+    side *s = ctx;
+    s->work = work;
+    s->arg = arg;
+    s->busy = !pthread_create(&s->thread, NULL, side_main, s);
+    if (!s->busy) work(arg);
+}
+
+static void side_wait(void *ctx) {
+    side *s = ctx;
+    if (s->busy) pthread_join(s->thread, NULL);
+    s->busy = 0;
+}
+
 static vtag_err fill(const peer *p, vtag_db *db) {
     static const char *const names[] = {"bench@1", "bench@2", "bench@3"};
     vtag_begin_opts o = {0};
     vtag_tag tags[3];
     vtag_batch *b;
     vtag_err err;
+    side second = {0};
     size_t j;
     o.expect_rows = p->base.n;
+    o.run = side_run;
+    o.wait = side_wait;
+    o.run_ctx = &second;
     err = vtag_begin(db, &o, &b);
     if (err) return err;
     for (j = 0; j < v.tags && !err; j++) {
