@@ -17,6 +17,7 @@
 #include <time.h>
 
 enum { DIM = 16, WAIT_MS = 60000 };
+#include "numbers.h"
 
 typedef struct board {           /* what the processes tell each other         */
     uint64_t ready, stop, puts, batches, rows, searches, worst, sum;
@@ -87,28 +88,6 @@ static const char *named(const char *name)
     snprintf(path, sizeof path, "%s", t_path(name));
     board_new();
     return path;
-}
-
-static void numbers(uint64_t a, uint64_t b, float *x)
-{
-    uint64_t seed = a * 1000003u + b;
-    int i;
-    for (i = 0; i < DIM; i++) x[i] = t_float(&seed) + 2;
-}
-
-static vtag_err put_one(vtag_batch *b, vtag_tag tag, uint64_t id, uint64_t value)
-{
-    float x[DIM];
-    vtag_item item;
-    vtag_vec v = {0, DIM, NULL, 0, 0};
-    memset(&item, 0, sizeof item);
-    item.id = id;
-    item.data = &value;
-    item.size = sizeof value;
-    numbers(id, value, x);
-    v.tag = tag;
-    v.x = x;
-    return vtag_put(b, &item, &v, tag ? 1 : 0);
 }
 
 static vtag_err declare(vtag_db *db, const char *name, vtag_tag *tag)

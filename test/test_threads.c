@@ -13,6 +13,7 @@
 #include <sched.h>
 
 enum { SAME = 10, DIM = 16, THREADS = 4 };
+#include "numbers.h"
 
 typedef struct place {           /* what the threads of a test share           */
     vtag_db *db;
@@ -24,28 +25,6 @@ typedef struct place {           /* what the threads of a test share           *
 static uint64_t get(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
 static void add(uint64_t *p, uint64_t n) { __atomic_add_fetch(p, n, __ATOMIC_ACQ_REL); }
 static void wrong_if(place *p, int wrong) { if (wrong) add(&p->wrong, 1); }
-
-static void numbers(uint64_t a, uint64_t b, float *x)
-{
-    uint64_t seed = a * 1000003u + b;
-    int i;
-    for (i = 0; i < DIM; i++) x[i] = t_float(&seed) + 2;
-}
-
-static vtag_err put_one(vtag_batch *b, vtag_tag tag, uint64_t id, uint64_t value)
-{
-    float x[DIM];
-    vtag_item item;
-    vtag_vec v = {0, DIM, NULL, 0, 0};
-    memset(&item, 0, sizeof item);
-    item.id = id;
-    item.data = &value;
-    item.size = sizeof value;
-    numbers(id, value, x);
-    v.tag = tag;
-    v.x = x;
-    return vtag_put(b, &item, &v, 1);
-}
 
 /* Gives all items one value; LOCKED where another writes. */
 static vtag_err put_round(vtag_db *db, vtag_tag tag, uint64_t value)
