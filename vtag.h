@@ -1881,8 +1881,9 @@ static void vt_prefetch(const uint8_t *p, size_t n) {
 typedef void vt_cross_fn(const uint8_t *const *x, const int8_t *h, size_t bytes, size_t nq,
                          int32_t *out);
 
-/* The same for blocks of 16 queries each, their bytes interleaved by vt_interleave. tmp has
-   room for the 16 rows' codes. Faster for many queries; not every instruction set has it. */
+/* The same for blocks, one or more, of 16 queries each, their bytes interleaved by
+   vt_interleave. tmp has room for the 16 rows' codes. Asks for what lies behind the first
+   16 rows' codes. Faster for many queries; not every instruction set has it. */
 typedef void vt_tile_fn(const uint8_t *const *x, const int8_t *h, size_t bytes, size_t blocks,
                         uint8_t *tmp, int32_t *out);
 
@@ -2366,11 +2367,13 @@ VT_TARGET(VT_VNNI)
 static void vt_tile_avx512(const uint8_t *const *x, const int8_t *h, size_t bytes, size_t blocks,
                            uint8_t *tmp, int32_t *out) {
     const __m512i low = _mm512_set1_epi8(15);
-    size_t i;
+    uintptr_t next = (uintptr_t)x[0] + 16 * bytes; /* where the next rows' codes may lie */
+    size_t i, step = 64 / blocks;
     for (i = 0; i < bytes; i += 64) vt_transpose_avx512(x, i, tmp + 16 * i);
     for (; blocks; blocks--, out += 16 * VT_GROUP) {
         VT_EACH_16(VT_TILE_ZERO)
-        for (i = 0; i < bytes; i += 4, h += 128) {
+        for (i = 0; i < bytes; i += 4, h += 128, next += step) {
+            VT_PREFETCH(next);
             __m512i v = _mm512_loadu_si512((const void *)(tmp + 16 * i));
             __m512i lo = _mm512_and_si512(v, low);
             __m512i hi = _mm512_and_si512(_mm512_maskz_srli_epi16(0xFFFFFFFFu, v, 4), low);
@@ -7240,6 +7243,8 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
 #define VT_CANDIDATES   524288u /* of all queries, before some are scored early; 6 MiB */
 #define VT_IDS_AT_ONCE  4096u   /* of `only`, sorted by where their rows lie        */
 
+#define VT_EXPECTED 7u /* candidates, of the best bounds, that memory is asked for */
+
 #define VT_MANY 8u     /* queries from which on some groups are looked at first */
 #define VT_WARM 12288u /* rows of those, about                              */
 
@@ -7387,20 +7392,30 @@ static void vt_scan_sift(vt_ask *a) {
     a->n = n;
 }
 
+/* Asks memory for the next candidate's row, and for the pages of some that may follow. */
+static void vt_scan_expect(const vt_scan *c, const vt_ask *a) {
+    size_t i;
+    for (i = 0; i < a->n && i < VT_EXPECTED; i++) {
+        const vt_seg *s = &c->s->rows.a[a->cand[i].seg];
+        const uint8_t *x = vt_vector(s, a->cand[i].row);
+        vt_prefetch(x, i ? 1 : s->stride);
+        VT_PREFETCH(x + s->stride - 1);
+        VT_PREFETCH(vt_row(s, a->cand[i].row));
+    }
+}
+
 /* Scores the candidates of a query, the best bound first, until none can be a hit. */
 static void vt_scan_settle(const vt_scan *c, vt_ask *a) {
     size_t i;
     vt_scan_sift(a);
     for (i = a->n / 2; i-- > 0;) vt_cand_sink(a->cand, a->n, i, a->cand[i]);
     while (a->n && (double)a->cand[0].up >= a->floor) {
-        const vt_seg *s = &c->s->rows.a[a->cand[0].seg], *next;
+        const vt_seg *s = &c->s->rows.a[a->cand[0].seg];
         uint32_t row = a->cand[0].row;
         double sum;
         a->n--;
         vt_cand_sink(a->cand, a->n, 0, a->cand[a->n]);
-        next = &c->s->rows.a[a->cand[0].seg];
-        vt_prefetch(vt_vector(next, a->cand[0].row), next->stride);
-        VT_PREFETCH((const uint8_t *)vt_row(next, a->cand[0].row));
+        vt_scan_expect(c, a);
         c->score(a->x, vt_scan_decoded(c, s, row, 1), c->pad, 1, &sum);
         vt_scan_take(c, a, vt_row(s, row), vt_scan_dist(c, a, vt_row(s, row), sum));
     }
@@ -7508,8 +7523,6 @@ static void vt_scan_sketch(const vt_scan *c, const vt_seg *s, const vt_sketch *k
         if (c->warm && g / VT_GROUP % c->every) continue;
         mask = vt_scan_mask(c, s, g, n);
         if (n == VT_GROUP && mask == 0xFFFF) {
-            if (c->blocks && to - g >= 2 * VT_GROUP)
-                vt_prefetch(k->codes + (size_t)(g + n) * (k->dim / 2), VT_GROUP * k->dim / 2);
             for (i = 0; i < VT_GROUP; i++) whole.row[i] = g + i;
             whole.n = VT_GROUP;
             whole.f = &k->factors[g / VT_GROUP];
