@@ -49,6 +49,21 @@ static void store_remove(const set *s, int c) {
     if (system(command)) step("cannot remove %s", store_path(s, c)); /* bench.sh tries again */
 }
 
+/* Who has the turns of round r, in order: shuffled, so that nobody always follows the same. */
+static const int *turns(size_t r) {
+    static int order[CONTENDERS];
+    uint64_t s = r * UINT64_C(0x9E3779B97F4A7C15) + 1;
+    int i;
+    for (i = 0; i < CONTENDERS; i++) {
+        int j;
+        s = s * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        j = (int)((s >> 33) % (unsigned)(i + 1));
+        order[i] = order[j];
+        order[j] = i;
+    }
+    return order;
+}
+
 /* ---- Ingest ------------------------------------------------------------------------- */
 
 static int ingests(const set *s, int c) {
@@ -88,7 +103,7 @@ static void ingest_all(const set *s) {
     step("%s: ingest, %lu round%s", s->name, (unsigned long)times, times == 1 ? "" : "s");
     for (r = 0; r < times; r++) {
         for (i = 0; i < CONTENDERS; i++) {
-            c = (int)(((size_t)i + r) % CONTENDERS);
+            c = turns(r)[i];
             if (!ingests(s, c) || (r && !ingests_again(c, r))) continue;
             ingest_one(s, c);
             if (c == WRITE) store_remove(s, c);
@@ -179,7 +194,7 @@ static size_t query_of(const set *s, size_t r) {
     return r * s->each % (s->queries.n - s->each + 1);
 }
 
-/* All contenders get the same queries in a round; who begins moves on. */
+/* All contenders get the same queries in a round. */
 static void rounds_one(const set *s) {
     uint64_t start = peer_now();
     size_t r;
@@ -189,7 +204,7 @@ static void rounds_one(const set *s) {
     for (r = 0; r < s->rounds; r++) {
         round_note(s->name, r, s->rounds, start);
         for (i = 0; i < CONTENDERS; i++) {
-            int c = (int)(((size_t)i + r) % CONTENDERS);
+            int c = turns(r)[i];
             if (!takes_part(s, c) || (s->kind == IN_100K && (contenders[c].flags & RARE) && r % 4))
                 continue;
             if (c == LIMIT) sample_one(PLAIN, 0, s->each, 0, &workers[LIMIT].one);
@@ -209,7 +224,7 @@ static void rounds_many(const set *s) {
     for (r = 0; r <= s->batches; r++) { /* round 0 warms up */
         round_note(s->name, r, s->batches, start);
         for (i = 0; i < CONTENDERS; i++) {
-            int c = (int)(((size_t)i + r) % CONTENDERS);
+            int c = turns(r)[i];
             size_t from = r * PEER_BATCH % (s->queries.n - PEER_BATCH + 1);
             double ns;
             if (!takes_part(s, c) || !(contenders[c].flags & BATCH)) continue;
