@@ -3944,11 +3944,10 @@ static int vt_name_split(const char *name, size_t *model, size_t *version) {
     return !*s;
 }
 
-/* Whether two names begin with the same n + 1 bytes, or end there. */
-static int vt_same_to(const char *a, const char *b, size_t n) {
-    int a_ends = !a[n] || a[n] == '@' || a[n] == '/';
-    int b_ends = strlen(b) >= n && (!b[n] || b[n] == '@' || b[n] == '/');
-    return a_ends && b_ends && !memcmp(a, b, n);
+/* Whether a name's first n bytes, its model or version, are those of b too. */
+static int vt_same_to(const char *name, const char *b, size_t n) {
+    int ends = strlen(b) >= n && (!b[n] || b[n] == '@' || b[n] == '/');
+    return ends && !memcmp(name, b, n);
 }
 
 /* The number that a new name gets: one more than the last at each level where its
