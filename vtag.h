@@ -8337,18 +8337,19 @@ static vtag_err vt_passing_scores(const vt_state *s, const vtag_policy *p, uint3
     return err;
 }
 
-/* KEPT, or what else speaks against retiring a tag. */
-static vtag_err vt_retire_check(const vtag_batch *b, const vt_tag *t, const char *reason) {
+/* Whether a tag may go; *early: only for a reason. */
+static vtag_err vt_retire_check(const vtag_batch *b, const vt_tag *t, int *early) {
     vtag_policy p;
     uint32_t scores = 0;
     vtag_err err = vt_state_policy(b->s, &p);
+    *early = 0;
     if (err) return err;
     if (t->f.tag == b->s->head.active) return VTAG_INUSE;
     if (p.hold) return VTAG_KEPT;
-    if (reason || !t->f.activated) return VTAG_OK;
+    if (!t->f.activated) return VTAG_OK;
     err = p.retain_scores ? vt_passing_scores(b->s, &p, &scores) : VTAG_OK;
-    if (err) return err;
-    return vt_kept(b->s, t, b->now) < p.retain_ms || scores < p.retain_scores ? VTAG_KEPT : VTAG_OK;
+    *early = vt_kept(b->s, t, b->now) < p.retain_ms || scores < p.retain_scores;
+    return err;
 }
 
 VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, vtag_cover *lost) {
@@ -8365,8 +8366,9 @@ VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, v
     if (!err) err = vt_fail(b, vt_lost_count(b->s, tag, &e.cover));
     if (err) return err;
     if (lost) *lost = e.cover;
-    early = vt_retire_check(b, t, NULL) == VTAG_KEPT;
-    err = vt_retire_check(b, t, reason);
+    err = vt_retire_check(b, t, &early);
+    if (err == VTAG_NOMEM || err == VTAG_CORRUPT) return vt_fail(b, err);
+    if (!err && early && !reason) err = VTAG_KEPT;
     if (err) return err;
     e.flags = early ? VTAG_FORCED : 0;
     e.text = reason;

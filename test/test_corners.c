@@ -2267,6 +2267,50 @@ static void a_retirement_is_made_or_not_as_memory_runs_out(void)
     decides_or_not(scored_up, decide_retire);
 }
 
+/* NOMEM and CORRUPT poison a batch, and its commit returns them again. */
+static void a_retirement_that_could_not_be_judged_poisons_its_batch(void)
+{
+    vtag_batch *b;
+    uint64_t before;
+    pair p;
+    scored_after_force(&p);
+    find_last(&p.e.r, "t.vtag", "precious words", 14)[0] ^= 1;
+    before = stat_of(p.e.db).commit;
+    b = begin(p.e.db);
+    put_b(b, 5, "another text", NULL, 0);
+    ERR(VTAG_CORRUPT, vtag_retire(b, p.a, NULL, NULL));
+    ERR(VTAG_CORRUPT, vtag_commit(b));
+    CHECK_EQ(stat_of(p.e.db).commit, before);
+    pair_down(&p);
+}
+
+/* The tag is kept for want of a score; a reason lets it go, and that is to be recorded. */
+static void an_early_retirement_is_recorded_as_forced_or_not_made(void)
+{
+    uint64_t n;
+    int hit = 1;
+    for (n = 1; hit && n < 1000; n++) {
+        vtag_policy policy;
+        vtag_batch *b;
+        vtag_err err;
+        pair p;
+        moved_up(&p);
+        memset(&policy, 0, sizeof policy);
+        policy.retain_ms = 1;
+        policy.retain_scores = 1;
+        OK(set_policy(p.e.db, &policy, "scores"));
+        p.e.r.clock += DAY_MS;
+        b = begin(p.e.db);
+        heap_arm(n);
+        err = vtag_retire(b, p.a, "a reason", NULL);
+        hit = heap_disarm();
+        if (err) ERR(VTAG_NOMEM, err);
+        ERR(err, vtag_commit(b));
+        if (!err) CHECK_EQ(newest_event(p.e.db, VTAG_K_RETIRED).flags, VTAG_FORCED);
+        pair_down(&p);
+    }
+}
+
 static void a_judgement_without_memory_is_no_judgement(void)
 {
     vtag_policy policy = score_policy();
@@ -2708,6 +2752,8 @@ int main(int argc, char **argv)
     RUN(the_first_event_of_a_file_is_noted_or_not_as_memory_runs_out);
     RUN(a_rollback_is_made_or_not_as_memory_runs_out);
     RUN(a_retirement_is_made_or_not_as_memory_runs_out);
+    RUN(a_retirement_that_could_not_be_judged_poisons_its_batch);
+    RUN(an_early_retirement_is_recorded_as_forced_or_not_made);
     RUN(a_judgement_without_memory_is_no_judgement);
     RUN(a_cancelled_seal_keeps_what_it_made_and_can_go_on);
     RUN(a_seal_leaves_a_file_that_was_compacted_meanwhile_alone);
