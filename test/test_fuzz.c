@@ -1,3 +1,4 @@
+// build: plain
 /* test_fuzz.c - replays the committed corpora of all fuzzers, and mutates their seeds
 
    RUNS scales the mutations (default 1), SEED replays them. */
