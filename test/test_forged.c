@@ -352,6 +352,10 @@ static void a_superblock_whose_log_lies_elsewhere_is_refused(void)
     forge_begin(&e);
     each_refused(&e, newest_slot, f, LENGTH(f));
     forge_end(&e);
+    env_up(&e); /* its log is the last of the file */
+    forge_begin(&e);
+    each_refused(&e, newest_slot, f, 6);
+    forge_end(&e);
 }
 
 /* ---- Tags ------------------------------------------------------------------------------- */
@@ -648,6 +652,37 @@ static void a_change_over_an_entry_that_points_nowhere_is_refused(void)
     forge_end(&e);
 }
 
+/* The rows of another tag hold just what is put, but they are not this tag's. */
+static void an_entry_that_points_at_another_tags_rows_is_refused(void)
+{
+    env e;
+    vtag_item it = item_of(5, "some text of a document");
+    vtag_vec v[2];
+    vtf_entry *x, *y;
+    vtag_batch *b;
+    everything_up(&e);
+    forge_begin(&e);
+    x = log_entry(VTF_S_ROWS, A, 5);
+    y = log_entry(VTF_S_ROWS, B, 5);
+    CHECK_EQ(y->aux, 2);
+    x->at = y->at;
+    x->aux = y->aux;
+    mend_all();
+    opens(&e, VTAG_EXISTING);
+    v[0] = v2(A, 5, 2);
+    v[1] = v2(A, 3, 5);
+    b = begin(e.db);
+    ERR(VTAG_CORRUPT, vtag_put(b, &it, v, 2));
+    vtag_abort(b);
+    v[0].tag = v[1].tag = B; /* those that are there are found the same */
+    it.rev = 0;
+    b = begin(e.db);
+    OK(vtag_put(b, &it, v, 2));
+    CHECK_EQ(it.rev, y->rev);
+    OK(vtag_commit(b));
+    forge_end(&e);
+}
+
 static vtag_cover lost_with(env *e, vtag_tag tag)
 {
     vtag_batch *b = begin(e->db);
@@ -875,8 +910,9 @@ static void a_checkpoint_outside_the_file_is_found(void)
 
 /* ---- Sketches --------------------------------------------------------------------------- */
 
-enum { WIDE = 48, ROWS = 5600 };
+enum { WIDE = 48, ROWS = 5600, AFTER = 3 };
 
+/* A segment with a sketch, and one of AFTER rows after it. */
 static void sketched_up(env *e)
 {
     static float x[WIDE];
@@ -894,8 +930,11 @@ static void sketched_up(env *e)
         put_b(b, i, NULL, &v, 1);
     }
     OK(vtag_commit(b));
+    tag = declare(e->db, "m@2", 2, VTAG_COSINE);
+    for (i = 0; i < AFTER; i++) put2(e->db, i, NULL, tag, 1, (float)i);
     OK(vtag_seal(e->db, NULL, NULL));
-    REQUIRE(e->db->state->rows.n == 1 && e->db->state->rows.a[0].f.sketch);
+    REQUIRE(e->db->state->rows.n == 2 && e->db->state->rows.a[0].f.sketch);
+    REQUIRE(e->db->state->rows.a[1].f.rows == AFTER);
 }
 
 static size_t near_ones(env *e, vtag_hit *hits)
@@ -981,11 +1020,11 @@ static void verify_ends_where_it_is_cancelled(void)
     env_down(&e);
 }
 
-/* Records that verify looks at after the segments: the keys that may have a blob. */
-static uint64_t keys_after(vtag_db *db)
+/* Records that verify looks at after the sketch: rows, and the keys that may have a blob. */
+static uint64_t records_after(vtag_db *db)
 {
     const vt_index *x = &db->state->index;
-    uint64_t n = 0;
+    uint64_t n = AFTER;
     size_t i;
     for (i = 0; i < x->n; i++)
         if (x->a[i].kind != VTF_S_ROWS) n += x->a[i].live;
@@ -999,7 +1038,8 @@ static void verify_ends_in_a_sketch_where_it_is_cancelled(void)
     int i, amid = 0;
     sketched_up(&e);
     for (i = 0; i < 64 && !amid; i++) {
-        uint64_t after = verify_until(&e, UINT64_MAX, VTAG_OK) - keys_after(e.db), k = after / 64;
+        uint64_t after = verify_until(&e, UINT64_MAX, VTAG_OK) - records_after(e.db);
+        uint64_t k = after / 64;
         vtag_batch *b = begin(e.db);
         if (after % 64 >= 2 && after % 64 <= 6) { /* 7 sums end there, not at an edge */
             check_cancels(&e, k, k + 2, 0);
@@ -1354,6 +1394,7 @@ int main(int argc, char **argv)
     RUN(an_index_run_that_a_checkpoint_names_is_checked);
     RUN(an_index_run_without_a_header_is_found);
     RUN(a_change_over_an_entry_that_points_nowhere_is_refused);
+    RUN(an_entry_that_points_at_another_tags_rows_is_refused);
     RUN(rows_without_their_item_count_as_lost);
     RUN(an_event_too_short_to_be_one_is_not_read);
     RUN(a_policy_too_short_to_be_one_lets_nothing_pass);
