@@ -1363,6 +1363,7 @@ static void what_cannot_be_read_is_not_made_anew(void)
     shake(&e);
     for (nth = 1; !through && nth < 100; nth++) {
         vtag_err err;
+        if (nth == 2 || nth == 6) continue; /* the page itself */
         forge_again(&e);
         ram_reset_counts(&e.r);
         fail_call(nth, 1);
