@@ -3691,8 +3691,9 @@ static void vt_section_put(vt_out *o, uint32_t kind, const void *p, size_t n) {
     vt_section_end(o, at);
 }
 
-/* Whether every range that the record wrote holds what it says. */
-static int vt_record_intact(vt_file *f, const vtf_record *r) {
+/* Whether every range that the record wrote holds what it says. *left bounds the bytes that
+   are looked at, and so the time that a forged log can take. */
+static int vt_record_intact(vt_file *f, const vtf_record *r, uint64_t *left) {
     uint32_t at = sizeof *r;
     const vtf_section *s;
     while ((s = vt_section_next(r, &at)) != NULL) {
@@ -3700,7 +3701,8 @@ static int vt_record_intact(vt_file *f, const vtf_record *r) {
         size_t i, n = (s->size - sizeof *s) / sizeof *g;
         for (i = 0; s->kind == VTF_RANGES && i < n; i++) {
             const uint8_t *p = vt_at(f, g[i].at, g[i].length);
-            if (!p || vt_file_fetch(f, g[i].at, g[i].length)) return 0;
+            if (!p || g[i].length > *left || vt_file_fetch(f, g[i].at, g[i].length)) return 0;
+            *left -= g[i].length;
             if (vt_xxh64(p, (size_t)g[i].length) != g[i].xxh) return 0;
         }
     }
@@ -3778,7 +3780,9 @@ static vtag_err vt_redo_apply(vt_file *f, const vtf_slot *s) {
         vt_xxh_init(&hash);
         err = vt_redo_move(f, from, 0, g[i].length, &hash);
         if (!err && vt_xxh_digest(&hash) != g[i].xxh) err = VTAG_CORRUPT;
-        if (!err && (g[i].at < VTF_FRONT || g[i].at > s->redo_at)) err = VTAG_CORRUPT;
+        if (!err &&
+            (g[i].at < VTF_FRONT || g[i].at > s->redo_at || g[i].length > s->redo_at - g[i].at))
+            err = VTAG_CORRUPT;
         if (!err) err = vt_redo_move(f, from, g[i].at, g[i].length, NULL);
     }
     vt_free(g);
@@ -4855,7 +4859,8 @@ static vtag_err vt_state_apply(vt_state *s, const vtf_record *r, const vtf_logpo
     const vtf_section *sec;
     vtag_err err = VTAG_OK;
     int known = s->head.commit != VT_UNKNOWN;
-    if ((known && r->head.commit <= s->head.commit) || r->head.end < s->head.end)
+    if ((known && r->head.commit <= s->head.commit) || r->head.end < s->head.end ||
+        pos->extent + pos->length > r->head.end)
         return vt_say(&s->file->env, VTAG_CORRUPT, "log out of order", s->pos.at);
     err = vt_apply_ranges(s, r);
     while (!err && (sec = vt_section_next(r, &at)) != NULL) err = vt_apply_section(s, sec);
@@ -4865,6 +4870,25 @@ static vtag_err vt_state_apply(vt_state *s, const vtf_record *r, const vtf_logpo
     s->pos = *pos;
     vt_state_count(s, r->size, ckpt);
     return VTAG_OK;
+}
+
+/* Whether what a state points at begins before its end; the space after that may be
+   unmapped and given to others. */
+static int vt_state_within(const vt_state *s) {
+    uint64_t end = s->head.end;
+    size_t i, j;
+    if (s->pos.extent + s->pos.length > end) return 0;
+    for (i = 0; i < 3; i++)
+        if (s->tails[i].at + s->tails[i].length > end) return 0;
+    for (i = 0; i < s->tags.n; i++)
+        if (s->tags.a[i].f.names >= end) return 0;
+    for (i = 0; i < s->rows.n; i++)
+        if (s->rows.a[i].f.at + s->rows.a[i].f.length > end || s->rows.a[i].f.bits_at >= end)
+            return 0;
+    for (i = 0; i < s->index.n; i++)
+        for (j = 0; j < s->index.a[i].n; j++)
+            if (s->index.a[i].runs[j].at >= end) return 0;
+    return 1;
 }
 
 /* Applies the log up to what a slot names. */
@@ -4877,12 +4901,13 @@ static vtag_err vt_state_walk(vt_state *s, const vtf_slot *slot) {
         err = vt_state_apply(s, r, &pos);
         if (err) return err;
     }
-    if (s->pos.crc != slot->log.crc ||
+    if (s->pos.crc != slot->log.crc || s->head.end > slot->head.end ||
         (s->head.commit != VT_UNKNOWN && s->head.commit != slot->head.commit))
         return vt_say(&s->file->env, VTAG_CORRUPT, "log and superblock differ", s->pos.at);
     s->head = slot->head;
     s->salt = slot->salt;
-    return VTAG_OK;
+    if (vt_state_within(s)) return VTAG_OK;
+    return vt_say(&s->file->env, VTAG_CORRUPT, "a state reaches past its end", s->head.end);
 }
 
 /* ---- Checkpoint directory ------------------------------------------------------------ */
@@ -5109,13 +5134,15 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
 static vtag_err vt_db_roll(vtag_db *db, const vt_state *from, vt_out *redo, vt_state **out) {
     vt_state *s = vt_state_clone(from);
     uint64_t size, records = 0;
+    uint64_t left;
     vtag_err err = s ? vt_file_size(db->file, &size) : VTAG_NOMEM;
     if (!err) err = vt_file_cover_to(db->file, size / VTF_ALIGN * VTF_ALIGN);
+    left = err ? 0 : 4 * size;
     while (!err) {
         vtf_logpos pos = s->pos;
         const vtf_record *r = vt_log_next(db->file, &pos, &s->salt);
         if (!r || r->head.commit <= s->head.commit) break;
-        if (r->head.end > size || !vt_record_intact(db->file, r)) break;
+        if (r->head.end > size || !vt_record_intact(db->file, r, &left)) break;
         if (redo && pos.extent != s->pos.extent) /* the LINK */
             vt_redo_list(redo, (const vtf_record *)vt_at(db->file, s->pos.at, sizeof *r),
                          s->pos.at);
@@ -5123,6 +5150,8 @@ static vtag_err vt_db_roll(vtag_db *db, const vt_state *from, vt_out *redo, vt_s
         err = vt_state_apply(s, r, &pos);
         records++;
     }
+    if (!err && records && !vt_state_within(s))
+        err = vt_say(&s->file->env, VTAG_CORRUPT, "a state reaches past its end", s->head.end);
     if (!err && records) {
         *out = s;
         return VTAG_OK;
@@ -5323,9 +5352,10 @@ static vtag_err vt_file_blank(vt_file *f, int *blank) {
     if (err || size > VTF_FRONT + VTF_ALIGN) return err;
     n = (size_t)vt_min_u64(size, sizeof id);
     err = n ? vt_file_read(f, 0, &id, n) : VTAG_OK;
+    if (err) return err;
     while (k < n && !((const uint8_t *)&id)[k]) k++;
-    *blank = !err && k == n;
-    if (err || *blank || size < VTF_FRONT + VTF_ALIGN) return err;
+    *blank = k == n;
+    if (*blank || size < VTF_FRONT + VTF_ALIGN) return VTAG_OK;
     *blank = id.crc != vtf_crc_identity(&id);
     for (i = 0; i < 2 && !err; i++) {
         err = vt_file_read(f, VTF_SLOT_AT(i), &slot, sizeof slot);
@@ -7060,6 +7090,8 @@ VTAG_API vtag_err vtag_meta_set(vtag_batch *b, const char *name, const void *p, 
     old = vt_batch_get(b, VTF_S_NAMES, 0, e.id);
     err = vt_fail(b, vt_stream_flush(b, &b->tail[0]));
     if (err) return err;
+    if (old && !vt_blob_at(b->s->file, old->at, VTF_S_NAMES))
+        return vt_fail(b, vt_say(&b->db->env, VTAG_CORRUPT, "metadata damaged", old->at));
     vt_meta_find(b->s->file, old, name, &clash);
     if (clash) return VTAG_EXISTS;
     if (!p && !old) return VTAG_OK;
