@@ -16,10 +16,10 @@ sanitize='-fsanitize=address,undefined -fsanitize-trap=undefined'
 plain='-std=c99 -O2 -g -D_GNU_SOURCE -I.'
 passed=0 failed=0 all=0
 
-runs() { # of five million: what each can do in about a minute
+runs() { # of five million: what each can do in one to three minutes
     case $1 in
-    image) echo 250 ;; recovery) echo 40 ;; ops) echo 120 ;; restore) echo 150 ;;
-    salvage) echo 40 ;; import) echo 4400 ;;
+    image) echo 100 ;; recovery) echo 15 ;; ops) echo 60 ;; restore) echo 60 ;;
+    salvage) echo 25 ;; import) echo 4740 ;;
     esac
 }
 corpus() { # corpus NAME: unpacks what is kept into a folder of its own
