@@ -1038,7 +1038,8 @@ static void vt_out_align(vt_out *o, size_t to) {
        META     checkpoint data: directories and bitmaps of dead rows
 
    A committed state is what a slot names: a checkpoint directory (or none), and
-   the log from there to the slot's log position. Each COMMIT record carries, as
+   the log from there to the slot's log position. What it refers to lies before the
+   end of the file that it states. Each COMMIT record carries, as
    sections, what changed, and the XXH64 of every range of bytes outside the log
    that the commit wrote. So the state is the fold of the log, and a record is one
    atomic unit: it counts if and only if its own checksum, its chain, its salt and
