@@ -62,9 +62,9 @@ for n in $names; do mkdir -p "$dir/$n"; done
 printf '%s\n' $names | xargs -P 2 -I '{}' sh test/cover.sh --job '{}'
 find "$dir" -name '*.profraw' >"$dir/profiles"
 $PROFDATA merge -f "$dir/profiles" -o "$dir/all.profdata" 2>"$dir/merge.log" || exit 1
-$COV report -show-mcdc-summary "$dir/tools/t" -instr-profile="$dir/all.profdata" >"$dir/report" || exit 1
-$COV show -show-branches=count "$dir/tools/t" -instr-profile="$dir/all.profdata" >"$dir/show" || exit 1
-grep -E 'vtag\.h' "$dir/report" | awk '{
+$COV report -show-mcdc-summary "$dir/tools/t" -instr-profile="$dir/all.profdata" >"$dir/all.report" || exit 1
+$COV show -show-branches=count "$dir/tools/t" -instr-profile="$dir/all.profdata" >"$dir/all.show" || exit 1
+grep -E 'vtag\.h' "$dir/all.report" | awk '{
     printf "lines %s of %d, branches %s of %d, MC/DC %s of %d conditions\n",
         $10, $8, $13, $11, $16, $14 }'
 [ $# -eq 0 ] || exit 0
@@ -75,7 +75,7 @@ done
 if [ "${UPDATE:-0}" = 1 ]; then
     { grep "^#" test/uncovered.txt
       echo
-      awk -v make=1 -v lacks="$lacks" -f test/cover.awk test/uncovered.txt "$dir/show"; } >"$dir/list" &&
+      awk -v make=1 -v lacks="$lacks" -f test/cover.awk test/uncovered.txt "$dir/all.show"; } >"$dir/list" &&
         cp "$dir/list" test/uncovered.txt
 fi
-awk -v lacks="$lacks" -f test/cover.awk test/uncovered.txt "$dir/show"
+awk -v lacks="$lacks" -f test/cover.awk test/uncovered.txt "$dir/all.show"
