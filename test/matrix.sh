@@ -61,7 +61,7 @@ combination() { # combination COMPILER LANGUAGE STANDARD
     check "$name, two units linked" $1 -o "$dir/two" "$dir/user.o" "$dir/impl.o" -lm -lpthread
     check "$name, two units run" "$dir/two" "$dir/two.vtag"
     check "$name, VTAG_NO_SIMD" $cc -DVTAG_NO_SIMD -fsyntax-only vtag_impl.c
-    case $3 in c99 | c++17) return ;; esac
+    [ "${CI:-}" = true ] || case $3 in c99 | c++17) return ;; esac
     check "$name, VTAG_STATIC" $cc -DVTAG_STATIC -Wno-unused-function -o "$dir/one" \
         "$dir/user.c" -lm -lpthread
     check "$name, VTAG_STATIC run" "$dir/one" "$dir/one.vtag"
