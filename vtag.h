@@ -376,7 +376,7 @@ typedef struct vtag_open_opts {
     int             pad_sectors; /* at creation: for media that garble torn sectors */
     int             no_map;      /* read the file into memory instead of mapping it */
     int             force_network; /* write on a network file system anyway    */
-    const char     *isa;         /* "scalar" "avx2" "avx512" "avx512vnni" "neon" "neondot"; NULL: the best; ARG if not here */
+    const char     *isa;         /* "scalar" "avx2" "avx512" "avx512vnni" "amx" "neon" "neondot"; NULL: the best; ARG if not here */
     const vtag_io  *io;          /* NULL: the system's                         */
     void          (*log)(void *ctx, vtag_err err, const char *msg, uint64_t at); /* one line of detail; at: file offset */
     void           *log_ctx;
@@ -401,7 +401,9 @@ typedef int vtag_progress(void *ctx, uint64_t done, uint64_t total);
  * in any number of processes.
  * Errors: ARG IO NOSPACE NOMEM FORMAT CORRUPT EXISTS (VTAG_NEW) READONLY LOCKED
  *         (another process is creating the file).
- * Cost:   proportional to segments, not to rows. */
+ * Cost:   proportional to segments, not to rows.
+ * Note:   where a processor has AMX, Linux is asked to let this process use it; frames
+ *         of signals grow by 8 KiB. Naming another isa does not ask. */
 VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_db **db);
 
 /* Opens a store that lies in memory, read-only. The bytes are borrowed until close
@@ -2035,16 +2037,12 @@ static int32_t vt_clip_code(int32_t q, int32_t step) {
     }
 /* clang-format on */
 
-/* Lays out a block of 16 queries h[16][wide] for vt_tile_fn: of each 4 bytes of codes, the 4
-   numbers for the low halves of every query, then those for the high halves. */
+/* Lays out a block of 16 queries h[16][wide] for vt_tile_fn: the first 4 numbers of every
+   query, then the next 4 of every query, and so on. */
 static void vt_interleave(const int8_t *h, size_t wide, int8_t *to) {
-    size_t c, i, q;
-    for (c = 0; c < wide; c += 128)
-        for (i = c; i < c + 64; i += 4, to += 128)
-            for (q = 0; q < 16; q++) {
-                memcpy(to + 4 * q, h + q * wide + i, 4);
-                memcpy(to + 64 + 4 * q, h + q * wide + i + 64, 4);
-            }
+    size_t i, q;
+    for (i = 0; i < wide; i += 4)
+        for (q = 0; q < 16; q++, to += 4) memcpy(to, h + q * wide + i, 4);
 }
 
 /* The largest power of two that is at most n. */
@@ -2312,13 +2310,13 @@ static uint32_t vt_reach_avx512(const vtf_factors *f, const int32_t *dots, const
     return _mm512_cmp_ps_mask(up, _mm512_set1_ps(p->floor), _CMP_GE_OQ);
 }
 
-/* Four rows' codes at i: u[t] holds, in lane l, their bytes 4 * (4 l + t) to + 3. */
+/* Rows x[4][16]: u[t] holds, in lane l, their numbers 4 l + t. */
 VT_TARGET(VT_VNNI)
-static void vt_four_rows_avx512(const uint8_t *const *x, size_t i, __m512i *u) {
-    __m512i a = _mm512_loadu_si512((const void *)(x[0] + i));
-    __m512i b = _mm512_loadu_si512((const void *)(x[1] + i));
-    __m512i c = _mm512_loadu_si512((const void *)(x[2] + i));
-    __m512i d = _mm512_loadu_si512((const void *)(x[3] + i));
+static void vt_four_rows_avx512(const int32_t *x, __m512i *u) {
+    __m512i a = _mm512_loadu_si512((const void *)x);
+    __m512i b = _mm512_loadu_si512((const void *)(x + 16));
+    __m512i c = _mm512_loadu_si512((const void *)(x + 32));
+    __m512i d = _mm512_loadu_si512((const void *)(x + 48));
     __m512i ab = _mm512_maskz_unpacklo_epi32(0xFFFF, a, b);
     __m512i cd = _mm512_maskz_unpacklo_epi32(0xFFFF, c, d);
     u[0] = _mm512_maskz_unpacklo_epi64(0xFF, ab, cd);
@@ -2329,59 +2327,95 @@ static void vt_four_rows_avx512(const uint8_t *const *x, size_t i, __m512i *u) {
     u[3] = _mm512_maskz_unpackhi_epi64(0xFF, ab, cd);
 }
 
-/* Transposes 64 bytes of 16 rows' codes at i, by 4 bytes, into to[16][64]. */
+/* Transposes x[16][16]. */
 VT_TARGET(VT_VNNI)
-static void vt_transpose_avx512(const uint8_t *const *x, size_t i, uint8_t *to) {
+static void vt_transpose_avx512(const int32_t *x, int32_t *to) {
     __m512i u[4][4];
     int t;
-    for (t = 0; t < 4; t++) vt_four_rows_avx512(x + 4 * t, i, u[t]);
-    for (t = 0; t < 4; t++, to += 64) {
+    for (t = 0; t < 4; t++) vt_four_rows_avx512(x + 64 * t, u[t]);
+    for (t = 0; t < 4; t++, to += 16) {
         __m512i a = _mm512_maskz_shuffle_i32x4(0xFFFF, u[0][t], u[1][t], 0x44);
         __m512i b = _mm512_maskz_shuffle_i32x4(0xFFFF, u[2][t], u[3][t], 0x44);
         __m512i c = _mm512_maskz_shuffle_i32x4(0xFFFF, u[0][t], u[1][t], 0xEE);
         __m512i d = _mm512_maskz_shuffle_i32x4(0xFFFF, u[2][t], u[3][t], 0xEE);
         _mm512_storeu_si512((void *)to, _mm512_maskz_shuffle_i32x4(0xFFFF, a, b, 0x88));
-        _mm512_storeu_si512((void *)(to + 256), _mm512_maskz_shuffle_i32x4(0xFFFF, a, b, 0xDD));
-        _mm512_storeu_si512((void *)(to + 512), _mm512_maskz_shuffle_i32x4(0xFFFF, c, d, 0x88));
-        _mm512_storeu_si512((void *)(to + 768), _mm512_maskz_shuffle_i32x4(0xFFFF, c, d, 0xDD));
+        _mm512_storeu_si512((void *)(to + 64), _mm512_maskz_shuffle_i32x4(0xFFFF, a, b, 0xDD));
+        _mm512_storeu_si512((void *)(to + 128), _mm512_maskz_shuffle_i32x4(0xFFFF, c, d, 0x88));
+        _mm512_storeu_si512((void *)(to + 192), _mm512_maskz_shuffle_i32x4(0xFFFF, c, d, 0xDD));
     }
 }
 
-/* 16 rows against one query's 4 bytes in each product. */
+/* A byte for each code of 16 rows, into to[16][2 * bytes]. */
 VT_TARGET(VT_VNNI)
-static __m512i vt_tile_mac_avx512(__m512i s, __m512i codes, const int8_t *h) {
+static void vt_unpack_rows_avx512(const uint8_t *const *x, size_t bytes, uint8_t *to) {
+    size_t r, i;
+    for (r = 0; r < VT_GROUP; r++)
+        for (i = 0; i < bytes; i += 64, to += 128) {
+            vt_codes_avx512 c = vt_unpack_avx512(x[r] + i);
+            _mm512_storeu_si512((void *)to, c.lo);
+            _mm512_storeu_si512((void *)(to + 64), c.hi);
+        }
+}
+
+/* 4 bytes of a row against those of 16 queries. */
+VT_TARGET(VT_VNNI)
+static __m512i vt_tile_mac_avx512(__m512i s, const uint8_t *x, __m512i h) {
     int32_t four;
-    memcpy(&four, h, 4);
-    return _mm512_dpbusd_epi32(s, codes, _mm512_set1_epi32(four));
+    memcpy(&four, x, 4);
+    return _mm512_dpbusd_epi32(s, _mm512_set1_epi32(four), h);
 }
 
 /* clang-format off */
-#define VT_EACH_16(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7) M(8) M(9) M(10) M(11) M(12) M(13) M(14) M(15)
-#define VT_TILE_ZERO(q) __m512i s##q = _mm512_setzero_si512();
-#define VT_TILE_STEP(q)                                                 \
-    s##q = vt_tile_mac_avx512(s##q, lo, h + 4 * q);                     \
-    s##q = vt_tile_mac_avx512(s##q, hi, h + 64 + 4 * q);
-#define VT_TILE_STORE(q) _mm512_storeu_si512((void *)(out + q * VT_GROUP), s##q);
+#define VT_EACH_8(M) M(0) M(1) M(2) M(3) M(4) M(5) M(6) M(7)
+#define VT_TILE_ZERO(r)  __m512i s##r = _mm512_setzero_si512(), t##r = s##r;
+#define VT_TILE_STEP(r)                                                 \
+    s##r = vt_tile_mac_avx512(s##r, x + r * wide + i, h);               \
+    t##r = vt_tile_mac_avx512(t##r, x + r * wide + i, g);
+#define VT_TILE_STORE(r)                                                \
+    _mm512_storeu_si512((void *)(sums + r * 16), s##r);                 \
+    _mm512_storeu_si512((void *)(sums + r * 16 + 256), t##r);
 /* clang-format on */
 
+/* What 16 rows x[16][wide], a byte a code, and two blocks of queries, a and b, have in common:
+   sums[2][16][16], of rows, then of queries. Asks memory for step bytes every 64 codes, from
+   next on. */
+typedef void vt_pair_fn(const uint8_t *x, const int8_t *a, const int8_t *b, size_t wide,
+                        uintptr_t next, size_t step, int32_t *sums);
+
 VT_TARGET(VT_VNNI)
+static void vt_pair_avx512(const uint8_t *x, const int8_t *a, const int8_t *b, size_t wide,
+                           uintptr_t next, size_t step, int32_t *sums) {
+    size_t half, i;
+    for (half = 0; half < 2; half++, x += 8 * wide, sums += 8 * 16) {
+        VT_EACH_8(VT_TILE_ZERO)
+        for (i = 0; i < wide; i += 4, next += step / 32) {
+            __m512i h = _mm512_loadu_si512((const void *)(a + 16 * i));
+            __m512i g = _mm512_loadu_si512((const void *)(b + 16 * i));
+            VT_PREFETCH(next);
+            VT_EACH_8(VT_TILE_STEP)
+        }
+        VT_EACH_8(VT_TILE_STORE)
+    }
+}
+
+VT_TARGET(VT_VNNI)
+static void vt_tile_by(vt_pair_fn *pair, const uint8_t *const *x, const int8_t *h, size_t bytes,
+                       size_t blocks, uint8_t *tmp, int32_t *out) {
+    int32_t sums[2 * 256] = {0}; /* MemorySanitizer does not see tiles being stored */
+    uintptr_t next = (uintptr_t)x[0] + VT_GROUP * bytes; /* where the next rows' codes may lie */
+    size_t wide = 2 * bytes, pairs = (blocks + 1) / 2, step = 512 / pairs;
+    vt_unpack_rows_avx512(x, bytes, tmp);
+    for (; pairs; pairs--, h += 32 * wide, out += 2 * 256, next += step * wide / 64) {
+        int both = pairs > 1 || blocks % 2 == 0;
+        pair(tmp, h, both ? h + 16 * wide : h, wide, next, step, sums);
+        vt_transpose_avx512(sums, out);
+        if (both) vt_transpose_avx512(sums + 256, out + 256);
+    }
+}
+
 static void vt_tile_avx512(const uint8_t *const *x, const int8_t *h, size_t bytes, size_t blocks,
                            uint8_t *tmp, int32_t *out) {
-    const __m512i low = _mm512_set1_epi8(15);
-    uintptr_t next = (uintptr_t)x[0] + 16 * bytes; /* where the next rows' codes may lie */
-    size_t i, step = 64 / blocks;
-    for (i = 0; i < bytes; i += 64) vt_transpose_avx512(x, i, tmp + 16 * i);
-    for (; blocks; blocks--, out += 16 * VT_GROUP) {
-        VT_EACH_16(VT_TILE_ZERO)
-        for (i = 0; i < bytes; i += 4, h += 128, next += step) {
-            VT_PREFETCH(next);
-            __m512i v = _mm512_loadu_si512((const void *)(tmp + 16 * i));
-            __m512i lo = _mm512_and_si512(v, low);
-            __m512i hi = _mm512_and_si512(_mm512_maskz_srli_epi16(0xFFFFFFFFu, v, 4), low);
-            VT_EACH_16(VT_TILE_STEP)
-        }
-        VT_EACH_16(VT_TILE_STORE)
-    }
+    vt_tile_by(vt_pair_avx512, x, h, bytes, blocks, tmp, out);
 }
 
 VT_CROSS(avx512, 4, VT_TARGET(VT_VNNI))
@@ -2394,6 +2428,51 @@ static int vt_runs_avx512vnni(void) {
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
 }
+
+/* ---- AMX: 16 rows against 16 queries in one product ---------------------- */
+
+/* Linux gives the tile registers to a process that asks for them. */
+#if defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
+#define VT_AMX VT_VNNI ",amx-tile,amx-int8"
+#include <cpuid.h>
+#include <sys/syscall.h>
+
+VT_TARGET(VT_AMX)
+static void vt_pair_amx(const uint8_t *x, const int8_t *a, const int8_t *b, size_t wide,
+                        uintptr_t next, size_t step, int32_t *sums) {
+    size_t i;
+    _tile_zero(0);
+    _tile_zero(1);
+    for (i = 0; i < wide; i += 64, next += step) {
+        vt_prefetch((const uint8_t *)next, step);
+        _tile_loadd(2, x + i, wide);
+        _tile_loadd(3, a + 16 * i, 64);
+        _tile_loadd(4, b + 16 * i, 64);
+        _tile_dpbusd(0, 2, 3);
+        _tile_dpbusd(1, 2, 4);
+    }
+    _tile_stored(0, sums, 64);
+    _tile_stored(1, sums + 256, 64);
+}
+
+VT_TARGET(VT_AMX)
+static void vt_tile_amx(const uint8_t *const *x, const int8_t *h, size_t bytes, size_t blocks,
+                        uint8_t *tmp, int32_t *out) {
+    uint8_t tiles[64] = {1}; /* palette 1; then of five tiles the bytes of a row, and the rows */
+    size_t i;
+    for (i = 0; i < 5; i++) tiles[16 + 2 * i] = 64, tiles[48 + i] = 16;
+    _tile_loadconfig(tiles);
+    vt_tile_by(vt_pair_amx, x, h, bytes, blocks, tmp, out);
+    _tile_release();
+}
+
+static int vt_runs_amx(void) {
+    unsigned a, b, c, d;
+    return vt_runs_avx512vnni() && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
+           (d >> 24 & 3) == 3 &&                     /* tiles, and products of bytes */
+           syscall(SYS_arch_prctl, 0x1023, 18) == 0; /* ARCH_REQ_XCOMP_PERM, XTILEDATA */
+}
+#endif
 
 /* ---- AVX2: 2 rows of 4 accumulators -------------------------------------- */
 
@@ -2730,6 +2809,10 @@ static int vt_runs_neondot(void) {
 
 /* clang-format off */
 static const vt_kernels vt_kernel_table[] = { /* the best first                 */
+#ifdef VT_AMX
+    {"amx", vt_runs_amx, vt_dot_f32_avx512, vt_l2sq_f32_avx512,
+     vt_cross_avx512, vt_tile_amx, vt_reach_avx512, vt_rotate_avx512, vt_clip_avx512, vt_code_avx512, vt_less_avx512},
+#endif
 #ifdef VT_HAVE_X86
     {"avx512vnni", vt_runs_avx512vnni, vt_dot_f32_avx512, vt_l2sq_f32_avx512,
      vt_cross_avx512, vt_tile_avx512, vt_reach_avx512, vt_rotate_avx512, vt_clip_avx512, vt_code_avx512, vt_less_avx512},
@@ -7275,7 +7358,7 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
 #define VT_CANDIDATES   524288u /* of all queries, before some are scored early; 6 MiB */
 #define VT_IDS_AT_ONCE  4096u   /* of `only`, sorted by where their rows lie        */
 
-#define VT_EXPECTED 7u /* candidates, of the best bounds, that memory is asked for */
+#define VT_COMING 8u /* candidates whose rows are on their way from memory */
 
 #define VT_MANY 8u     /* queries from which on some groups are looked at first */
 #define VT_WARM 12288u /* rows of those, about                              */
@@ -7424,40 +7507,51 @@ static void vt_scan_sift(vt_ask *a) {
     a->n = n;
 }
 
-/* Asks memory for the next candidate's row, and for the pages of some that may follow. */
-static void vt_scan_expect(const vt_scan *c, const vt_ask *a) {
-    size_t i;
-    for (i = 0; i < a->n && i < VT_EXPECTED; i++) {
-        const vt_seg *s = &c->s->rows.a[a->cand[i].seg];
-        const uint8_t *x = vt_vector(s, a->cand[i].row);
-        vt_prefetch(x, i ? 1 : s->stride);
-        VT_PREFETCH(x + s->stride - 1);
-        VT_PREFETCH(vt_row(s, a->cand[i].row));
-    }
+/* Takes the candidate of the best bound out of the heap, and asks memory for its row. */
+static vt_cand vt_cand_pop(const vt_scan *c, vt_ask *a) {
+    vt_cand best = a->cand[0];
+    const vt_seg *s = &c->s->rows.a[best.seg];
+    a->n--;
+    vt_cand_sink(a->cand, a->n, 0, a->cand[a->n]);
+    VT_PREFETCH(vt_row(s, best.row));
+    vt_prefetch(vt_vector(s, best.row), s->stride);
+    return best;
 }
 
-/* Scores the candidates of a query, the best bound first, until none can be a hit. */
-static void vt_scan_settle(const vt_scan *c, vt_ask *a) {
-    size_t i;
+static void vt_scan_score(const vt_scan *c, vt_ask *a, const vt_cand *x) {
+    const vt_seg *s = &c->s->rows.a[x->seg];
+    double sum;
+    c->score(a->x, vt_scan_decoded(c, s, x->row, 1), c->pad, 1, &sum);
+    vt_scan_take(c, a, vt_row(s, x->row), vt_scan_dist(c, a, vt_row(s, x->row), sum));
+}
+
+/* Scores up to n candidates of a query, the best bound first, until none can be a hit. Some
+   are under way from memory while one is scored. */
+static void vt_scan_settle(const vt_scan *c, vt_ask *a, size_t n) {
+    vt_cand coming[VT_COMING];
+    size_t from = 0, to = 0, i;
     vt_scan_sift(a);
     for (i = a->n / 2; i-- > 0;) vt_cand_sink(a->cand, a->n, i, a->cand[i]);
-    while (a->n && (double)a->cand[0].up >= a->floor) {
-        const vt_seg *s = &c->s->rows.a[a->cand[0].seg];
-        uint32_t row = a->cand[0].row;
-        double sum;
-        a->n--;
-        vt_cand_sink(a->cand, a->n, 0, a->cand[a->n]);
-        vt_scan_expect(c, a);
-        c->score(a->x, vt_scan_decoded(c, s, row, 1), c->pad, 1, &sum);
-        vt_scan_take(c, a, vt_row(s, row), vt_scan_dist(c, a, vt_row(s, row), sum));
+    for (;;) {
+        int more = to < n && a->n && (double)a->cand[0].up >= a->floor;
+        if (more && to - from < VT_COMING) {
+            coming[to++ % VT_COMING] = vt_cand_pop(c, a);
+        } else {
+            if (from == to) break;
+            i = from++ % VT_COMING;
+            if ((double)coming[i].up >= a->floor) vt_scan_score(c, a, &coming[i]);
+        }
     }
-    a->n = 0;
 }
 
-/* Makes room for a candidate. */
+/* Makes room for a candidate: scores more and more of the best until half have no chance. */
 static void vt_scan_room(const vt_scan *c, vt_ask *a) {
+    size_t n;
     vt_scan_sift(a);
-    if (a->n > c->cands / 2) vt_scan_settle(c, a);
+    for (n = 64; a->n > c->cands / 2; n *= 2) {
+        vt_scan_settle(c, a, n);
+        vt_scan_sift(a);
+    }
 }
 
 /* Row r of a lot may be a hit for query j: bounds it more closely. */
@@ -7693,7 +7787,7 @@ static void vt_scan_finish(const vt_scan *c, size_t *n) {
     size_t j, i;
     for (j = 0; j < c->nq; j++) {
         vt_top *t = &c->ask[j].top;
-        vt_scan_settle(c, &c->ask[j]);
+        vt_scan_settle(c, &c->ask[j], SIZE_MAX);
         vt_top_finish(t);
         for (i = 0; i < t->n; i++) {
             const vtf_entry *e = vt_state_group(c->s, c->tag->f.tag, t->hits[i].id);

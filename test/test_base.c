@@ -766,6 +766,37 @@ static void cross_is_the_same_integer_from_every_kernel(void)
             }
 }
 
+/* Blocks of 16 queries in one call, against the scalar sums of each query. */
+static void tiles_are_the_same_integers_as_cross(void)
+{
+    static uint8_t codes[17][512], tmp[16 * 1024];
+    static int8_t h[80 * 1024], laid[80 * 1024];
+    static const size_t widths[] = {64, 128, 384, 512};
+    static int32_t want[80 * 16], got[81 * 16];
+    const uint8_t *x[16];
+    uint64_t seed = t_seed();
+    size_t w, blocks, i, b, r;
+    fill_bytes((uint8_t *)codes, sizeof codes, seed);
+    memset(codes[3], 0xFF, sizeof codes[3]);
+    fill_bytes((uint8_t *)h, sizeof h, seed + 1);
+    for (i = 0; i < sizeof h; i++) h[i] = h[i] == -128 ? -127 : h[i];
+    memset(h, 127, 1024);
+    memset(h + 1024, -127, 1024);
+    for (w = 0; w < sizeof widths / sizeof *widths; w++)
+        for (blocks = 1; blocks <= 5; blocks++)
+            for (i = 0; i < VT_KERNEL_ROWS; i++) {
+                size_t wide = 2 * widths[w];
+                if (!vt_kernel_table[i].tile || !vt_kernel_table[i].runs()) continue;
+                for (r = 0; r < 16; r++) x[r] = codes[t_below(&seed, 16)];
+                for (b = 0; b < blocks; b++) vt_interleave(h + b * 16 * wide, wide, laid + b * 16 * wide);
+                memset(got, 0x55, sizeof got);
+                vt_cross_scalar(x, h, widths[w], blocks * 16, want);
+                vt_kernel_table[i].tile(x, laid, widths[w], blocks, tmp, got);
+                REQUIRE(!memcmp(got, want, blocks * 256 * sizeof *got));
+                REQUIRE(got[blocks * 256] == 0x55555555); /* and nothing behind them */
+            }
+}
+
 /* Sums by the definition: byte j of each 64 holds the codes j and j + 64 of 128. */
 static void cross_means_the_sum_of_products(void)
 {
@@ -1052,6 +1083,7 @@ static void run_scores(void)
 static void run_sketches(void)
 {
     RUN(cross_is_the_same_integer_from_every_kernel);
+    RUN(tiles_are_the_same_integers_as_cross);
     RUN(cross_means_the_sum_of_products);
     RUN(clip_is_the_same_integer_from_every_kernel);
     RUN(a_clipped_code_is_the_floor_within_a_nibble);

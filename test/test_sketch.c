@@ -339,7 +339,7 @@ static void where_all_rows_are_candidates_none_is_lost(void)
 
 static void any_number_of_queries_is_answered_as_each_alone(void)
 {
-    static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 64, 65};
+    static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 48, 64, 65};
     shape s = {VTAG_DOT, VTAG_F16, 128, CLUSTERED};
     vtag_search_opts o = {0};
     twin t;

@@ -327,7 +327,7 @@ static int cli_help_asked;
 static uint64_t cli_seen; /* a bit for each option of the table that was given */
 static const cli_opt cli_general[] = {
     {"--wait", "MS", CLI_U32, &cli.wait_ms, "for another writer; 10,000", NULL},
-    {"--isa", "NAME", CLI_STR, &cli.isa, "kernels: scalar, avx2, avx512, neon", NULL},
+    {"--isa", "NAME", CLI_STR, &cli.isa, "kernels: scalar, avx2, avx512, amx, neon", NULL},
     {"--no-map", NULL, CLI_FLAG, &cli.no_map, "read the file into memory", NULL},
     {"--force-network", NULL, CLI_FLAG, &cli.force_network,
      "write on a network file system", NULL},
