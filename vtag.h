@@ -1910,8 +1910,8 @@ typedef void vt_clip_fn(const float *v, uint32_t n, float unit, int32_t *along, 
 typedef int32_t vt_code_fn(const float *v, uint32_t n, float unit, int32_t step, uint8_t *codes,
                            float *u);
 
-/* v[n] -= a * u[n], rounded once. */
-typedef void vt_less_fn(float *v, uint32_t n, float a, const float *u);
+/* v[n] = by * v[n] - m[n], rounded once. */
+typedef void vt_centre_fn(float *v, uint32_t n, float by, const float *m);
 
 /* 65,536 over the step: from an eighth of 2047 down, by 9 % of that each. */
 static const int32_t vt_clip_steps[8] = {256, 281, 312, 351, 400, 466, 557, 692};
@@ -2025,13 +2025,13 @@ static int32_t vt_clip_code(int32_t q, int32_t step) {
         return sum;                                                     \
     }                                                                   \
                                                                         \
-    target static void vt_less_##isa(float *v, uint32_t n, float a, const float *u) \
+    target static void vt_centre_##isa(float *v, uint32_t n, float by, const float *m) \
     {                                                                   \
         uint32_t i, j;                                                  \
         for (i = 0; i < n; i += 16) {                                   \
             float r[16];                                                \
             for (j = 0; j < 16; j++)                                    \
-                r[j] = (float)((double)v[i + j] - (double)a * (double)u[i + j]); \
+                r[j] = (float)((double)by * (double)v[i + j] - (double)m[i + j]); \
             memcpy(v + i, r, sizeof r);                                 \
         }                                                               \
     }
@@ -2073,7 +2073,7 @@ typedef struct vt_kernels {
     vt_rotate_fn *rotate;
     vt_clip_fn *clip;
     vt_code_fn *code;
-    vt_less_fn *less;
+    vt_centre_fn *centre;
 } vt_kernels;
 
 /* ---- Scalar -------------------------------------------------------------- */
@@ -2435,7 +2435,6 @@ static int vt_runs_avx512vnni(void) {
 #if defined(__linux__) && (defined(__clang__) ? __clang_major__ >= 12 : __GNUC__ >= 11)
 #define VT_AMX VT_VNNI ",amx-tile,amx-int8"
 #include <cpuid.h>
-#include <sys/syscall.h>
 
 VT_TARGET(VT_AMX)
 static void vt_pair_amx(const uint8_t *x, const int8_t *a, const int8_t *b, size_t wide,
@@ -2466,11 +2465,16 @@ static void vt_tile_amx(const uint8_t *const *x, const int8_t *h, size_t bytes, 
     _tile_release();
 }
 
-static int vt_runs_amx(void) {
+static int vt_amx_granted(void) { /* arch_prctl: ARCH_REQ_XCOMP_PERM, XTILEDATA */
+    long r = 158;
+    __asm__ volatile("syscall" : "+a"(r) : "D"(0x1023L), "S"(18L) : "rcx", "r11", "memory");
+    return r == 0;
+}
+
+static int vt_runs_amx(void) { /* bits 24 and 25: tiles, and products of bytes */
     unsigned a, b, c, d;
-    return vt_runs_avx512vnni() && __get_cpuid_count(7, 0, &a, &b, &c, &d) &&
-           (d >> 24 & 3) == 3 &&                     /* tiles, and products of bytes */
-           syscall(SYS_arch_prctl, 0x1023, 18) == 0; /* ARCH_REQ_XCOMP_PERM, XTILEDATA */
+    return vt_runs_avx512vnni() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 3) == 3 &&
+           vt_amx_granted();
 }
 #endif
 
@@ -2811,26 +2815,26 @@ static int vt_runs_neondot(void) {
 static const vt_kernels vt_kernel_table[] = { /* the best first                 */
 #ifdef VT_AMX
     {"amx", vt_runs_amx, vt_dot_f32_avx512, vt_l2sq_f32_avx512,
-     vt_cross_avx512, vt_tile_amx, vt_reach_avx512, vt_rotate_avx512, vt_clip_avx512, vt_code_avx512, vt_less_avx512},
+     vt_cross_avx512, vt_tile_amx, vt_reach_avx512, vt_rotate_avx512, vt_clip_avx512, vt_code_avx512, vt_centre_avx512},
 #endif
 #ifdef VT_HAVE_X86
     {"avx512vnni", vt_runs_avx512vnni, vt_dot_f32_avx512, vt_l2sq_f32_avx512,
-     vt_cross_avx512, vt_tile_avx512, vt_reach_avx512, vt_rotate_avx512, vt_clip_avx512, vt_code_avx512, vt_less_avx512},
+     vt_cross_avx512, vt_tile_avx512, vt_reach_avx512, vt_rotate_avx512, vt_clip_avx512, vt_code_avx512, vt_centre_avx512},
     {"avx512", vt_runs_avx512, vt_dot_f32_avx512, vt_l2sq_f32_avx512,
-     vt_cross_avx2, NULL, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2, vt_code_avx2, vt_less_avx2},
+     vt_cross_avx2, NULL, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2, vt_code_avx2, vt_centre_avx2},
     {"avx2", vt_runs_avx2, vt_dot_f32_avx2, vt_l2sq_f32_avx2,
-     vt_cross_avx2, NULL, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2, vt_code_avx2, vt_less_avx2},
+     vt_cross_avx2, NULL, vt_reach_avx2, vt_rotate_avx2, vt_clip_avx2, vt_code_avx2, vt_centre_avx2},
 #endif
 #ifdef VT_DOTPROD
     {"neondot", vt_runs_neondot, vt_dot_f32_neon, vt_l2sq_f32_neon,
-     vt_cross_neondot, NULL, vt_reach_scalar, vt_rotate_neon, vt_clip_neon, vt_code_neon, vt_less_neon},
+     vt_cross_neondot, NULL, vt_reach_scalar, vt_rotate_neon, vt_clip_neon, vt_code_neon, vt_centre_neon},
 #endif
 #ifdef VT_HAVE_NEON
     {"neon", vt_runs_always, vt_dot_f32_neon, vt_l2sq_f32_neon,
-     vt_cross_neon, NULL, vt_reach_scalar, vt_rotate_neon, vt_clip_neon, vt_code_neon, vt_less_neon},
+     vt_cross_neon, NULL, vt_reach_scalar, vt_rotate_neon, vt_clip_neon, vt_code_neon, vt_centre_neon},
 #endif
     {"scalar", vt_runs_always, vt_dot_f32_scalar, vt_l2sq_f32_scalar,
-     vt_cross_scalar, NULL, vt_reach_scalar, vt_rotate_scalar, vt_clip_scalar, vt_code_scalar, vt_less_scalar}};
+     vt_cross_scalar, NULL, vt_reach_scalar, vt_rotate_scalar, vt_clip_scalar, vt_code_scalar, vt_centre_scalar}};
 /* clang-format on */
 #define VT_KERNEL_ROWS (sizeof vt_kernel_table / sizeof vt_kernel_table[0])
 
@@ -2918,8 +2922,9 @@ static int vt_finite(const float *x, size_t n) {
    ROUNDING. Let 1 be a relative error of 2^-24. A round is at most 15 sums, a product with
    a constant that is itself rounded, and as much for the turn: R costs at most 80 of |v|,
    and as much of |w|. Centring costs 1 of |v|; dividing by a norm, and the norm's own
-   rounding, 3 of |x| = 1; the bias of dot 1 of |v| |m|; that of L2 160 of itself; the
-   rounding of a puts 1 of |a u| of r beside u; a s <u,h> in f32 costs 4 of |a u| |w|; the
+   rounding, 3 of |x| = 1; the bias of dot 1 of |v| |m|; that of L2 160 of itself; |r|^2 is
+   |v|^2 - <u,v>^2 / |u|^2, in f64 to 1e-12 of |v|^2, which is added; the rounding of a puts
+   1 of |a u| of r beside u; a s <u,h> in f32 costs 4 of |a u| |w|; the
    score that is computed in the end, 3 of what the similarity is made of. All of these are
    below 256 of |v| (|w| + |m|) + |bias of the row| + (|m| |y| + |w| + |bias of the query| + 1),
    and VT_SLACK of that is added to the bound. Norms are within 1e15, or there is no
@@ -2973,12 +2978,16 @@ static float vt_unhalf(uint16_t h) {
 
 /* The largest magnitude: without a sign, the bits of floats order as they do. */
 static float vt_most(const float *x, uint32_t n) {
-    uint32_t most = 0, i;
-    for (i = 0; i < n; i++) {
-        uint32_t u = vt_bits(x[i]) & 0x7FFFFFFFu;
-        most = u > most ? u : most;
+    int32_t most[16] = {0}, u[16];
+    uint32_t i, j;
+    for (i = 0; i < n; i += 16) { /* loops of a known length, which compilers make SIMD of */
+        if (n - i < 16) memset(u, 0, sizeof u), memcpy(u, x + i, (n - i) * sizeof *u);
+        else memcpy(u, x + i, sizeof u);
+        for (j = 0; j < 16; j++) u[j] &= 0x7FFFFFFF;
+        for (j = 0; j < 16; j++) most[j] = u[j] > most[j] ? u[j] : most[j];
     }
-    return vt_float(most);
+    for (j = 1; j < 16; j++) most[0] = most[j] > most[0] ? most[j] : most[0];
+    return vt_float((uint32_t)most[0]);
 }
 
 /* The scale of an I8 vector. */
@@ -3090,11 +3099,10 @@ typedef struct vt_encoder {
 /* Row i, decoded and, under cosine, divided by its norm, less the mean, into e->v. The
    product of two f32 is exact in f64, so it does not matter who fuses what. */
 static void vt_sketch_centre(const vt_encoder *e, uint32_t i) {
-    double by = e->metric == VTAG_COSINE ? (double)(1 / e->rows[i].norm) : 1;
-    uint32_t j;
+    float by = e->metric == VTAG_COSINE ? 1 / e->rows[i].norm : 1;
     vt_decode(e->codec, e->x + (uint64_t)i * e->stride, e->dim, e->dim, e->v);
     memset(e->v + e->dim, 0, (e->wide - e->dim) * sizeof *e->v);
-    for (j = 0; j < e->dim; j++) e->v[j] = (float)((double)e->v[j] * by - (double)e->mean[j]);
+    e->k->centre(e->v, e->wide, by, e->mean);
 }
 
 /* The step of the eight that points best along v, going by its first 256 numbers: rotated,
@@ -3113,7 +3121,7 @@ static int32_t vt_sketch_step(const vt_encoder *e, float unit) {
 
 /* Sketches row i; 0: its numbers are out of range. */
 static int vt_sketch_row(const vt_encoder *e, uint32_t i, vtf_factors *f, uint8_t *codes) {
-    double sum, bias, along;
+    double sum, bias, along, rest;
     float most, unit, a;
     uint32_t r = i % VT_GROUP;
     int32_t own;
@@ -3134,11 +3142,10 @@ static int vt_sketch_row(const vt_encoder *e, uint32_t i, vtf_factors *f, uint8_
     own = e->k->code(e->v, e->wide, unit, vt_sketch_step(e, unit), codes, e->u);
     e->k->dot(e->u, e->v, e->wide, 1, &along);
     a = (float)(along / (0.25 * own));
-    e->k->less(e->v, e->wide, a, e->u);
-    e->k->dot(e->v, e->v, e->wide, 1, &sum);
     f->scale[r] = a;
     f->size[r] = (float)((double)a * (0.5 * sqrt((double)own)));
-    f->rest[r] = (float)(sqrt(sum) * (1 + 1e-6));
+    rest = sum - along * along / (0.25 * own); /* a quotient is fused with nothing */
+    f->rest[r] = (float)(sqrt(rest + sum / 4e11) * (1 + 1e-6));
     return 1;
 }
 
