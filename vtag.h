@@ -387,7 +387,7 @@ typedef struct vtag_begin_opts {
     int      restore;            /* into an empty file: revisions, times and events as given */
     uint64_t expect_rows;        /* about how many will come; sizes segments to fit */
     void   (*run) (void *ctx, void (*work)(void *), void *arg); /* calls work(arg) on a thread of the caller's; */
-    void   (*wait)(void *ctx);   /* returns when that is done: sketches of full segments. NULL: in the batch's */
+    void   (*wait)(void *ctx);   /* returns when that is done: half of a full segment's sketches. NULL: in the batch's */
     void    *run_ctx;
 } vtag_begin_opts;
 
@@ -1404,6 +1404,7 @@ VT_STATIC_ASSERT(sizeof(off_t) == 8, compile_with_file_offset_bits_64);
 
 #define VT_OS_LOCKS 3u
 #define VT_OS_CHUNK ((size_t)1 << 30) /* of one read or write */
+#define VT_OS_BLOCK 8388608u          /* of writes that a sync need not wait for */
 
 typedef struct vt_os_file {
     int fd;
@@ -1659,8 +1660,21 @@ static vtag_err vt_os_read(void *file, uint64_t at, void *p, size_t n) {
     return vt_os_move(file, at, (uint8_t *)p, NULL, n);
 }
 
+/* Has the system begin with whole blocks that a long row of writes has left behind, so that
+   the sync in the end finds little to do. No promise, and no error of it is missed there. */
+static void vt_os_begin(int fd, uint64_t at, uint64_t n) {
+#ifdef SYNC_FILE_RANGE_WRITE
+    uint64_t from = at / VT_OS_BLOCK * VT_OS_BLOCK, to = (at + n) / VT_OS_BLOCK * VT_OS_BLOCK;
+    if (from < to) sync_file_range(fd, (off_t)from, (off_t)(to - from), SYNC_FILE_RANGE_WRITE);
+#else
+    (void)fd, (void)at, (void)n;
+#endif
+}
+
 static vtag_err vt_os_write(void *file, uint64_t at, const void *p, size_t n) {
-    return vt_os_move(file, at, NULL, (const uint8_t *)p, n);
+    vtag_err err = vt_os_move(file, at, NULL, (const uint8_t *)p, n);
+    if (!err) vt_os_begin(((vt_os_file *)file)->fd, at, n);
+    return err;
 }
 
 static vtag_err vt_os_zeros(void *file, uint64_t at, uint64_t n) {
@@ -3085,33 +3099,36 @@ static int vt_sketch_sum(const uint8_t *base, const vt_parts *p, uint64_t i, uin
 
 /* ---- Sketches: making ----------------------------------------------------------- */
 
-typedef struct vt_encoder {
+typedef struct vt_encoder { /* of one segment; threads share the work               */
     const vt_kernels *k;
     vtag_metric metric;
     uint32_t codec, dim, stride; /* of the rows                                   */
     const vtf_row *rows;
     const uint8_t *x;
-    const float *mean;
-    uint32_t wide; /* dim of the codes                                     */
-    float *v, *u;  /* [wide] each                                          */
+    vtf_sketch f;
+    vt_parts p;
+    uint8_t *base;  /* what the extent will hold, at first zeros                  */
+    uint32_t taken; /* blocks of VT_TAKE rows that a thread has begun; atomic     */
 } vt_encoder;
 
-/* Row i, decoded and, under cosine, divided by its norm, less the mean, into e->v. The
+#define VT_TAKE 256u
+
+/* Row i, decoded and, under cosine, divided by its norm, less the mean, into v[f.dim]. The
    product of two f32 is exact in f64, so it does not matter who fuses what. */
-static void vt_sketch_centre(const vt_encoder *e, uint32_t i) {
+static void vt_sketch_centre(const vt_encoder *e, uint32_t i, float *v) {
     float by = e->metric == VTAG_COSINE ? 1 / e->rows[i].norm : 1;
-    vt_decode(e->codec, e->x + (uint64_t)i * e->stride, e->dim, e->dim, e->v);
-    memset(e->v + e->dim, 0, (e->wide - e->dim) * sizeof *e->v);
-    e->k->centre(e->v, e->wide, by, e->mean);
+    vt_decode(e->codec, e->x + (uint64_t)i * e->stride, e->dim, e->dim, v);
+    memset(v + e->dim, 0, (e->f.dim - e->dim) * sizeof *v);
+    e->k->centre(v, e->f.dim, by, (const float *)(const void *)(e->base + e->p.mean));
 }
 
 /* The step of the eight that points best along v, going by its first 256 numbers: rotated,
    they are like the others. */
-static int32_t vt_sketch_step(const vt_encoder *e, float unit) {
+static int32_t vt_sketch_step(const vt_encoder *e, const float *v, float unit) {
     int32_t along[8], own[8];
     double best = -1;
     int s, at = 0;
-    e->k->clip(e->v, e->wide < 256 ? e->wide : 256, unit, along, own);
+    e->k->clip(v, e->f.dim < 256 ? e->f.dim : 256, unit, along, own);
     for (s = 0; s < 8; s++) {
         double is = (double)along[s] * (double)along[s] / (double)own[s];
         if (is > best) best = is, at = s;
@@ -3119,28 +3136,28 @@ static int32_t vt_sketch_step(const vt_encoder *e, float unit) {
     return vt_clip_steps[at];
 }
 
-/* Sketches row i; 0: its numbers are out of range. */
-static int vt_sketch_row(const vt_encoder *e, uint32_t i, vtf_factors *f, uint8_t *codes) {
+/* Sketches row i by way of v[2 * f.dim]; 0: its numbers are out of range. */
+static int vt_sketch_row(const vt_encoder *e, uint32_t i, float *v) {
+    vtf_factors *f = (vtf_factors *)(void *)(e->base + e->p.factors) + i / VT_GROUP;
+    uint8_t *codes = e->base + e->p.codes + (uint64_t)i * (e->f.dim / 2);
+    uint32_t wide = e->f.dim, r = i % VT_GROUP;
+    float *u = v + wide, most, unit, a;
     double sum, bias, along, rest;
-    float most, unit, a;
-    uint32_t r = i % VT_GROUP;
     int32_t own;
-    vt_sketch_centre(e, i);
-    e->k->dot(e->v, e->mean, e->wide, 1, &bias);
-    e->k->rotate(e->v, e->wide, VT_SKETCH_SEED);
-    e->k->dot(e->v, e->v, e->wide, 1, &sum);
+    vt_sketch_centre(e, i, v);
+    e->k->dot(v, (const float *)(const void *)(e->base + e->p.mean), wide, 1, &bias);
+    e->k->rotate(v, wide, VT_SKETCH_SEED);
+    e->k->dot(v, v, wide, 1, &sum);
     if (!(sum <= 1e30 && fabs(bias) <= 1e30)) return 0;
     f->bias[r] = (float)(e->metric == VTAG_L2SQ ? -0.5 * sum : bias);
-    most = vt_most(e->v, e->wide);
+    most = vt_most(v, wide);
     if (most < 1e-20f) { /* no direction: all of v is rest                        */
-        memset(codes, 0, e->wide / 2);
-        f->scale[r] = f->size[r] = 0;
         f->rest[r] = (float)(sqrt(sum) * (1 + 1e-6));
         return 1;
     }
     unit = 2047 / most;
-    own = e->k->code(e->v, e->wide, unit, vt_sketch_step(e, unit), codes, e->u);
-    e->k->dot(e->u, e->v, e->wide, 1, &along);
+    own = e->k->code(v, wide, unit, vt_sketch_step(e, v, unit), codes, u);
+    e->k->dot(u, v, wide, 1, &along);
     a = (float)(along / (0.25 * own));
     f->scale[r] = a;
     f->size[r] = (float)((double)a * (0.5 * sqrt((double)own)));
@@ -3149,41 +3166,42 @@ static int vt_sketch_row(const vt_encoder *e, uint32_t i, vtf_factors *f, uint8_
     return 1;
 }
 
-/* The mean of a sample of rows [0, n), as their sketches centre on it. */
-static int vt_sketch_mean(vt_encoder *e, uint32_t n, float *mean) {
-    uint32_t every = n / 1024 + 1, i, j, taken = 0;
-    double *sum = (double *)vt_zalloc(e->wide * sizeof *sum);
-    if (!sum) return 0;
-    memset(mean, 0, e->wide * sizeof *mean);
-    e->mean = mean;
-    for (i = 0; i < n; i += every, taken++) {
-        vt_sketch_centre(e, i);
-        for (j = 0; j < e->wide; j++) sum[j] += (double)e->v[j];
+/* First of all: finds the mean of a sample of the rows, as their sketches centre on it. */
+static vtag_err vt_sketch_begin(vt_encoder *e) {
+    uint32_t every = e->f.rows / 1024 + 1, i, j, n = 0;
+    float *mean = (float *)(void *)(e->base + e->p.mean);
+    double *sum = (double *)vt_zalloc(e->f.dim * (sizeof *sum + sizeof *mean));
+    float *v = (float *)(void *)(sum + (sum ? e->f.dim : 0));
+    if (!sum) return VTAG_NOMEM;
+    for (i = 0; i < e->f.rows; i += every, n++) {
+        vt_sketch_centre(e, i, v);
+        for (j = 0; j < e->f.dim; j++) sum[j] += (double)v[j];
     }
-    for (j = 0; j < e->wide; j++) mean[j] = (float)(sum[j] / taken);
+    for (j = 0; j < e->f.dim; j++) mean[j] = (float)(sum[j] / n);
     vt_free(sum);
-    return 1;
+    return VTAG_OK;
 }
 
-/* Makes the sketch of rows [0, f->rows) at base, which is zeros. VALUE: it cannot be. */
-static vtag_err vt_sketch_make(vt_encoder *e, const vtf_sketch *f, uint8_t *base) {
-    vt_parts p = vt_sketch_parts(f->rows, f->dim);
-    vtf_factors *factors = (vtf_factors *)(void *)(base + p.factors);
-    uint32_t *sums = (uint32_t *)(void *)(base + VTF_HEAD_ROOM), i, sum;
-    float *block = (float *)vt_zalloc(2 * (size_t)f->dim * sizeof *block);
-    vtag_err err = VTAG_OK;
-    if (!block) return VTAG_NOMEM;
-    e->wide = f->dim;
-    e->v = block;
-    e->u = block + f->dim;
-    if (!vt_sketch_mean(e, f->rows, (float *)(void *)(base + p.mean))) err = VTAG_NOMEM;
-    for (i = 0; i < f->rows && !err; i++, p.codes += f->dim / 2)
-        if (!vt_sketch_row(e, i, &factors[i / VT_GROUP], base + p.codes)) err = VTAG_VALUE;
-    p = vt_sketch_parts(f->rows, f->dim);
-    for (i = 0; !err && vt_sketch_sum(base, &p, i, &sum); i++) sums[i] = sum;
-    memcpy(base + sizeof(vtf_extent), f, sizeof *f);
-    vt_free(block);
+/* Sketches rows until all are taken, by this thread or others. VALUE: one cannot be. */
+static vtag_err vt_sketch_some(vt_encoder *e) {
+    float *v = (float *)vt_alloc(2 * (size_t)e->f.dim * sizeof *v);
+    vtag_err err = v ? VTAG_OK : VTAG_NOMEM;
+    while (!err) {
+        uint64_t i = (uint64_t)(vt_atomic_add(&e->taken, 1) - 1) * VT_TAKE;
+        uint64_t end = vt_min_u64(i + VT_TAKE, e->f.rows);
+        if (i >= end) break;
+        for (; i < end && !err; i++)
+            if (!vt_sketch_row(e, (uint32_t)i, v)) err = VTAG_VALUE;
+    }
+    vt_free(v);
     return err;
+}
+
+/* When all rows are sketched: the sums, and what the extent says of itself. */
+static void vt_sketch_end(vt_encoder *e) {
+    uint32_t *sums = (uint32_t *)(void *)(e->base + VTF_HEAD_ROOM), i, sum;
+    for (i = 0; vt_sketch_sum(e->base, &e->p, i, &sum); i++) sums[i] = sum;
+    memcpy(e->base + sizeof(vtf_extent), &e->f, sizeof e->f);
 }
 
 /* ---- Sketches: bounds ------------------------------------------------------------- */
@@ -5675,11 +5693,8 @@ typedef struct vt_tab { /* changed keys of a space, by hash                    *
 } vt_tab;
 
 typedef struct vt_sealer { /* the making of one segment's sketch               */
-    vt_encoder e;
-    vtf_sketch f;
+    vt_encoder e;          /* e.base NULL: none is in the making                 */
     uint32_t seg;
-    uint64_t bytes;
-    uint8_t *p; /* what the extent will hold; NULL: no sketch is in the making   */
     vtag_err err;
 } vt_sealer;
 
@@ -6099,59 +6114,71 @@ static int vt_sketch_due(const vt_state *s, const vt_seg *g, int any) {
     return (uint64_t)raw * g->stride >= VT_SKETCHY && raw >= old.rows / 2;
 }
 
+static void vt_sealer_drop(vt_sealer *l) {
+    vt_free(l->e.base);
+    l->e.base = NULL;
+}
+
 static vtag_err vt_sealer_begin(vt_sealer *l, const vt_kernels *k, const vt_state *s,
                                 uint32_t seg) {
     const vt_seg *g = &s->rows.a[seg];
     const vt_tag *t = vt_tags_get(&s->tags, g->f.tag);
+    vt_encoder *e = &l->e;
+    vtag_err err;
     memset(l, 0, sizeof *l);
     l->seg = seg;
-    l->f = vt_sketch_head(g->f.at, g->f.rows, t->f.dim);
-    l->bytes = vt_sketch_parts(l->f.rows, l->f.dim).bytes;
-    l->e.k = k;
-    l->e.metric = (vtag_metric)t->f.metric;
-    l->e.codec = t->f.codec;
-    l->e.dim = t->f.dim;
-    l->e.stride = g->stride;
-    l->e.rows = vt_row(g, 0);
-    l->e.x = vt_vector(g, 0);
-    l->p = l->bytes > SIZE_MAX ? NULL : (uint8_t *)vt_zalloc((size_t)l->bytes);
-    return l->p ? VTAG_OK : VTAG_NOMEM;
+    e->k = k;
+    e->metric = (vtag_metric)t->f.metric;
+    e->codec = t->f.codec;
+    e->dim = t->f.dim;
+    e->stride = g->stride;
+    e->rows = vt_row(g, 0);
+    e->x = vt_vector(g, 0);
+    e->f = vt_sketch_head(g->f.at, g->f.rows, t->f.dim);
+    e->p = vt_sketch_parts(e->f.rows, e->f.dim);
+    e->base = e->p.bytes > SIZE_MAX ? NULL : (uint8_t *)vt_zalloc((size_t)e->p.bytes);
+    err = e->base ? vt_sketch_begin(e) : VTAG_NOMEM;
+    if (err) vt_sealer_drop(l);
+    return err;
 }
 
 static void vt_sealer_work(void *arg) {
     vt_sealer *l = (vt_sealer *)arg;
-    l->err = vt_sketch_make(&l->e, &l->f, l->p);
+    l->err = vt_sketch_some(&l->e);
 }
 
 /* Writes a finished sketch. A full disk, or rows that can have none, leave it out. */
 static vtag_err vt_sealer_put(vtag_batch *b, vt_sealer *l) {
     vt_seg *g = &b->s->rows.a[l->seg];
-    uint64_t at = 0, from = sizeof(vtf_extent);
+    uint64_t at = 0, from = sizeof(vtf_extent), n = l->e.p.bytes - from;
     vtf_extent e;
     vtag_err err = l->err;
     memset(&e, 0, sizeof e);
     e.kind = VTF_SKETCH;
-    e.length = vt_align(l->bytes, VTF_ALIGN);
+    e.length = vt_align(l->e.p.bytes, VTF_ALIGN);
     e.tag = g->f.tag;
+    if (!err) vt_sketch_end(&l->e);
     if (!err) err = vt_batch_extent(b, &e, &at);
-    if (!err) err = vt_file_write(b->s->file, at + from, l->p + from, (size_t)(l->bytes - from));
-    if (!err)
-        err = vt_range_add(b, at + from, l->bytes - from,
-                           vt_xxh64(l->p + from, (size_t)(l->bytes - from)));
+    if (!err) err = vt_file_write(b->s->file, at + from, l->e.base + from, (size_t)n);
+    if (!err) err = vt_range_add(b, at + from, n, vt_xxh64(l->e.base + from, (size_t)n));
     if (!err) {
         g->f.sketch = at;
         g->touched = b->changed = 1;
     }
-    vt_free(l->p);
-    l->p = NULL;
+    vt_sealer_drop(l);
     return err == VTAG_VALUE || (err == VTAG_NOSPACE && b->full) ? VTAG_OK : err;
 }
 
-/* Waits for the sketch in the making and writes it. */
+/* Helps with the sketch in the making, waits for it and writes it. */
 static vtag_err vt_batch_sealed(vtag_batch *b) {
-    if (!b->sealer.p) return VTAG_OK;
-    if (b->o.run) b->o.wait(b->o.run_ctx);
-    return vt_sealer_put(b, &b->sealer);
+    vt_sealer *l = &b->sealer;
+    if (!l->e.base) return VTAG_OK;
+    if (b->o.run) {
+        vtag_err err = vt_sketch_some(&l->e);
+        b->o.wait(b->o.run_ctx);
+        if (!l->err) l->err = err;
+    }
+    return vt_sealer_put(b, l);
 }
 
 /* Sees to the sketch of a segment whose rows are written; the one before is done first. */
@@ -6171,7 +6198,7 @@ static vtag_err vt_batch_seal_all(vtag_batch *b) {
     vtag_err err = VTAG_OK;
     size_t i;
     for (i = 0; i < b->s->rows.n && !err; i++)
-        if (b->s->rows.a[i].touched && !(b->sealer.p && b->sealer.seg == i))
+        if (b->s->rows.a[i].touched && !(b->sealer.e.base && b->sealer.seg == i))
             err = vt_batch_seal(b, (uint32_t)i, b->seal);
     return err ? err : vt_batch_sealed(b);
 }
@@ -6669,9 +6696,8 @@ static vtag_err vt_commit_try(vtag_batch *b) {
 /* Waits for the sketch in the making, which reads rows of the batch, and drops it. A
    forked child has no such thread. */
 static void vt_batch_idle(vtag_batch *b) {
-    if (b->sealer.p && b->o.run && !vt_forked(b->db)) b->o.wait(b->o.run_ctx);
-    vt_free(b->sealer.p);
-    b->sealer.p = NULL;
+    if (b->sealer.e.base && b->o.run && !vt_forked(b->db)) b->o.wait(b->o.run_ctx);
+    vt_sealer_drop(&b->sealer);
 }
 
 static void vt_batch_free(vtag_batch *b) {
@@ -6879,7 +6905,7 @@ VTAG_API vtag_err vtag_seal(vtag_db *db, vtag_progress *progress, void *ctx) {
         if (err) break;
         vt_sealer_work(&l);
         err = vt_db_sketch(db, snap->state, &l, &moved);
-        vt_free(l.p);
+        vt_sealer_drop(&l);
         done += snap->state->rows.a[i].f.rows;
     }
     vtag_release(snap);

@@ -761,8 +761,8 @@ int main(int argc, char **argv) {
     g.core = getenv("BENCH_BLAS") ? getenv("BENCH_BLAS") : "";
     snprintf(path, sizeof path, "%s/report.md", g.out);
     if (!(g.report = fopen(path, "w"))) return 1;
-    u100k.rounds = g.full ? 101 : 61;
-    u100k.batches = g.full ? 21 : 7;
+    u100k.rounds = g.full ? 101 : 41;
+    u100k.batches = g.full ? 21 : 5;
     u100k.ingests = g.full ? 5 : 3;
     u100k.checked = g.full ? 1000 : 100;
     machine();

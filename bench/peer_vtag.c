@@ -18,6 +18,7 @@ typedef struct half { /* the helper's share of one search */
     int state; /* 0 idle, 1 to do, 2 done */
     vtag_vec q;
     size_t n, k;
+    uint32_t parts; /* 2: all of the queries on the second part of the rows; 0: some on all rows */
     vtag_err err;
 } half;
 
@@ -50,8 +51,8 @@ static void *helper(void *arg) {
         while (h->state != 1) pthread_cond_wait(&h->wake, &h->lock);
         pthread_mutex_unlock(&h->lock);
         o = v.opts;
-        o.part = 1;
-        o.parts = 2;
+        o.part = h->parts / 2;
+        o.parts = h->parts;
         h->err = vtag_search_many(v.snap, h->q, h->n, &o, h->k, v.more, v.more_count);
         pthread_mutex_lock(&h->lock);
         h->state = 2;
@@ -60,24 +61,30 @@ static void *helper(void *arg) {
     return NULL;
 }
 
+/* A batch is halved by its queries, a few queries by the rows. */
 static vtag_err search_two(vtag_vec q, size_t n, size_t k) {
     vtag_search_opts o = v.opts;
+    size_t i, mine = n < 32 ? n : n / 2;
     vtag_err err;
-    size_t i;
     pthread_mutex_lock(&v.h.lock);
+    v.h.parts = o.parts = mine == n ? 2 : 0;
     v.h.q = q;
-    v.h.n = n;
+    if (mine < n) v.h.q.x += mine * q.dim;
+    v.h.n = mine < n ? n - mine : n;
     v.h.k = k;
     v.h.state = 1;
     pthread_cond_broadcast(&v.h.wake);
     pthread_mutex_unlock(&v.h.lock);
-    o.part = 0;
-    o.parts = 2;
-    err = vtag_search_many(v.snap, q, n, &o, k, v.hits, v.count);
+    err = vtag_search_many(v.snap, q, mine, &o, k, v.hits, v.count);
     pthread_mutex_lock(&v.h.lock);
     while (v.h.state != 2) pthread_cond_wait(&v.h.wake, &v.h.lock);
     pthread_mutex_unlock(&v.h.lock);
     if (!err) err = v.h.err;
+    if (mine < n) {
+        memcpy(v.hits + mine * k, v.more, (n - mine) * k * sizeof *v.hits);
+        memcpy(v.count + mine, v.more_count, (n - mine) * sizeof *v.count);
+        return err;
+    }
     for (i = 0; i < n && !err; i++)
         v.count[i] = vtag_merge(v.hits + i * k, v.count[i], v.more + i * k, v.more_count[i], k);
     return err;

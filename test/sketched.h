@@ -27,8 +27,6 @@ static inline void sketched_row(sketched *d, uint32_t i, const float *x)
 /* The sketch of rows that are in place, by kernels k. */
 static inline void sketched_make(sketched *d, const vt_kernels *k)
 {
-    vtf_sketch f = vt_sketch_head(65536, d->n, d->s.dim);
-    vt_parts p = vt_sketch_parts(d->n, f.dim);
     vt_encoder e;
     memset(&e, 0, sizeof e);
     e.k = k;
@@ -38,14 +36,19 @@ static inline void sketched_make(sketched *d, const vt_kernels *k)
     e.stride = d->stride;
     e.rows = d->rows;
     e.x = d->stored;
+    e.f = vt_sketch_head(65536, d->n, d->s.dim);
+    e.p = vt_sketch_parts(d->n, e.f.dim);
+    e.base = d->base;
     memset(d->base, 0, d->bytes);
-    d->err = vt_sketch_make(&e, &f, d->base);
+    d->err = vt_sketch_begin(&e);
+    if (!d->err) d->err = vt_sketch_some(&e);
+    if (!d->err) vt_sketch_end(&e);
     d->k.rows = d->n;
-    d->k.dim = f.dim;
-    d->k.seed = f.seed;
-    d->k.mean = (const float *)(void *)(d->base + p.mean);
-    d->k.factors = (const vtf_factors *)(void *)(d->base + p.factors);
-    d->k.codes = d->base + p.codes;
+    d->k.dim = e.f.dim;
+    d->k.seed = e.f.seed;
+    d->k.mean = (const float *)(void *)(d->base + e.p.mean);
+    d->k.factors = (const vtf_factors *)(void *)(d->base + e.p.factors);
+    d->k.codes = d->base + e.p.codes;
 }
 
 static inline void sketched_up(sketched *d, shape s, uint32_t n, uint64_t seed, const vt_kernels *k)

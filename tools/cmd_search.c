@@ -9,7 +9,10 @@
 #include "input.h"
 #include "json.h"
 
-enum { SEARCH_BLOCK = 256 }; /* queries that share one reading of the rows */
+enum {
+    SEARCH_BLOCK = 256,      /* queries that share one reading of the rows */
+    SHARE_QUERIES = 16       /* a thread, from which on the queries are shared out, not the rows */
+};
 
 typedef struct queries {
     float    *x;             /* x[n * dim] */
@@ -30,6 +33,9 @@ typedef struct search_job {
     vtag_search_opts opts;
     vtag_ids  ids;
     FILE     *ifile, *ffile;
+    size_t    block;         /* queries */
+    vtag_hit *hits;          /* hits[threads * block * k], counts[threads * block] */
+    size_t   *counts;
 } search_job;
 
 /* ---- Queries --------------------------------------------------------------------- */
@@ -135,10 +141,10 @@ static int only_read(search_job *s)
 
 /* ---- Threads ------------------------------------------------------------------------- */
 
-typedef struct share {       /* one thread's part of the rows, for one block of queries */
+typedef struct share {       /* what one thread does of a block of queries */
     const search_job *s;
     size_t    from, n;       /* queries */
-    uint32_t  part;
+    uint32_t  part, parts;   /* of the rows */
     vtag_hit *hits;          /* hits[n * k], count[n] */
     size_t   *count;
     vtag_err  err;
@@ -152,10 +158,8 @@ static void *share_run(void *arg)
     const search_job *s = h->s;
     vtag_search_opts o = s->opts;
     vtag_vec q = {0};
-    if (s->threads > 1) {
-        o.part = h->part;
-        o.parts = s->threads;
-    }
+    o.part = h->part;
+    o.parts = h->parts;
     q.tag = s->tag.tag;
     q.dim = s->tag.spec.dim;
     q.x = s->q.x + h->from * q.dim;
@@ -163,17 +167,37 @@ static void *share_run(void *arg)
     return NULL;
 }
 
-/* Searches one block on all threads; the answers end up in the first share. */
+/* The share of thread t in n queries from `from` on: some of the queries where they are
+   many, else all of them on some of the rows. */
+static void share_cut(const search_job *s, share *all, uint32_t t, size_t from, size_t n)
+{
+    share *h = &all[t];
+    size_t first = n * t / s->threads;
+    h->s = s;
+    h->from = from;
+    h->n = n;
+    h->part = h->parts = 0;
+    h->hits = s->hits + t * s->block * (size_t)s->k;
+    h->count = s->counts + t * s->block;
+    if (s->threads > 1 && n < SHARE_QUERIES * s->threads) {
+        h->part = t;
+        h->parts = s->threads;
+    } else {
+        h->from += first;
+        h->n = n * (t + 1) / s->threads - first;
+        h->hits = s->hits + first * (size_t)s->k;
+        h->count = s->counts + first;
+    }
+}
+
+/* Searches one block on all threads; the answers end up in the first share's places. */
 static vtag_err block_search(const search_job *s, share *all, size_t from, size_t n)
 {
     vtag_err err = VTAG_OK;
     uint32_t t;
     size_t i;
     for (t = 0; t < s->threads; t++) {
-        all[t].s = s;
-        all[t].from = from;
-        all[t].n = n;
-        all[t].part = t;
+        share_cut(s, all, t, from, n);
         all[t].started = t && !pthread_create(&all[t].thread, NULL, share_run, &all[t]);
     }
     for (t = 0; t < s->threads; t++) {
@@ -181,7 +205,7 @@ static vtag_err block_search(const search_job *s, share *all, size_t from, size_
         else share_run(&all[t]);
         if (all[t].err) err = all[t].err;
     }
-    for (t = 1; t < s->threads && !err; t++) {
+    for (t = 1; t < s->threads && all[t].parts && !err; t++) {
         for (i = 0; i < n; i++) {
             vtag_hit *into = all[0].hits + i * (size_t)s->k;
             const vtag_hit *more = all[t].hits + i * (size_t)s->k;
@@ -279,26 +303,22 @@ static int answer(const search_job *s, size_t i, const vtag_hit *hits, size_t n)
 
 static int search_run(search_job *s)
 {
-    size_t block = s->q.n < SEARCH_BLOCK ? s->q.n : SEARCH_BLOCK, from, i;
+    size_t from, i, n;
     share *all = cli_alloc(s->threads * sizeof *all);
-    uint32_t t;
     int rc = 0;
-    for (t = 0; t < s->threads; t++) {
-        all[t].hits = cli_grow(NULL, block * (size_t)s->k, sizeof *all[t].hits);
-        all[t].count = cli_alloc(block * sizeof *all[t].count);
-    }
-    for (from = 0; !rc && from < s->q.n; from += block) {
-        size_t n = s->q.n - from < block ? s->q.n - from : block;
-        vtag_err err = block_search(s, all, from, n);
+    s->block = s->q.n < SEARCH_BLOCK ? s->q.n : SEARCH_BLOCK;
+    s->hits = cli_grow(NULL, s->threads * s->block * (size_t)s->k, sizeof *s->hits);
+    s->counts = cli_grow(NULL, s->threads * s->block, sizeof *s->counts);
+    for (from = 0; !rc && from < s->q.n; from += n) {
+        vtag_err err;
+        n = s->q.n - from < s->block ? s->q.n - from : s->block;
+        err = block_search(s, all, from, n);
         if (err) rc = cli_error(err, "%s: tag '%s'", s->st.path, s->tag.spec.name);
-        for (i = 0; !rc && i < n; i++) {
-            rc = answer(s, from + i, all[0].hits + i * (size_t)s->k, all[0].count[i]);
-        }
+        for (i = 0; !rc && i < n; i++)
+            rc = answer(s, from + i, s->hits + i * (size_t)s->k, s->counts[i]);
     }
-    for (t = 0; t < s->threads; t++) {
-        free(all[t].hits);
-        free(all[t].count);
-    }
+    free(s->hits);
+    free(s->counts);
     free(all);
     return rc;
 }
