@@ -1046,6 +1046,38 @@ static void a_sketch_longer_than_its_extent_is_not_used(void)
     forge_end(&e);
 }
 
+/* It points at the row that was replaced, which its sketch would find. */
+static void an_entry_that_points_at_a_dead_row_finds_nothing(void)
+{
+    enum { AMONG = 20, ID = 5 };
+    static float x[WIDE] = {1};
+    env e;
+    vtag_search_opts o = {0};
+    uint64_t ids[AMONG], i;
+    vtag_ids only = {ids, AMONG};
+    vtag_vec v = vec(A, WIDE, x);
+    vtag_hit hits[AMONG];
+    vtf_entry *entry;
+    vtag_snap *s;
+    size_t n = 0;
+    sketched_up(&e);
+    put(e.db, ID, "another text", &v, 1);
+    forge_begin(&e);
+    entry = log_entry(VTF_S_ROWS, A, ID);
+    entry->at = ID;
+    mend_all();
+    opens(&e, VTAG_READ);
+    for (i = 0; i < AMONG; i++) ids[i] = i;
+    o.only = &only;
+    s = look(e.db);
+    OK(vtag_search(s, v, &o, AMONG, hits, &n));
+    vtag_release(s);
+    CHECK_EQ(n, AMONG - 1);
+    for (i = 0; i < n; i++) CHECK(hits[i].id != ID);
+    verify_finds(&e, "index and rows differ", entry->at);
+    forge_end(&e);
+}
+
 /* ---- Cancelling ------------------------------------------------------------------------- */
 
 typedef struct patience { uint64_t calls, until; } patience;
@@ -1418,13 +1450,11 @@ static void a_reader_that_cannot_read_on_does_so_later(void)
 
 /* ---- Space past the end ----------------------------------------------------------------- */
 
-/* The file as a writer left it that died before its last commit was named in a slot; that
- * commit states another end of the file, and what it made lies behind. 1: it said so. */
-static int past_up(env *e, vtag_err (*change)(vtag_batch *b))
+/* The file as a writer left it that died before its last commit was named in a slot; the
+ * record of that commit, to be forged. */
+static vtf_record *pending_up(env *e, vtag_err (*change)(vtag_batch *b))
 {
     uint8_t slots[2][512];
-    uint64_t end = e->db->state->head.end, number = e->db->state->head.extent;
-    vtf_record *r;
     vtag_batch *b;
     place *x;
     int i;
@@ -1433,17 +1463,25 @@ static int past_up(env *e, vtag_err (*change)(vtag_batch *b))
     b = begin(e->db);
     OK(change(b));
     OK(vtag_commit(b));
-    i = e->db->state->head.end > end;
     forge_begin(e);
+    for (i = 0; i < 2; i++) memcpy(w.p + VTF_SLOT_AT(i), slots[i], 512);
+    memcpy(good, w.p, w.n);
     x = &w.a[w.of[P_RECORD][w.ofs[P_RECORD] - 1]];
     x->spoilt = 1;
-    r = (vtf_record *)(w.p + x->at);
+    return (vtf_record *)(w.p + x->at);
+}
+
+/* That commit states the end of the file that was, and what it made lies behind. 1: it
+ * said another. */
+static int past_up(env *e, vtag_err (*change)(vtag_batch *b))
+{
+    uint64_t end = e->db->state->head.end, number = e->db->state->head.extent;
+    vtf_record *r = pending_up(e, change);
+    int moved = r->head.end > end;
     r->head.end = end;
     r->head.extent = number;
-    memcpy(w.p + VTF_SLOT_AT(0), slots[0], 512);
-    memcpy(w.p + VTF_SLOT_AT(1), slots[1], 512);
     mend_all();
-    return i;
+    return moved;
 }
 
 static vtag_err new_segment(vtag_batch *b)
@@ -1488,6 +1526,50 @@ static void a_commit_that_reaches_past_its_own_end_is_refused(void)
     forge_end(&e);
 }
 
+static vtag_err a_bit_of_all(vtag_batch *b)
+{
+    vtag_err err = new_segment(b);
+    return err ? err : many_items(b);
+}
+
+/* Space past the end that holds a copy of [from, from + n); where it begins. */
+static uint64_t copied_past_the_end(env *e, uint64_t from, uint64_t n)
+{
+    ram_grow(ram_find(&e->r, "t.vtag"), w.n + VTF_ALIGN);
+    memcpy(w.p + w.n, w.p + from, (size_t)n);
+    return w.n;
+}
+
+/* All of the commit lies before its end, but for one thing that it names: the name of a
+ * tag, a bitmap, an index run, each whole where it stands. */
+static void a_commit_that_names_a_thing_past_its_own_end_is_refused(void)
+{
+    env e;
+    vtf_tag *t;
+    vtf_delta *d;
+    vtf_run *run;
+    uint64_t at;
+    everything_up(&e);
+    pending_up(&e, a_bit_of_all);
+    t = newest_tag();
+    t->names = copied_past_the_end(&e, t->names, 512);
+    mend_all();
+    refused(&e, "a state reaches past its end");
+    forge_again(&e);
+    log_seg(2, 1)->bits_at = copied_past_the_end(&e, 512, 512); /* zeros */
+    mend_all();
+    refused(&e, "a state reaches past its end");
+    forge_again(&e);
+    d = newest_items();
+    REQUIRE(d->at);
+    at = copied_past_the_end(&e, d->at - sizeof *run, sizeof *run + d->n * sizeof(vtf_entry));
+    run = (vtf_run *)(w.p + at);
+    d->at = run->at = at + sizeof *run;
+    mend_all();
+    refused(&e, "a state reaches past its end");
+    forge_end(&e);
+}
+
 /* A superblock that gives the end of the file too low, whoever reads it. */
 static void a_superblock_whose_end_comes_before_what_it_names_is_refused(void)
 {
@@ -1509,6 +1591,49 @@ static void a_superblock_whose_end_comes_before_what_it_names_is_refused(void)
         }
         forge_end(&e);
     }
+}
+
+/* ---- Recovery of a padded file ------------------------------------------------------------ */
+
+/* A slot names a whole copy, of as many ranges as the pending commit has and where its copy
+ * belongs, but of other bytes: the commit is copied before it is written again. */
+static void a_copy_of_other_bytes_is_not_taken_for_that_of_a_pending_commit(void)
+{
+    env e;
+    vtf_record *r;
+    vtf_range *g, none = {VTF_FRONT, sizeof(vtf_extent), 0}, self;
+    vtf_slot *s;
+    uint64_t want, n, i;
+    everything_up(&e);
+    r = pending_up(&e, one_more);
+    ((vtf_identity *)w.p)->flags |= VTF_FLAG_PAD;
+    w.a[w.of[P_IDENTITY][0]].spoilt = 1;
+    n = (section(VTF_RANGES, 1)->size - sizeof(vtf_section)) / sizeof *g + 1;
+    mend_all();
+    opens(&e, VTAG_READ);
+    want = hash_of(e.db);
+    vtag_close(e.db);
+    ram_grow(ram_find(&e.r, "t.vtag"), w.n + VTF_ALIGN);
+    g = (vtf_range *)(w.p + r->head.end);
+    self.at = (uint64_t)((uint8_t *)r - w.p);
+    self.length = r->size;
+    self.xxh = vt_xxh64(r, r->size);
+    none.xxh = vt_xxh64(w.p + none.at, (size_t)none.length);
+    for (i = 0; i < n; i++) {
+        g[i] = none;
+        memcpy((uint8_t *)(g + n) + i * none.length, w.p + none.at, (size_t)none.length);
+    }
+    s = slot_of(w.p, 1);
+    s->redo_at = r->head.end;
+    s->redo_n = n;
+    s->redo_xxh = vt_xxh64(g, (size_t)n * sizeof *g);
+    s->crc = vtf_crc_slot(s);
+    opens(&e, VTAG_EXISTING);
+    vtag_abort(begin(e.db));
+    CHECK(!memcmp(&g[n - 1], &self, sizeof self));
+    CHECK_EQ(hash_of(e.db), want);
+    verify(e.db);
+    forge_end(&e);
 }
 
 /* ---- Files that a crash left unmade ----------------------------------------------------- */
@@ -1612,6 +1737,7 @@ int main(int argc, char **argv)
     RUN(a_checkpoint_outside_the_file_is_found);
     RUN(a_record_that_vouches_for_a_byte_twice_does_not_count);
     RUN(a_sketch_longer_than_its_extent_is_not_used);
+    RUN(an_entry_that_points_at_a_dead_row_finds_nothing);
     RUN(verify_ends_where_it_is_cancelled);
     RUN(verify_ends_in_a_sketch_where_it_is_cancelled);
     RUN(a_copy_cancelled_amid_an_item_leaves_nothing);
@@ -1621,7 +1747,9 @@ int main(int argc, char **argv)
     RUN(a_dead_writers_commits_are_shown_whole_or_not_at_all);
     RUN(a_reader_that_cannot_read_on_does_so_later);
     RUN(a_commit_that_reaches_past_its_own_end_is_refused);
+    RUN(a_commit_that_names_a_thing_past_its_own_end_is_refused);
     RUN(a_superblock_whose_end_comes_before_what_it_names_is_refused);
+    RUN(a_copy_of_other_bytes_is_not_taken_for_that_of_a_pending_commit);
     RUN(a_torn_identity_page_is_made_anew_only_where_nothing_was_committed);
     RUN(what_cannot_be_read_is_not_made_anew);
     return t_end();
