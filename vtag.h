@@ -4883,9 +4883,10 @@ static int vt_state_within(const vt_state *s) {
         if (s->tails[i].at + s->tails[i].length > end) return 0;
     for (i = 0; i < s->tags.n; i++)
         if (s->tags.a[i].f.names >= end) return 0;
-    for (i = 0; i < s->rows.n; i++)
-        if (s->rows.a[i].f.at + s->rows.a[i].f.length > end || s->rows.a[i].f.bits_at >= end)
-            return 0;
+    for (i = 0; i < s->rows.n; i++) {
+        const vtf_seg *f = &s->rows.a[i].f;
+        if (f->at + f->length > end || f->bits_at >= end || f->sketch >= end) return 0;
+    }
     for (i = 0; i < s->index.n; i++)
         for (j = 0; j < s->index.a[i].n; j++)
             if (s->index.a[i].runs[j].at >= end) return 0;

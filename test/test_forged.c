@@ -1541,7 +1541,7 @@ static uint64_t copied_past_the_end(env *e, uint64_t from, uint64_t n)
 }
 
 /* All of the commit lies before its end, but for one thing that it names: the name of a
- * tag, a bitmap, an index run, each whole where it stands. */
+ * tag, a bitmap, a sketch, an index run, each whole where it stands. */
 static void a_commit_that_names_a_thing_past_its_own_end_is_refused(void)
 {
     env e;
@@ -1557,6 +1557,10 @@ static void a_commit_that_names_a_thing_past_its_own_end_is_refused(void)
     refused(&e, "a state reaches past its end");
     forge_again(&e);
     log_seg(2, 1)->bits_at = copied_past_the_end(&e, 512, 512); /* zeros */
+    mend_all();
+    refused(&e, "a state reaches past its end");
+    forge_again(&e);
+    log_seg(2, 1)->sketch = copied_past_the_end(&e, 0, 512);
     mend_all();
     refused(&e, "a state reaches past its end");
     forge_again(&e);
