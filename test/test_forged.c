@@ -1046,6 +1046,30 @@ static void a_sketch_longer_than_its_extent_is_not_used(void)
     forge_end(&e);
 }
 
+/* Its sums hold, but it says of the nearest row that it is far: verify cannot know, and a
+ * scan goes by what it says. */
+static void a_sketch_that_lies_loses_rows_and_does_no_other_harm(void)
+{
+    env e;
+    vtag_hit want[10], got[10];
+    vtf_factors *f;
+    place *x;
+    sketched_up(&e);
+    CHECK_EQ(near_ones(&e, want), 10);
+    forge_begin(&e);
+    REQUIRE(w.ofs[P_SKETCH] == 4);
+    x = &w.a[w.of[P_SKETCH][2]];
+    x->spoilt = 1;
+    f = (vtf_factors *)(w.p + x->at) + want[0].id / 16; /* its row, too */
+    f->bias[want[0].id % 16] = -1e9f;
+    mend_all();
+    opens(&e, VTAG_READ);
+    verify(e.db);
+    CHECK_EQ(near_ones(&e, got), 10);
+    CHECK(same_hits(got, 9, want + 1, 9));
+    forge_end(&e);
+}
+
 /* It points at the row that was replaced, which its sketch would find. */
 static void an_entry_that_points_at_a_dead_row_finds_nothing(void)
 {
@@ -1741,6 +1765,7 @@ int main(int argc, char **argv)
     RUN(a_checkpoint_outside_the_file_is_found);
     RUN(a_record_that_vouches_for_a_byte_twice_does_not_count);
     RUN(a_sketch_longer_than_its_extent_is_not_used);
+    RUN(a_sketch_that_lies_loses_rows_and_does_no_other_harm);
     RUN(an_entry_that_points_at_a_dead_row_finds_nothing);
     RUN(verify_ends_where_it_is_cancelled);
     RUN(verify_ends_in_a_sketch_where_it_is_cancelled);
