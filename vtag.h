@@ -8789,6 +8789,14 @@ static void vt_check_groups(vt_check *c, const vt_tag *t) {
         vt_bad(c, "live rows are not all indexed", 0);
 }
 
+/* Whether an event or a policy can be read from its blob; of other kinds a blob is what it is. */
+static int vt_blob_reads(uint32_t kind, const vtf_blob *b) {
+    vtag_event event;
+    vtag_policy policy;
+    if (kind == VTF_S_EVENTS) return vt_event_unpack(&event, b);
+    return kind != VTF_S_POLICY || vt_policy_unpack(&policy, b);
+}
+
 /* The blobs that a space's entries refer to. */
 static int vt_check_blobs(vt_check *c, const vt_space *s) {
     const vtf_entry *e;
@@ -8800,6 +8808,8 @@ static int vt_check_blobs(vt_check *c, const vt_space *s) {
         keys++;
         if ((e->at || s->kind != VTF_S_ITEMS) && (!b || b->id != e->id))
             vt_bad(c, "key, payload or text damaged", e->at);
+        else if (b && !vt_blob_reads(s->kind, b))
+            vt_bad(c, s->kind == VTF_S_EVENTS ? "event damaged" : "policy damaged", e->at);
         else vt_checked(c, b ? vtf_blob_bytes(b) : 0);
     }
     vt_iter_end(&it);

@@ -743,6 +743,7 @@ static void an_event_too_short_to_be_one_is_not_read(void)
         CHECK_EQ(read, b->id - 1);
         CHECK(heard("event damaged", (uint64_t)((uint8_t *)b - w.p)));
         vtag_release(s);
+        verify_finds(&e, "event damaged", (uint64_t)((uint8_t *)b - w.p));
     }
     forge_end(&e);
 }
@@ -759,9 +760,12 @@ static void a_policy_too_short_to_be_one_lets_nothing_pass(void)
         vtag_verdict v;
         vtag_batch *b;
         vtag_snap *s;
+        vtf_blob *blob;
         forge_again(&e);
-        blob_cut(blob_of(VTF_S_POLICY), cuts[i]);
+        blob = blob_of(VTF_S_POLICY);
+        blob_cut(blob, cuts[i]);
         opens(&e, VTAG_EXISTING);
+        verify_finds(&e, "policy damaged", (uint64_t)((uint8_t *)blob - w.p));
         s = look(e.db);
         ERR(VTAG_CORRUPT, vtag_policy_get(s, &p));
         ERR(VTAG_CORRUPT, vtag_judge(s, A, NULL, &v));
