@@ -5982,7 +5982,7 @@ static vtag_err vt_batch_kill(vtag_batch *b, uint32_t seg, uint32_t row, uint32_
     vt_seg *s = &b->s->rows.a[seg];
     vtf_kill *k = b->nkills ? &b->kills[b->nkills - 1] : NULL;
     b->changed = 1;
-    if (k && k->seg == seg && k->row + k->n == row && s->kills <= VT_KILLS) {
+    if (k && k->seg == seg && k->row + k->n == row) {
         k->n += n;
         return vt_rows_kill(s, row, n);
     }
