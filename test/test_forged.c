@@ -1074,6 +1074,41 @@ static void a_sketch_that_lies_loses_rows_and_does_no_other_harm(void)
     forge_end(&e);
 }
 
+/* What it says of a row is more than a cosine can be: the row at the query's own place is
+ * found all the same. */
+static void a_sketch_that_promises_more_than_a_cosine_hides_no_equal_row(void)
+{
+    enum { LIAR = 3, EQUAL = 4000 };
+    static float q[WIDE];
+    env e;
+    vtag_search_opts o = {0};
+    uint64_t id = LIAR;
+    vtag_ids only = {&id, 1};
+    vtag_hit hit;
+    vtag_snap *s;
+    place *x;
+    size_t n;
+    sketched_up(&e);
+    s = look(e.db);
+    OK(vtag_vector(s, EQUAL, A, 0, q, WIDE, NULL));
+    o.only = &only;
+    OK(vtag_search(s, vec(A, WIDE, q), &o, 1, &hit, &n));
+    vtag_release(s);
+    forge_begin(&e);
+    x = &w.a[w.of[P_SKETCH][2]];
+    x->spoilt = 1;
+    ((vtf_factors *)(w.p + x->at))->bias[LIAR] += 0.5f + hit.dist; /* it seems to be 1.5 */
+    mend_all();
+    opens(&e, VTAG_READ);
+    s = look(e.db);
+    OK(vtag_search(s, vec(A, WIDE, q), NULL, 1, &hit, &n));
+    vtag_release(s);
+    CHECK_EQ(n, 1);
+    CHECK_EQ(hit.id, EQUAL);
+    CHECK(hit.dist == 0);
+    forge_end(&e);
+}
+
 /* It points at the row that was replaced, which its sketch would find. */
 static void an_entry_that_points_at_a_dead_row_finds_nothing(void)
 {
@@ -1770,6 +1805,7 @@ int main(int argc, char **argv)
     RUN(a_record_that_vouches_for_a_byte_twice_does_not_count);
     RUN(a_sketch_longer_than_its_extent_is_not_used);
     RUN(a_sketch_that_lies_loses_rows_and_does_no_other_harm);
+    RUN(a_sketch_that_promises_more_than_a_cosine_hides_no_equal_row);
     RUN(an_entry_that_points_at_a_dead_row_finds_nothing);
     RUN(verify_ends_where_it_is_cancelled);
     RUN(verify_ends_in_a_sketch_where_it_is_cancelled);
