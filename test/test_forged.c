@@ -437,6 +437,7 @@ static void a_segment_that_changes_its_shape_is_refused(void)
     static const forgery f[] = {
         {FIELD(vtf_seg, tag), B, shape},        {FIELD(vtf_seg, cap), 32, shape},
         {FIELD(vtf_seg, rows), 1, shape},       {FIELD(vtf_seg, rows), UINT32_MAX, form},
+        {FIELD(vtf_seg, length), 2 * VTF_ALIGN, shape},
         {FIELD(vtf_seg, tag), 7, form},         {FIELD(vtf_seg, cap), 0, form},
         {FIELD(vtf_seg, dead), UINT32_MAX, form},
         {FIELD(vtf_seg, number), 2, "segments out of order"},
@@ -932,62 +933,6 @@ static void a_checkpoint_outside_the_file_is_found(void)
     forge_end(&e);
 }
 
-/* A log extent full of a record that vouches for the same bytes again and again. To look at
- * them takes as long as the square of the file; no writer makes such a record. */
-static void a_record_that_vouches_for_a_byte_twice_does_not_count(void)
-{
-    enum { MIB = 1 << 20 };
-    env e;
-    ram_node *node;
-    vtf_extent *x;
-    vtf_slot *s;
-    vtf_record *r;
-    vtf_section *ranges;
-    vtf_range *g;
-    uint64_t at, want, xxh;
-    size_t i, n = (MIB - 1024) / sizeof *g;
-    everything_up(&e);
-    OK(vtag_seal(e.db, NULL, NULL));
-    want = hash_of(e.db);
-    forge_begin(&e);
-    node = ram_find(&e.r, "t.vtag");
-    s = slot_of(w.p, 1);
-    at = w.n;
-    ram_grow(node, at + MIB);
-    x = (vtf_extent *)(w.p + at);
-    memcpy(x, w.p + VTF_FRONT, sizeof *x);
-    x->length = MIB;
-    x->number = s->head.extent + 1;
-    x->crc = vt_crc32c(0, x, offsetof(vtf_extent, crc));
-    s->head.end += MIB;
-    s->head.extent++;
-    s->log.at = at + VTF_HEAD_ROOM;
-    s->log.extent = at;
-    s->log.length = MIB;
-    s->log.crc = 0;
-    s->ckpt_log = s->log;
-    s->crc = vtf_crc_slot(s);
-    r = (vtf_record *)(w.p + s->log.at);
-    memset(r, 0, sizeof *r);
-    r->magic = VTF_RECORD_MAGIC;
-    r->type = VTF_R_COMMIT;
-    r->salt = s->salt;
-    r->head = s->head;
-    r->head.commit++;
-    ranges = (vtf_section *)(void *)(r + 1);
-    ranges->kind = VTF_RANGES;
-    ranges->size = (uint32_t)(sizeof *ranges + n * sizeof *g);
-    r->size = (uint32_t)sizeof *r + ranges->size;
-    g = (vtf_range *)(void *)(ranges + 1);
-    xxh = vt_xxh64(w.p + VTF_FRONT, (size_t)(at - VTF_FRONT));
-    for (i = 0; i < n; i++) g[i].at = VTF_FRONT, g[i].length = at - VTF_FRONT, g[i].xxh = xxh;
-    r->crc = vtf_crc_record(r);
-    opens(&e, VTAG_READ);
-    CHECK_EQ(stat_of(e.db).commit, s->head.commit);
-    CHECK_EQ(hash_of(e.db), want);
-    forge_end(&e);
-}
-
 /* ---- Sketches --------------------------------------------------------------------------- */
 
 enum { WIDE = 48, ROWS = 5600, AFTER = 3 };
@@ -1138,6 +1083,284 @@ static void an_entry_that_points_at_a_dead_row_finds_nothing(void)
     CHECK_EQ(n, AMONG - 1);
     for (i = 0; i < n; i++) CHECK(hits[i].id != ID);
     verify_finds(&e, "index and rows differ", entry->at);
+    forge_end(&e);
+}
+
+/* ---- Files that would take long --------------------------------------------------------- */
+
+enum { MIB = 1 << 20 };
+
+/* A log extent behind the end of a sealed file, where the newest slot says that the log goes
+ * on. In it stands the record of a next commit, without a section as yet. */
+static vtf_record *next_record(env *e)
+{
+    uint64_t at = w.n;
+    vtf_slot *s = slot_of(w.p, 1);
+    vtf_extent *x = (vtf_extent *)(w.p + at);
+    vtf_record *r;
+    ram_grow(ram_find(&e->r, "t.vtag"), at + MIB);
+    memset(x, 0, MIB);
+    memcpy(x, w.p + VTF_FRONT, sizeof *x);
+    x->length = MIB;
+    x->number = s->head.extent + 1;
+    x->crc = vt_crc32c(0, x, offsetof(vtf_extent, crc));
+    s->head.end += MIB;
+    s->head.extent++;
+    s->log.at = at + VTF_HEAD_ROOM;
+    s->log.extent = at;
+    s->log.length = MIB;
+    s->log.crc = 0;
+    s->ckpt_log = s->log;
+    s->crc = vtf_crc_slot(s);
+    r = (vtf_record *)(w.p + s->log.at);
+    r->magic = VTF_RECORD_MAGIC;
+    r->size = sizeof *r;
+    r->type = VTF_R_COMMIT;
+    r->salt = s->salt;
+    r->head = s->head;
+    r->head.commit++;
+    return r;
+}
+
+/* Room for n bytes in one more section of that record. */
+static void *next_section(vtf_record *r, uint16_t kind, size_t n)
+{
+    vtf_section *s = (vtf_section *)(void *)((uint8_t *)r + r->size);
+    s->kind = kind;
+    s->size = (uint32_t)(sizeof *s + n);
+    r->size += s->size;
+    REQUIRE(r->size < MIB - VTF_HEAD_ROOM);
+    return s + 1;
+}
+
+static void record_is_pending(vtf_record *r) { r->crc = vtf_crc_record(r); }
+
+/* The newest slot names the state that the record makes. */
+static void record_is_committed(vtf_record *r)
+{
+    vtf_slot *s = slot_of(w.p, 1);
+    r->crc = vtf_crc_record(r);
+    s->head = r->head;
+    s->log.at += r->size;
+    s->log.crc = r->crc;
+    s->crc = vtf_crc_slot(s);
+}
+
+static void ranges_of_all(vtf_record *r)
+{
+    size_t i, n = 40000;
+    vtf_range *g = next_section(r, VTF_RANGES, n * sizeof *g);
+    uint64_t xxh = vt_xxh64(w.p + VTF_FRONT, w.n - VTF_FRONT);
+    for (i = 0; i < n; i++) g[i].at = VTF_FRONT, g[i].length = w.n - VTF_FRONT, g[i].xxh = xxh;
+}
+
+/* To look at them takes as long as the square of the file; no writer makes such a record. */
+static void a_record_that_vouches_for_a_byte_twice_does_not_count(void)
+{
+    env e;
+    vtf_record *r;
+    uint64_t want;
+    everything_up(&e);
+    OK(vtag_seal(e.db, NULL, NULL));
+    want = hash_of(e.db);
+    forge_begin(&e);
+    r = next_record(&e);
+    ranges_of_all(r);
+    record_is_pending(r);
+    opens(&e, VTAG_READ);
+    CHECK_EQ(stat_of(e.db).commit, r->head.commit - 1);
+    CHECK_EQ(hash_of(e.db), want);
+    forge_end(&e);
+}
+
+static uint64_t bytes_read;
+
+static vtag_err counted_read(void *file, uint64_t at, void *p, size_t n)
+{
+    bytes_read += n;
+    return ram_read(file, at, p, n);
+}
+
+/* Nobody hashes them any more, but without a mapping they are read. */
+static void a_committed_record_that_wrote_a_byte_twice_is_refused(void)
+{
+    env e;
+    vtf_record *r;
+    everything_up(&e);
+    OK(vtag_seal(e.db, NULL, NULL));
+    forge_begin(&e);
+    r = next_record(&e);
+    ranges_of_all(r);
+    record_is_committed(r);
+    refused(&e, "malformed log record");
+    e.r.io.read = counted_read;
+    bytes_read = 0;
+    ERR(VTAG_CORRUPT, reopen_as(&e, VTAG_READ, 1));
+    CHECK(bytes_read <= 6 * (uint64_t)ram_find(&e.r, "t.vtag")->bytes);
+    forge_end(&e);
+}
+
+/* One segment, of so many rows. */
+static void rows_up(env *e, uint64_t n)
+{
+    vtag_begin_opts o = {0};
+    vtag_batch *b;
+    vtag_tag tag;
+    uint64_t i;
+    env_up(e);
+    o.expect_rows = n;
+    MUST(vtag_begin(e->db, &o, &b));
+    OK(try_declare(b, "m@1", 2, VTAG_COSINE, &tag));
+    for (i = 0; i < n; i++) {
+        vtag_vec v = v2(tag, 1, (float)i);
+        put_b(b, i, NULL, &v, 1);
+    }
+    OK(vtag_commit(b));
+    OK(vtag_seal(e->db, NULL, NULL));
+    REQUIRE(e->db->state->rows.n == 1);
+}
+
+/* It kills all rows of a segment again and again; or one, but names a bitmap each time, which
+ * is copied before it changes. */
+static void a_record_that_kills_a_row_too_often_is_refused(void)
+{
+    env e;
+    vtf_record *r;
+    vtf_kill *k, all = {0, 0, 0, 0};
+    vtf_seg seg, *to;
+    size_t i;
+    rows_up(&e, 20000);
+    seg = e.db->state->rows.a[0].f;
+    all.n = seg.rows;
+    forge_begin(&e);
+    r = next_record(&e);
+    k = next_section(r, VTF_KILLS, 60000 * sizeof *k);
+    for (i = 0; i < 60000; i++) k[i] = all;
+    record_is_committed(r);
+    refused(&e, "malformed log record");
+    forge_again(&e);
+    r = next_record(&e);
+    seg.bits_at = VTF_FRONT + 8; /* anything */
+    all.n = 1;
+    for (i = 0; i < 11000; i++) {
+        to = next_section(r, VTF_SEGS, sizeof *to);
+        *to = seg;
+        k = next_section(r, VTF_KILLS, sizeof *k);
+        *k = all;
+    }
+    record_is_committed(r);
+    refused(&e, "malformed log record");
+    forge_end(&e);
+}
+
+/* Each names the same long text, whose checksum is looked at for each. */
+static void tags_that_share_a_long_name_are_refused(void)
+{
+    env e;
+    vtf_record *r;
+    vtf_blob *b;
+    vtf_tag *t;
+    uint32_t i;
+    everything_up(&e);
+    OK(vtag_seal(e.db, NULL, NULL));
+    forge_begin(&e);
+    r = next_record(&e);
+    b = next_section(r, VTF_BLOBS, 65536);
+    b->data = 65536 - sizeof *b - 8 - 8;
+    b->name = 1;
+    *(char *)(b + 1) = 'x';
+    blob_mend(b);
+    t = next_section(r, VTF_TAGS, 5000 * sizeof *t);
+    for (i = 0; i < 5000; i++) {
+        t[i].tag = 5u << 20 | (i + 1);
+        t[i].dim = 2;
+        t[i].names = (uint64_t)((uint8_t *)b - w.p);
+    }
+    record_is_committed(r);
+    refused(&e, "malformed tag");
+    forge_end(&e);
+}
+
+/* Whoever goes through the index would go through it as often. */
+static void an_index_run_that_is_named_too_often_is_refused(void)
+{
+    env e;
+    vtf_record *r;
+    vtf_delta *d;
+    uint64_t at;
+    size_t i;
+    many_up(&e);
+    OK(vtag_seal(e.db, NULL, NULL));
+    at = vt_index_find(&e.db->state->index, VTF_S_ITEMS, 0)->runs[0].at;
+    forge_begin(&e);
+    r = next_record(&e);
+    for (i = 0; i < 1000; i++) {
+        d = next_section(r, VTF_DELTA, sizeof *d);
+        ((vtf_section *)(void *)d - 1)->arg = VTF_S_ITEMS;
+        d->at = at;
+    }
+    record_is_committed(r);
+    refused(&e, "malformed log record");
+    forge_end(&e);
+}
+
+/* The rows of both would be looked at twice. */
+static void segments_that_overlap_are_refused(void)
+{
+    env e;
+    uint64_t end;
+    size_t i, j;
+    everything_up(&e);
+    forge_begin(&e);
+    end = log_seg(1, 0)->at + log_seg(1, 0)->length;
+    for (i = 0; i < secs; i++) {
+        vtf_seg *d = (vtf_seg *)(void *)(sec[i].s + 1);
+        if (sec[i].s->kind != VTF_SEGS) continue;
+        sec[i].record->spoilt = 1;
+        for (j = 0; j < (sec[i].s->size - sizeof *sec[i].s) / sizeof *d; j++)
+            if (!d[j].number) d[j].length = end - d[j].at;
+    }
+    mend_all();
+    refused(&e, "segments out of order");
+    forge_end(&e);
+}
+
+/* It lies in the one at hand: one in the other to any depth, each would be read for its own
+ * length. */
+static void a_link_into_the_same_log_extent_is_refused(void)
+{
+    env e;
+    vtf_record *r;
+    vtf_link *link;
+    vtf_extent *x;
+    vtf_slot *s;
+    vtf_record *next;
+    everything_up(&e);
+    OK(vtag_seal(e.db, NULL, NULL));
+    forge_begin(&e);
+    r = next_record(&e);
+    s = slot_of(w.p, 1);
+    x = (vtf_extent *)(w.p + s->log.extent + MIB / 2);
+    memcpy(x, w.p + s->log.extent, sizeof *x);
+    x->length = MIB / 2;
+    x->crc = vt_crc32c(0, x, offsetof(vtf_extent, crc));
+    next = (vtf_record *)((uint8_t *)x + VTF_HEAD_ROOM);
+    memcpy(next, r, sizeof *next);
+    link = (vtf_link *)r;
+    r->type = VTF_R_LINK;
+    r->size = sizeof *link;
+    link->extent = s->log.extent + MIB / 2;
+    link->length = MIB / 2;
+    r->crc = vtf_crc_record(r);
+    next->prev = r->crc;
+    next->crc = vtf_crc_record(next);
+    s->head = next->head;
+    s->log.extent = link->extent;
+    s->log.length = link->length;
+    s->log.at = link->extent + VTF_HEAD_ROOM + sizeof *next;
+    s->log.crc = next->crc;
+    s->crc = vtf_crc_slot(s);
+    refused(&e, "log record damaged");
     forge_end(&e);
 }
 
@@ -1802,11 +2025,17 @@ int main(int argc, char **argv)
     RUN(a_log_extent_before_the_checkpoint_that_rots_is_found);
     RUN(a_checkpoint_that_rots_after_it_was_read_is_found);
     RUN(a_checkpoint_outside_the_file_is_found);
-    RUN(a_record_that_vouches_for_a_byte_twice_does_not_count);
     RUN(a_sketch_longer_than_its_extent_is_not_used);
     RUN(a_sketch_that_lies_loses_rows_and_does_no_other_harm);
     RUN(a_sketch_that_promises_more_than_a_cosine_hides_no_equal_row);
     RUN(an_entry_that_points_at_a_dead_row_finds_nothing);
+    RUN(a_record_that_vouches_for_a_byte_twice_does_not_count);
+    RUN(a_committed_record_that_wrote_a_byte_twice_is_refused);
+    RUN(a_record_that_kills_a_row_too_often_is_refused);
+    RUN(tags_that_share_a_long_name_are_refused);
+    RUN(an_index_run_that_is_named_too_often_is_refused);
+    RUN(segments_that_overlap_are_refused);
+    RUN(a_link_into_the_same_log_extent_is_refused);
     RUN(verify_ends_where_it_is_cancelled);
     RUN(verify_ends_in_a_sketch_where_it_is_cancelled);
     RUN(a_copy_cancelled_amid_an_item_leaves_nothing);
