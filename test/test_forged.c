@@ -823,24 +823,30 @@ static void metadata_under_the_hash_of_another_name_is_not_mixed_up(void)
     forge_end(&e);
 }
 
+/* A bit of the metadata's value has rotted; where its blob lies. */
+static uint64_t rotten_metadata_up(env *e)
+{
+    vtf_blob *b;
+    everything_up(e);
+    forge_begin(e);
+    b = blob_of(VTF_S_NAMES);
+    ((uint8_t *)b)[vtf_blob_data(b)] ^= 1;
+    opens(e, VTAG_EXISTING);
+    return (uint64_t)((uint8_t *)b - w.p);
+}
+
 static void rotten_metadata_is_neither_read_nor_written_over(void)
 {
     env e;
-    vtf_blob *b;
     vtag_batch *batch;
-    everything_up(&e);
-    forge_begin(&e);
-    b = blob_of(VTF_S_NAMES);
-    ((uint8_t *)b)[vtf_blob_data(b)] ^= 1;
-    opens(&e, VTAG_EXISTING);
-    lines = 0;
+    uint64_t at = rotten_metadata_up(&e);
     ERR(VTAG_CORRUPT, meta_of(e.db, "probe"));
-    CHECK(heard("metadata damaged", (uint64_t)((uint8_t *)b - w.p)));
+    CHECK(heard("metadata damaged", at));
     batch = begin(e.db);
     CHECK(vtag_meta_set(batch, "probe", "1", 1) != VTAG_OK);
     vtag_abort(batch);
     ERR(VTAG_CORRUPT, meta_of(e.db, "probe"));
-    verify_finds(&e, "key, payload or text damaged", (uint64_t)((uint8_t *)b - w.p));
+    verify_finds(&e, "key, payload or text damaged", at);
     forge_end(&e);
 }
 
@@ -848,13 +854,8 @@ static void rotten_metadata_is_neither_read_nor_written_over(void)
 static void a_change_of_rotten_metadata_says_that_it_is_damaged(void)
 {
     env e;
-    vtf_blob *b;
     vtag_batch *batch;
-    everything_up(&e);
-    forge_begin(&e);
-    b = blob_of(VTF_S_NAMES);
-    ((uint8_t *)b)[vtf_blob_data(b)] ^= 1;
-    opens(&e, VTAG_EXISTING);
+    rotten_metadata_up(&e);
     batch = begin(e.db);
     ERR(VTAG_CORRUPT, vtag_meta_set(batch, "probe", "1", 1));
     vtag_abort(batch);
