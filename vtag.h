@@ -3693,6 +3693,8 @@ static void vt_section_put(vt_out *o, uint32_t kind, const void *p, size_t n) {
     vt_section_end(o, at);
 }
 
+#define VT_LOOKS 4u
+
 /* Takes n from what opening a file may yet look at, in bytes, or rows killed; 0: so much is not
    left. It starts at VT_LOOKS times the size of the file. A sound log names no byte twice, so
    this bounds only the time that a forged one can take. */
@@ -3701,7 +3703,6 @@ static int vt_spend(uint64_t *left, uint64_t n) {
     *left -= n;
     return 1;
 }
-#define VT_LOOKS 4u
 
 /* Whether every range that the record wrote holds what it says. */
 static int vt_record_intact(vt_file *f, const vtf_record *r, uint64_t *left) {

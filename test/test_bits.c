@@ -137,8 +137,10 @@ static void flip(image *m, size_t i, int must)
     }
 }
 
+typedef vtag_err finisher(vtag_db *db, vtag_progress *progress, void *ctx);
+
 /* Each bit that was written of a store, after vtag_seal or vtag_compact if `then` is one. */
-static void flip_all_that_is_written(int churn, vtag_err (*then)(vtag_db *db, vtag_progress *p, void *ctx))
+static void flip_all_that_is_written(int churn, finisher *then)
 {
     env e;
     image m;
@@ -154,7 +156,10 @@ static void flip_all_that_is_written(int churn, vtag_err (*then)(vtag_db *db, vt
 /* Nothing is deleted or replaced: all that was written is referenced. */
 static void every_bit_written_by_commits_is_reported(void) { flip_all_that_is_written(0, NULL); }
 static void every_bit_of_a_sealed_file_is_reported(void) { flip_all_that_is_written(0, vtag_seal); }
-static void every_bit_of_a_compacted_file_is_reported(void) { flip_all_that_is_written(1, vtag_compact); }
+static void every_bit_of_a_compacted_file_is_reported(void)
+{
+    flip_all_that_is_written(1, vtag_compact);
+}
 
 /* ---- Every byte ------------------------------------------------------------------------ */
 

@@ -23,7 +23,8 @@ lines() { # lines N DIMS: that many records of JSON Lines
 cat >hash.h <<'END'
 #define VTAG_KEY_HASH(key, n) ((void)(key), (uint64_t)(n))
 END
-$CC -std=c99 -O0 -include "$dir/hash.h" -I"$here/.." -o clash "$here"/../tools/*.c "$here/../vtag_impl.c" -lm -lpthread
+$CC -std=c99 -O0 -include "$dir/hash.h" -I"$here/.." -o clash "$here"/../tools/*.c \
+    "$here/../vtag_impl.c" -lm -lpthread
 printf '{"key":"ada","vector":[1,2]}\n{"key":"bob","vector":[2,1]}\n' >keys.jsonl
 ./clash import keys.vtag --tag m@1 keys.jsonl >out 2>err
 code=$?
