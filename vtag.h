@@ -3730,11 +3730,12 @@ static const vtf_record *vt_log_peek(vt_file *f, const vtf_logpos *pos) {
     return r->crc == vtf_crc_record(r) ? r : NULL;
 }
 
-/* Follows a LINK record to the extent that it names; 0: there is no such extent. */
+/* Follows a LINK record to the extent that it names, which lies after the one at hand; 0:
+   there is no such extent. */
 static int vt_log_follow(vt_file *f, const vtf_record *r, vtf_logpos *pos) {
     const vtf_link *link = (const vtf_link *)r;
     const vtf_extent *e;
-    if (r->size < sizeof *link || link->extent <= pos->extent) return 0;
+    if (r->size < sizeof *link || link->extent < pos->extent + pos->length) return 0;
     if (vt_file_fetch(f, link->extent, link->length)) return 0;
     e = vt_extent_at(f, link->extent, VTF_LOG);
     if (!e || e->length != link->length) return 0;
@@ -3800,8 +3801,18 @@ static void vt_section_put(vt_out *o, uint32_t kind, const void *p, size_t n) {
     vt_section_end(o, at);
 }
 
-/* Whether every range that the record wrote holds what it says. *left bounds the bytes that
-   are looked at, and so the time that a forged log can take. */
+#define VT_LOOKS 4u
+
+/* Takes n from what opening a file may yet look at, in bytes, or rows killed; 0: so much is not
+   left. It starts at VT_LOOKS times the size of the file. A sound log names no byte twice, so
+   this bounds only the time that a forged one can take. */
+static int vt_spend(uint64_t *left, uint64_t n) {
+    if (n > *left) return 0;
+    *left -= n;
+    return 1;
+}
+
+/* Whether every range that the record wrote holds what it says. */
 static int vt_record_intact(vt_file *f, const vtf_record *r, uint64_t *left) {
     uint32_t at = sizeof *r;
     const vtf_section *s;
@@ -3810,8 +3821,8 @@ static int vt_record_intact(vt_file *f, const vtf_record *r, uint64_t *left) {
         size_t i, n = (s->size - sizeof *s) / sizeof *g;
         for (i = 0; s->kind == VTF_RANGES && i < n; i++) {
             const uint8_t *p = vt_at(f, g[i].at, g[i].length);
-            if (!p || g[i].length > *left || vt_file_fetch(f, g[i].at, g[i].length)) return 0;
-            *left -= g[i].length;
+            if (!p || !vt_spend(left, g[i].length)) return 0;
+            if (vt_file_fetch(f, g[i].at, g[i].length)) return 0;
             if (vt_xxh64(p, (size_t)g[i].length) != g[i].xxh) return 0;
         }
     }
@@ -4000,8 +4011,8 @@ static void vt_tags_free(vt_tags *t) {
     vt_free(t->a);
 }
 
-/* A tag as the file has it; replaces the one of its number. */
-static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f) {
+/* A tag as the file has it; replaces the one of its number. *left: see vt_spend. */
+static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f, uint64_t *left) {
     vt_tag *old = vt_tags_get(t, f->tag);
     const vtf_blob *b;
     vt_tag tag = VT_ZERO;
@@ -4013,8 +4024,8 @@ static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f) {
         return VTAG_OK;
     }
     b = vt_blob_at(file, f->names, 0);
-    if (!b || !b->name || !f->tag || !f->dim || f->dim > VTF_MAX_DIM || f->codec > VTAG_I8 ||
-        f->metric > VTAG_L2SQ || f->role > VTAG_GONE)
+    if (!b || !vt_spend(left, vtf_blob_bytes(b)) || !b->name || !f->tag || !f->dim ||
+        f->dim > VTF_MAX_DIM || f->codec > VTAG_I8 || f->metric > VTAG_L2SQ || f->role > VTAG_GONE)
         return vt_say(&file->env, VTAG_CORRUPT, "malformed tag", f->names);
     tag.f = *f;
     tag.name = vt_blob_name(b);
@@ -4559,8 +4570,15 @@ static vtag_err vt_run_load(vt_file *f, const vtf_run *d, vt_run *r) {
     return VTAG_OK;
 }
 
-static vtag_err vt_index_apply(vt_index *x, vt_file *f, const vtf_section *sec,
-                               const vtf_delta *d) {
+/* One that a log or a checkpoint names: whoever goes through its space will look at it. *left:
+   see vt_spend. */
+static vtag_err vt_run_named(vt_file *f, const vtf_run *d, vt_run *r, uint64_t *left) {
+    vtag_err err = vt_run_load(f, d, r);
+    return err || vt_spend(left, r->n * sizeof *r->e) ? err : VTAG_CORRUPT;
+}
+
+static vtag_err vt_index_apply(vt_index *x, vt_file *f, const vtf_section *sec, const vtf_delta *d,
+                               uint64_t *left) {
     vt_space *s = vt_index_space(x, sec->arg, d->tag);
     const vtf_run *block;
     vt_run r;
@@ -4572,7 +4590,7 @@ static vtag_err vt_index_apply(vt_index *x, vt_file *f, const vtf_section *sec,
                                       : vt_at(f, d->at - sizeof *block, sizeof *block));
         if (!block || block->at != d->at)
             return vt_say(&f->env, VTAG_CORRUPT, "index run outside the file", d->at);
-        err = vt_run_load(f, block, &r);
+        err = vt_run_named(f, block, &r, left);
         if (err) return err;
     } else {
         if (d->n > (sec->size - sizeof *sec - sizeof *d) / sizeof(vtf_entry))
@@ -4745,14 +4763,16 @@ static vtag_err vt_seg_load(vt_file *f, const vt_tags *tags, const vtf_seg *d, v
 /* Adds a segment, or brings the one of its number up to date. */
 static vtag_err vt_rows_apply(vt_rows *r, vt_file *f, const vt_tags *tags, const vtf_seg *d) {
     vt_seg s, *a;
+    uint64_t end = r->n ? r->a[r->n - 1].f.at + r->a[r->n - 1].f.length : 0;
     vtag_err err = vt_seg_load(f, tags, d, &s);
     if (err) return err;
     if (d->number > r->n || (d->number < r->n && r->a[d->number].f.at != d->at) ||
-        (d->number == r->n && r->n && d->at <= r->a[r->n - 1].f.at))
+        (d->number == r->n && d->at < end))
         return vt_say(&f->env, VTAG_CORRUPT, "segments out of order", d->at);
     if (d->number < r->n) {
         a = &r->a[d->number];
-        if (d->cap != a->f.cap || d->tag != a->f.tag || d->rows < a->f.rows)
+        if (d->cap != a->f.cap || d->tag != a->f.tag || d->rows < a->f.rows ||
+            d->length != a->f.length)
             return vt_say(&f->env, VTAG_CORRUPT, "segment changed its shape", d->at);
         if (d->bits_at) {
             vt_buf_drop(a->own);
@@ -4770,12 +4790,14 @@ static vtag_err vt_rows_apply(vt_rows *r, vt_file *f, const vt_tags *tags, const
     return VTAG_OK;
 }
 
-/* Kills of a commit. */
-static vtag_err vt_kills_apply(vt_rows *r, const vtf_kill *k, size_t n) {
+/* Kills of a commit. *left: see vt_spend; a bitmap is copied before it changes. */
+static vtag_err vt_kills_apply(vt_rows *r, const vtf_kill *k, size_t n, uint64_t *left) {
     vtag_err err = VTAG_OK;
     for (; n && !err; n--, k++) {
         vt_seg *s = k->seg < r->n ? &r->a[k->seg] : NULL;
         if (!s || k->row > s->f.rows || k->n > s->f.rows - k->row) return VTAG_CORRUPT;
+        if (!vt_spend(left, (uint64_t)k->n + (s->own ? 0 : vt_bits_bytes(s->f.cap))))
+            return VTAG_CORRUPT;
         err = vt_rows_kill(s, k->row, k->n);
     }
     return err;
@@ -4796,6 +4818,7 @@ typedef struct vt_state {
     vtf_ckpt_ref ckpt;
     vtf_logpos ckpt_pos;
     uint64_t bytes, log, records; /* since the checkpoint: bytes in all, of the log */
+    uint64_t left;                /* of what folding may look at; see vt_spend */
     vtf_tail tails[3];            /* ITEMS, INDEX, META                        */
     vt_tags tags;
     vt_index index;
@@ -4918,7 +4941,8 @@ static vtag_err vt_apply_ranges(vt_state *s, const vtf_record *r) {
         size_t i, n = sec->kind == VTF_RANGES ? (sec->size - sizeof *sec) / sizeof *g : 0;
         for (i = 0; i < n && !err; i++) {
             s->bytes += g[i].length;
-            err = vt_file_fetch(s->file, g[i].at, g[i].length);
+            err = vt_spend(&s->left, g[i].length) ? vt_file_fetch(s->file, g[i].at, g[i].length)
+                                                  : VTAG_CORRUPT;
         }
     }
     return err;
@@ -4931,18 +4955,19 @@ static vtag_err vt_apply_section(vt_state *s, const vtf_section *sec) {
     switch (sec->kind) {
     case VTF_TAGS:
         for (i = 0; i < n / sizeof(vtf_tag) && !err; i++)
-            err = vt_tags_apply(&s->tags, s->file, (const vtf_tag *)p + i);
+            err = vt_tags_apply(&s->tags, s->file, (const vtf_tag *)p + i, &s->left);
         return err;
     case VTF_SEGS:
         for (i = 0; i < n / sizeof(vtf_seg) && !err; i++)
             err = vt_rows_apply(&s->rows, s->file, &s->tags, (const vtf_seg *)p + i);
         return err;
-    case VTF_KILLS: return vt_kills_apply(&s->rows, (const vtf_kill *)p, n / sizeof(vtf_kill));
+    case VTF_KILLS:
+        return vt_kills_apply(&s->rows, (const vtf_kill *)p, n / sizeof(vtf_kill), &s->left);
     case VTF_TAILS: return vt_apply_tails(s, (const vtf_tail *)p, n / sizeof(vtf_tail));
     case VTF_DELTA:
         if (n < sizeof(vtf_delta)) return VTAG_CORRUPT;
         vt_apply_gave(s, sec->arg, (const vtf_delta *)p);
-        return vt_index_apply(&s->index, s->file, sec, (const vtf_delta *)p);
+        return vt_index_apply(&s->index, s->file, sec, (const vtf_delta *)p, &s->left);
     case VTF_CKPT:
         if (n < sizeof s->ckpt) return VTAG_CORRUPT;
         memcpy(&s->ckpt, p, sizeof s->ckpt);
@@ -4991,9 +5016,10 @@ static int vt_state_within(const vt_state *s) {
         if (s->tails[i].at + s->tails[i].length > end) return 0;
     for (i = 0; i < s->tags.n; i++)
         if (s->tags.a[i].f.names >= end) return 0;
-    for (i = 0; i < s->rows.n; i++)
-        if (s->rows.a[i].f.at + s->rows.a[i].f.length > end || s->rows.a[i].f.bits_at >= end)
-            return 0;
+    for (i = 0; i < s->rows.n; i++) {
+        const vtf_seg *f = &s->rows.a[i].f;
+        if (f->at + f->length > end || f->bits_at >= end || f->sketch >= end) return 0;
+    }
     for (i = 0; i < s->index.n; i++)
         for (j = 0; j < s->index.a[i].n; j++)
             if (s->index.a[i].runs[j].at >= end) return 0;
@@ -5032,7 +5058,7 @@ static vtag_err vt_ckpt_spaces(vt_state *s, const vtf_space *sp, uint32_t spaces
         x->live = sp->live;
         for (k = 0; k < sp->runs && !err; k++, runs++, n--) {
             vt_run r;
-            err = vt_run_load(s->file, runs, &r);
+            err = vt_run_named(s->file, runs, &r, &s->left);
             if (!err) err = vt_space_push(x, &r);
         }
     }
@@ -5058,7 +5084,8 @@ static vtag_err vt_ckpt_load(vt_state *s) {
     segs = (const vtf_seg *)(tags + c->tags);
     spaces = (const vtf_space *)(segs + c->segs);
     err = vt_apply_tails(s, c->tails, 3);
-    for (i = 0; i < c->tags && !err; i++) err = vt_tags_apply(&s->tags, s->file, tags + i);
+    for (i = 0; i < c->tags && !err; i++)
+        err = vt_tags_apply(&s->tags, s->file, tags + i, &s->left);
     for (i = 0; i < c->segs && !err; i++)
         err = segs[i].number == i ? vt_rows_apply(&s->rows, s->file, &s->tags, segs + i)
                                   : VTAG_CORRUPT;
@@ -5078,6 +5105,7 @@ static vtag_err vt_state_load(vt_file *f, const vtf_slot *slot, vt_state **out) 
         (slot->head.end > size || slot->head.end % VTF_ALIGN || slot->head.end <= VTF_FRONT))
         err = vt_say(&f->env, VTAG_CORRUPT, "the file is shorter than its superblock says", size);
     if (!err) err = vt_file_cover_to(f, slot->head.end);
+    if (!err) s->left = VT_LOOKS * size;
     s->ckpt = slot->ckpt;
     s->pos = s->ckpt_pos = slot->ckpt_log;
     if (!err && !vt_extent_at(f, s->pos.extent, VTF_LOG))
@@ -5225,6 +5253,7 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
         if (!s) return VTAG_NOMEM;
         err = vt_file_size(db->file, &size);
         if (!err && size < slot->head.end) err = VTAG_CORRUPT;
+        if (!err) s->left = VT_LOOKS * size;
         if (!err) err = vt_file_cover_to(db->file, slot->head.end);
         if (!err) err = vt_file_fetch(db->file, s->pos.at, vt_log_room(&s->pos));
         if (!err) err = vt_state_walk(s, slot);
@@ -5243,15 +5272,14 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
 static vtag_err vt_db_roll(vtag_db *db, const vt_state *from, vt_out *redo, vt_state **out) {
     vt_state *s = vt_state_clone(from);
     uint64_t size, records = 0;
-    uint64_t left;
     vtag_err err = s ? vt_file_size(db->file, &size) : VTAG_NOMEM;
     if (!err) err = vt_file_cover_to(db->file, size / VTF_ALIGN * VTF_ALIGN);
-    left = err ? 0 : 4 * size;
+    if (!err) s->left = VT_LOOKS * size;
     while (!err) {
         vtf_logpos pos = s->pos;
         const vtf_record *r = vt_log_next(db->file, &pos, &s->salt);
         if (!r || r->head.commit <= s->head.commit) break;
-        if (r->head.end > size || !vt_record_intact(db->file, r, &left)) break;
+        if (r->head.end > size || !vt_record_intact(db->file, r, &s->left)) break;
         if (redo && pos.extent != s->pos.extent) /* the LINK */
             vt_redo_list(redo, (const vtf_record *)vt_at(db->file, s->pos.at, sizeof *r),
                          s->pos.at);
@@ -6086,7 +6114,7 @@ static vtag_err vt_batch_kill(vtag_batch *b, uint32_t seg, uint32_t row, uint32_
     vt_seg *s = &b->s->rows.a[seg];
     vtf_kill *k = b->nkills ? &b->kills[b->nkills - 1] : NULL;
     b->changed = 1;
-    if (k && k->seg == seg && k->row + k->n == row && s->kills <= VT_KILLS) {
+    if (k && k->seg == seg && k->row + k->n == row) {
         k->n += n;
         return vt_rows_kill(s, row, n);
     }
@@ -8915,6 +8943,14 @@ static void vt_check_groups(vt_check *c, const vt_tag *t) {
         vt_bad(c, "live rows are not all indexed", 0);
 }
 
+/* Whether an event or a policy can be read from its blob; of other kinds a blob is what it is. */
+static int vt_blob_reads(uint32_t kind, const vtf_blob *b) {
+    vtag_event event;
+    vtag_policy policy;
+    if (kind == VTF_S_EVENTS) return vt_event_unpack(&event, b);
+    return kind != VTF_S_POLICY || vt_policy_unpack(&policy, b);
+}
+
 /* The blobs that a space's entries refer to. */
 static int vt_check_blobs(vt_check *c, const vt_space *s) {
     const vtf_entry *e;
@@ -8926,6 +8962,8 @@ static int vt_check_blobs(vt_check *c, const vt_space *s) {
         keys++;
         if ((e->at || s->kind != VTF_S_ITEMS) && (!b || b->id != e->id))
             vt_bad(c, "key, payload or text damaged", e->at);
+        else if (b && !vt_blob_reads(s->kind, b))
+            vt_bad(c, s->kind == VTF_S_EVENTS ? "event damaged" : "policy damaged", e->at);
         else vt_checked(c, b ? vtf_blob_bytes(b) : 0);
     }
     vt_iter_end(&it);

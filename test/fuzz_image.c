@@ -19,7 +19,10 @@
 
 /* ---- The images ----------------------------------------------------------------------- */
 
-enum { FI_CHURNED, FI_SEALED, FI_COMPACT, FI_PENDING, FI_PADDED, FI_REDO, FI_LINKED, FI_EMPTY, FI_IMAGES };
+enum {
+    FI_CHURNED, FI_SEALED, FI_COMPACT, FI_PENDING, FI_PADDED, FI_REDO, FI_LINKED, FI_EMPTY,
+    FI_SKETCHED, FI_IMAGES
+};
 
 typedef struct fi_image { disk_file *file; places w; } fi_image;
 
@@ -59,11 +62,62 @@ static void fi_pending(env *e, int pad)
     for (i = 0; i < 2; i++) memcpy(p + VTF_SLOT_AT(i), slots[i], 512);
 }
 
+enum { FI_WIDE = 200, FI_ROWS = 40 };
+
+static void fi_vector(uint64_t seed, float *x, uint32_t dim)
+{
+    uint32_t i;
+    for (i = 0; i < dim; i++) x[i] = (float)(fuzz_rand(&seed) % 2000 + 1) / 1000 - 1;
+}
+
+static void fi_put(env *e, uint64_t id, vtag_tag tag, uint32_t dim)
+{
+    float x[FI_WIDE];
+    vtag_vec v = vec(tag, dim, x);
+    fi_vector(id, x, dim);
+    put(e->db, id, NULL, &v, 1);
+}
+
+/* Sketches of all segments, few as their rows are. */
+static void fi_sketch(env *e)
+{
+    vtag_snap *s = look(e->db);
+    size_t i;
+    for (i = 0; i < s->state->rows.n; i++) {
+        vt_sealer l;
+        int moved;
+        MUST(vt_sealer_begin(&l, e->db->kernels, s->state, (uint32_t)i));
+        vt_sealer_work(&l);
+        MUST(vt_db_sketch(e->db, s->state, &l, &moved));
+    }
+    vtag_release(s);
+}
+
+/* A tag of each metric with a sketch, dead rows, and rows behind the sketch. */
+static void fi_sketched(env *e)
+{
+    static const uint32_t dims[] = {3, FI_WIDE, 2};
+    static const char *const names[] = {"m@1", "m@2", "m@3"};
+    vtag_tag tag[3];
+    uint64_t id;
+    int i;
+    env_up(e);
+    for (i = 0; i < 3; i++) {
+        tag[i] = declare(e->db, names[i], dims[i], (vtag_metric)i);
+        for (id = 0; id < FI_ROWS; id++) fi_put(e, id, tag[i], dims[i]);
+    }
+    fi_sketch(e);
+    for (i = 0; i < 3; i++)
+        for (id = FI_ROWS - 5; id < FI_ROWS + 5; id++) fi_put(e, id, tag[i], dims[i]);
+    OK(del(e->db, 7));
+}
+
 static void fi_make(int which)
 {
     env e;
     ram_node *node;
-    if (which == FI_PENDING || which == FI_PADDED) fi_pending(&e, which == FI_PADDED);
+    if (which == FI_SKETCHED) fi_sketched(&e);
+    else if (which == FI_PENDING || which == FI_PADDED) fi_pending(&e, which == FI_PADDED);
     else if (which == FI_EMPTY) env_up(&e);
     else store_up(&e, which != FI_LINKED);
     if (which == FI_SEALED) OK(vtag_seal(e.db, NULL, NULL));
@@ -118,7 +172,8 @@ static void fi_copy(places *w, const place *x, uint32_t kind, uint32_t which)
 /* One change; the action is in the low three bits, the kind of structure above. */
 static void fi_spoil(fuzz_in *in, places *w, disk_file *f)
 {
-    uint32_t action = fuzz_u8(in), kind = (action >> 3) % P_KINDS, which = fuzz_u8(in), at, i;
+    uint32_t action = fuzz_u8(in), kinds = w->ofs[P_SKETCH] ? P_KINDS : P_SKETCH; /* the last */
+    uint32_t kind = (action >> 3) % kinds, which = fuzz_u8(in), at, i;
     uint64_t v;
     place *x;
     if (!w->ofs[kind]) return;
@@ -172,24 +227,54 @@ static void fi_append(fuzz_in *in, fi_image *m)
 
 /* ---- Looking ------------------------------------------------------------------------------ */
 
+enum { FI_QUERIES = 17, FI_HITS = 8, FI_IDS = 30 }; /* a block of the tile kernel and one more */
+
+static int fi_keep_some(void *ctx, uint64_t id)
+{
+    (void)ctx;
+    return id % 5 != 1;
+}
+
+/* Searches of one query and of many, of all rows and of some. */
+static void fi_ask(const vtag_snap *s, const vtag_info *t)
+{
+    static float q[FI_QUERIES * VTF_MAX_DIM];
+    vtag_hit hits[FI_QUERIES * FI_HITS];
+    vtag_search_opts o = {0};
+    uint64_t ids[FI_IDS];
+    vtag_ids only = {ids, FI_IDS};
+    uint32_t dim = t->spec.dim;
+    size_t m[FI_QUERIES], i, j;
+    vtag_err err;
+    int way;
+    for (i = 0; i < FI_QUERIES; i++) fi_vector(i, q + i * dim, dim);
+    for (i = 0; i < FI_IDS; i++) ids[i] = i + (i > 25) * (UINT64_MAX - 40);
+    o.preview = 1;
+    for (way = 0; way < 4; way++) {
+        size_t nq = way == 1 ? FI_QUERIES : 1;
+        o.only = way == 2 ? &only : NULL;
+        o.keep = way == 3 ? fi_keep_some : NULL;
+        o.fresh_only = way == 3;
+        err = vtag_search_many(s, vec(t->tag, dim, q), nq, &o, FI_HITS, hits, m);
+        for (i = 0; !err && i < nq; i++) {
+            FUZZ_MUST(m[i] <= FI_HITS);
+            for (j = 0; j < m[i]; j++) FUZZ_MUST(hits[i * FI_HITS + j].dist <= VT_MAX_NORM);
+        }
+    }
+}
+
 static void fi_search(const vtag_snap *s)
 {
     vtag_info t[4];
-    vtag_hit hits[8];
     vtag_cover c;
     vtag_verdict v;
-    vtag_search_opts o = {0};
-    uint64_t cursor = 0, ids[3] = {1, 5, UINT64_MAX - 1};
-    vtag_ids only = {ids, 3};
-    static float q[VTF_MAX_DIM] = {1};
+    uint64_t cursor = 0;
     size_t n, i, m;
-    o.preview = 1;
     if (vtag_tags(s, &cursor, t, 4, &n)) return;
     for (i = 0; i < n; i++) {
         vtag_item it[8];
         uint64_t at = 0;
-        o.only = i ? NULL : &only;
-        (void)vtag_search(s, vec(t[i].tag, t[i].spec.dim, q), &o, 8, hits, &m);
+        fi_ask(s, &t[i]);
         (void)vtag_coverage(s, t[i].tag, 0, &c);
         (void)vtag_judge(s, t[i].tag, NULL, &v);
         (void)vtag_items(s, t[i].tag, VTAG_PENDING | VTAG_NEWEST_FIRST, &at, it, 8, &m);
@@ -219,6 +304,7 @@ static void fi_read(fi_image *m, uint32_t flags)
     disk *d = disk_get();
     vtag_db *db = NULL;
     vtag_open_opts o = {0};
+    o.isa = d->isa;
     if (flags & 32) db = disk_db(d, "t.vtag", VTAG_READ, (flags & 48) == 48);
     else (void)vtag_open_memory(m->file->p, m->file->size, &o, &db);
     (void)fi_look(db, NULL);
@@ -256,18 +342,21 @@ static void fi_write(uint32_t flags)
     vtag_close(db);
 }
 
-/* The image that an input makes, on the disk as t.vtag; *flags: what is to be done. */
+/* The image that an input makes, on the disk as t.vtag; *flags: what is to be done. The first
+   byte: 0-7 the image, 32 looked at by the scalar kernels, 64 the image with sketches, 128
+   with a record appended. */
 static fi_image *fi_spoilt(fuzz_in *in, uint32_t *flags_out)
 {
     fi_image *m;
     uint32_t which = fuzz_u8(in), flags = fuzz_u8(in), cut = flags & 8 ? fuzz_u16(in) : 0;
     mender mend_it;
     fi_make_all();
-    m = &fi_images[which % FI_IMAGES];
+    m = &fi_images[which & 64 ? FI_SKETCHED : which % FI_SKETCHED];
     mend_it.w = &m->w;
     mend_it.writes = fi_writes;
     mend_it.ctx = m->file;
     disk_reset(disk_get(), m->file);
+    disk_get()->isa = which & 32 ? "scalar" : NULL;
     if (flags & 2) memset(disk_poke(m->file, (size_t)((uint8_t *)slot_of(m->w.p, 0) - m->w.p), 512), 0, 512);
     if (which & 128) fi_append(in, m);
     while (in->n >= 2) fi_spoil(in, &m->w, m->file);
@@ -292,7 +381,10 @@ static const char *const fuzz_image_seeds[] = {
     "\\00\\00", "\\01\\01", "\\02\\41", "\\03\\01", "\\04\\01", "\\05\\01", "\\06\\01", "\\07\\01",
     "\\00\\02\\40\\01\\02a", "\\01\\13\\30\\00\\03\\05\\ff", "\\01\\31\\2d\\02\\04\\20", "\\02\\01\\38\\00\\10\\01",
     "\\03\\03\\43\\09\\05\\60", "\\83\\01\\04\\01\\03\\00\\00\\00\\20\\00\\00\\00", "\\01\\09\\11\\27",
-    "\\80\\01\\05\\01\\04\\00\\01\\00\\28\\00\\00\\00\\11\\01\\10\\00\\01\\00\\00\\00\\01", NULL};
+    "\\80\\01\\05\\01\\04\\00\\01\\00\\28\\00\\00\\00\\11\\01\\10\\00\\01\\00\\00\\00\\01",
+    "\\40\\01", "\\40\\01\\53\\00\\05\\23\\00\\00\\00\\00\\00\\00\\00\\00",
+    "\\40\\00\\52\\02\\07\\00\\00\\c0\\7f", "\\60\\01\\52\\05\\04\\ff\\ff\\7f\\7f", "\\40\\00\\50\\03\\11\\ff",
+    NULL};
 
 FUZZ_MAIN(image)
 #endif

@@ -55,10 +55,12 @@ static inline void everything_up(env *e) { store_up(e, 1); }
 /* ---- Where the structures of an image lie -------------------------------------------- */
 
 enum {
-    P_IDENTITY, P_EXTENT, P_BLOB, P_ROW, P_VECTOR, P_RUN, P_BITS, P_CKPT, P_RECORD, P_SLOT, P_KINDS
+    P_IDENTITY, P_EXTENT, P_BLOB, P_ROW, P_VECTOR, P_RUN, P_BITS, P_CKPT, P_RECORD, P_SLOT,
+    P_SKETCH, P_KINDS
 };
 
-typedef struct place { uint32_t at, bytes, kind; int spoilt; } place; /* a P_VECTOR follows its P_ROW */
+/* A P_VECTOR follows its P_ROW; four P_SKETCH are one: header, mean, factors, codes. */
+typedef struct place { uint32_t at, bytes, kind; int spoilt; } place;
 
 typedef struct places {
     uint8_t *p;              /* the image, 64-byte aligned */
@@ -95,10 +97,21 @@ static inline void place_rows(places *w, uint64_t at, const vtf_extent *e)
     uint32_t i;
     for (i = 0; i < e->cap; i++) {
         const vtf_row *r = (const vtf_row *)(w->p + at + VTF_HEAD_ROOM) + i;
-        if (!r->rev) continue;
+        if (!r->rev || w->count + 2 > LENGTH(w->a)) continue;
         place_add(w, P_ROW, at + VTF_HEAD_ROOM + i * sizeof *r, sizeof *r);
         place_add(w, P_VECTOR, at + vtf_vectors_at(e->cap) + i * row_stride(e), row_stride(e));
     }
+}
+
+static inline void place_sketch(places *w, uint64_t at, uint64_t length)
+{
+    const vtf_sketch *f = (const vtf_sketch *)(w->p + at + sizeof(vtf_extent));
+    vt_parts p = vt_sketch_parts(f->rows, f->dim);
+    if (p.bytes > length || length > w->n - at) return;
+    place_add(w, P_SKETCH, at + sizeof(vtf_extent), sizeof *f);
+    place_add(w, P_SKETCH, at + p.mean, p.factors - p.mean);
+    place_add(w, P_SKETCH, at + p.factors, p.codes - p.factors);
+    place_add(w, P_SKETCH, at + p.codes, p.bytes - p.codes);
 }
 
 static inline void place_log(places *w, uint64_t at, uint64_t end)
@@ -140,25 +153,33 @@ static inline void place_ckpt(places *w, uint64_t at, uint64_t bytes)
     place_add(w, P_CKPT, at, bytes);
 }
 
+static inline void place_extent(places *w, uint64_t at, const vtf_extent *e)
+{
+    place_add(w, P_EXTENT, at, sizeof *e);
+    if (e->kind == VTF_ITEMS) place_blobs(w, at, at + e->length);
+    if (e->kind == VTF_SKETCH) place_sketch(w, at, e->length);
+    if (e->kind == VTF_LOG) place_log(w, at, at + e->length);
+}
+
 static inline void find_places(places *w, uint8_t *p, size_t n)
 {
     uint64_t at;
+    int rows;
     memset(w, 0, sizeof *w);
     w->p = p;
     w->n = n;
     place_add(w, P_IDENTITY, 0, sizeof(vtf_identity));
-    for (at = VTF_FRONT; at + sizeof(vtf_extent) < n;) {
-        const vtf_extent *e = (const vtf_extent *)(p + at);
-        if (e->magic != VTF_EXTENT_MAGIC || !e->length) break;
-        place_add(w, P_EXTENT, at, sizeof *e);
-        if (e->kind == VTF_ITEMS) place_blobs(w, at, at + e->length);
-        if (e->kind == VTF_ROWS) place_rows(w, at, e);
-        if (e->kind == VTF_LOG) place_log(w, at, at + e->length);
-        at += e->length;
-    }
     place_ckpt(w, slot_of(p, 1)->ckpt.at, slot_of(p, 1)->ckpt.length);
     place_add(w, P_SLOT, VTF_SLOT_AT(0), sizeof(vtf_slot));
     place_add(w, P_SLOT, VTF_SLOT_AT(1), sizeof(vtf_slot));
+    for (rows = 0; rows < 2; rows++) /* last, since there may be more than there is room for */
+        for (at = VTF_FRONT; at + sizeof(vtf_extent) < n;) {
+            const vtf_extent *e = (const vtf_extent *)(p + at);
+            if (e->magic != VTF_EXTENT_MAGIC || !e->length) break;
+            if (rows && e->kind == VTF_ROWS) place_rows(w, at, e);
+            if (!rows) place_extent(w, at, e);
+            at += e->length;
+        }
 }
 
 /* ---- Good checksums over spoilt bytes -------------------------------------------------- */
@@ -270,6 +291,20 @@ static inline void mend_row(const mender *m, place *row)
     r->crc = vtf_crc_row(r, m->w->p + row[1].at, row[1].bytes);
 }
 
+/* The header of a sketch, and the sums of what it says that there is. */
+static inline void mend_sketch(const mender *m, const place *head)
+{
+    uint64_t at = head->at - sizeof(vtf_extent), i;
+    vtf_sketch *f = (vtf_sketch *)mend_at(m, head->at, head->bytes);
+    uint8_t *base = m->w->p + at;
+    vt_parts p = vt_sketch_parts(f->rows, f->dim);
+    uint32_t sum;
+    f->crc = vt_crc32c(0, f, offsetof(vtf_sketch, crc));
+    if (!mend_inside(m, at, p.bytes)) return;
+    for (i = 0; vt_sketch_sum(base, &p, i, &sum); i++)
+        memcpy(mend_at(m, at + VTF_HEAD_ROOM + 4 * i, 4), &sum, 4);
+}
+
 static inline void mend_identity(const mender *m)
 {
     uint32_t crc = vt_crc32c(0, m->w->p, VTF_IDENTITY - 4);
@@ -295,6 +330,10 @@ static inline void mend(const mender *m)
         if (x->kind == P_ROW) mend_row(m, x);
         if (x->kind == P_VECTOR) mend_row(m, x - 1);
         ckpt |= x->kind == P_RUN || x->kind == P_BITS || x->kind == P_CKPT;
+    }
+    for (i = 0; i < w->ofs[P_SKETCH]; i += 4) {
+        const place *x = &w->a[w->of[P_SKETCH][i]];
+        if (x[0].spoilt || x[1].spoilt || x[2].spoilt || x[3].spoilt) mend_sketch(m, x);
     }
     for (i = 0; ckpt && i < w->ofs[P_CKPT]; i++) {
         place *x = &w->a[w->of[P_CKPT][i]];

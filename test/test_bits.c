@@ -137,41 +137,28 @@ static void flip(image *m, size_t i, int must)
     }
 }
 
-static void flip_all_that_is_written(image *m)
+typedef vtag_err finisher(vtag_db *db, vtag_progress *progress, void *ctx);
+
+/* Each bit that was written of a store, after vtag_seal or vtag_compact if `then` is one. */
+static void flip_all_that_is_written(int churn, finisher *then)
 {
+    env e;
+    image m;
     size_t i;
-    for (i = 0; i < m->n; i++)
-        if (m->touched[i]) flip(m, i, 1);
-    image_free(m);
-}
-
-static void every_bit_written_by_commits_is_reported(void)
-{
-    env e;
-    image m;
-    store_up(&e, 0); /* nothing deleted or replaced: all that was written is referenced */
+    store_up(&e, churn);
+    if (then) OK(then(e.db, NULL, NULL));
     m = image_of(&e);
-    flip_all_that_is_written(&m);
+    for (i = 0; i < m.n; i++)
+        if (m.touched[i]) flip(&m, i, 1);
+    image_free(&m);
 }
 
-static void every_bit_of_a_sealed_file_is_reported(void)
-{
-    env e;
-    image m;
-    store_up(&e, 0);
-    OK(vtag_seal(e.db, NULL, NULL));
-    m = image_of(&e);
-    flip_all_that_is_written(&m);
-}
-
+/* Nothing is deleted or replaced: all that was written is referenced. */
+static void every_bit_written_by_commits_is_reported(void) { flip_all_that_is_written(0, NULL); }
+static void every_bit_of_a_sealed_file_is_reported(void) { flip_all_that_is_written(0, vtag_seal); }
 static void every_bit_of_a_compacted_file_is_reported(void)
 {
-    env e;
-    image m;
-    store_up(&e, 1);
-    OK(vtag_compact(e.db, NULL, NULL));
-    m = image_of(&e);
-    flip_all_that_is_written(&m);
+    flip_all_that_is_written(1, vtag_compact);
 }
 
 /* ---- Every byte ------------------------------------------------------------------------ */

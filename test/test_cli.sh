@@ -3,45 +3,8 @@
 # each bad input: its exit code, one line on standard error that names the place, and a
 # store that is what it was.
 set -u
-vtag=$1
-case $vtag in /*) ;; *) vtag=$PWD/$vtag ;; esac
-here=$(cd "$(dirname "$0")" && pwd)
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-passed=0 failed=0
+. "$(dirname "$0")/cli.sh"
 
-pass() { passed=$((passed + 1)); }
-fail() {
-    failed=$((failed + 1))
-    echo "FAIL  $1"
-    [ -s err ] && sed 's/^/      /' err
-}
-works() { # works NAME COMMAND...: it ends with 0 and says nothing on standard error
-    what=$1
-    shift
-    if "$@" >out 2>err </dev/null && [ ! -s err ]; then pass; else fail "$what: $*"; fi
-}
-says() { # says PATTERN: in the output of what ran last
-    if grep -Eq -- "$1" out; then pass; else fail "output has no '$1'"; sed 's/^/      /' out; fi
-}
-equal() { # equal NAME A B
-    if [ "$2" = "$3" ]; then pass; else fail "$1: '$2', not '$3'"; fi
-}
-same() { # same NAME FILE FILE
-    if cmp -s "$2" "$3"; then pass; else fail "$1: $2 and $3 differ"; fi
-}
-ends() { # ends CODE PATTERN COMMAND...: with this code, and one such line of error
-    code=$1 pattern=$2
-    shift 2
-    "$@" >out 2>err
-    got=$?
-    if [ $got -eq "$code" ] && [ "$(wc -l <err)" -eq 1 ] && grep -Eq -- "$pattern" err; then
-        pass
-    else
-        fail "code $got, not $code with one line of '$pattern': $*"
-    fi
-}
 refuses() { # the same, and db.vtag holds what it held
     "$vtag" dump db.vtag >before
     ends "$@"

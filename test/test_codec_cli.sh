@@ -2,23 +2,8 @@
 # test_codec_cli.sh VTAG - rows of f16 and i8 from the command line: import, search, what
 # status says, their size, and a dump whose restore is equal
 set -u
-vtag=$1
-case $vtag in /*) ;; *) vtag=$PWD/$vtag ;; esac
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-passed=0 failed=0
+. "$(dirname "$0")/cli.sh"
 
-pass() { passed=$((passed + 1)); }
-fail() {
-    failed=$((failed + 1))
-    echo "FAIL  $*"
-    [ -s err ] && sed 's/^/      /' err
-}
-works() { # works COMMAND...: it ends with 0 and says nothing on standard error
-    if "$@" >out 2>err </dev/null && [ ! -s err ]; then pass; else fail "$*"; fi
-}
-says() { if grep -Eq -- "$1" out; then pass; else fail "output has no '$1'"; sed 's/^/      /' out; fi; }
 bytes() { wc -c <"$1" | tr -d ' '; }
 
 awk 'BEGIN { srand(7); for (i = 1; i <= 2300; i++) {
@@ -29,20 +14,20 @@ awk 'BEGIN { srand(7); for (i = 1; i <= 2300; i++) {
 query=$(sed -n '100s/.*: \[\(.*\)\]}/\1/p' rows.jsonl)
 
 for codec in f32 f16 i8; do
-    works "$vtag" import $codec.vtag rows.jsonl --tag m@1 --metric l2 --codec $codec --declare
-    works "$vtag" tags $codec.vtag
+    works "$codec" "$vtag" import $codec.vtag rows.jsonl --tag m@1 --metric l2 --codec $codec --declare
+    works "$codec" "$vtag" tags $codec.vtag
     says $codec
-    works "$vtag" status $codec.vtag
-    works "$vtag" search $codec.vtag --tag m@1 --vector "[$query]" -k 3
+    works "$codec" "$vtag" status $codec.vtag
+    works "$codec" "$vtag" search $codec.vtag --tag m@1 --vector "[$query]" -k 3
     says doc100
-    works "$vtag" verify $codec.vtag
-    works "$vtag" dump $codec.vtag -o $codec.jsonl
-    works "$vtag" restore again.vtag $codec.jsonl
-    works "$vtag" dump again.vtag -o again.jsonl
-    if cmp -s $codec.jsonl again.jsonl; then pass; else fail "$codec: the restored file is another"; fi
+    works "$codec" "$vtag" verify $codec.vtag
+    works "$codec" "$vtag" dump $codec.vtag -o $codec.jsonl
+    works "$codec" "$vtag" restore again.vtag $codec.jsonl
+    works "$codec" "$vtag" dump again.vtag -o again.jsonl
+    same "$codec restored" $codec.jsonl again.jsonl
     rm -f again.vtag again.jsonl
-    works "$vtag" compact $codec.vtag
-    works "$vtag" verify $codec.vtag
+    works "$codec" "$vtag" compact $codec.vtag
+    works "$codec" "$vtag" verify $codec.vtag
 done
 if [ "$(bytes f16.vtag)" -lt "$(bytes f32.vtag)" ] && [ "$(bytes i8.vtag)" -lt "$(bytes f16.vtag)" ]; then
     pass

@@ -964,14 +964,15 @@ typedef struct twins {
 /* Rows enough for a sketch. */
 #define SKETCHED(dim) ((UINT64_C(1) << 20) / (4 * (dim)) + 16)
 
-typedef void row_maker(float *x, uint32_t dim, uint64_t i, uint64_t n, uint64_t *seed);
-
-static void twins_up(twins *t, uint32_t dim, uint64_t n, row_maker *make)
+/* Rows about `centre`, give or take `noise`, that move away by `climb`, more in each number
+   than in the one before. */
+static void twins_up(twins *t, uint32_t dim, uint64_t n, float centre, float noise, float climb)
 {
     vtag_spec with = spec_of("with@1", dim, VTAG_L2SQ, 0);
     vtag_spec without = spec_of("without@1", dim, VTAG_L2SQ, VTAG_NO_SKETCH);
     float *x = malloc(dim * sizeof *x);
     uint64_t seed = t_seed(), i;
+    uint32_t j;
     vtag_batch *b;
     env_up(&t->e);
     t->dim = dim;
@@ -981,7 +982,8 @@ static void twins_up(twins *t, uint32_t dim, uint64_t n, row_maker *make)
     OK(vtag_declare(b, &without, &t->without));
     for (i = 0; i < n; i++) {
         vtag_vec v[2];
-        make(x, dim, i, n, &seed);
+        for (j = 0; j < dim; j++)
+            x[j] = centre + noise * t_float(&seed) + climb * (float)(j + 1) * ((float)i / (float)n);
         v[0] = vec(t->with, dim, x);
         v[1] = vec(t->without, dim, x);
         put_b(b, i, NULL, v, 2);
@@ -1028,30 +1030,16 @@ static void twins_agree(const twins *t, const float *q)
     free(ids);
 }
 
-static void far_out(float *x, uint32_t dim, uint64_t i, uint64_t n, uint64_t *seed)
-{
-    uint32_t j;
-    (void)i, (void)n;
-    for (j = 0; j < dim; j++) x[j] = 1e17f + 2e13f * t_float(seed);
-}
-
 static void rows_too_far_out_for_a_sketch_are_found_without(void)
 {
     float q[128];
     twins t;
-    twins_up(&t, 128, SKETCHED(128), far_out);
+    twins_up(&t, 128, SKETCHED(128), 1e17f, 2e13f, 0);
     CHECK(!is_sketched(&t));
     row_of(&t, 77, q);
     twins_agree(&t, q);
     verify(t.e.db);
     twins_down(&t);
-}
-
-static void just_within(float *x, uint32_t dim, uint64_t i, uint64_t n, uint64_t *seed)
-{
-    uint32_t j;
-    (void)i, (void)n;
-    for (j = 0; j < dim; j++) x[j] = 9.3e13f + 1e9f * t_float(seed);
 }
 
 /* The mean of the rows, or the query too, is longer than a bound can be sure of. */
@@ -1060,7 +1048,7 @@ static void queries_too_far_out_for_a_sketch_are_answered_without(void)
     float q[128];
     uint32_t j;
     twins t;
-    twins_up(&t, 128, SKETCHED(128), just_within);
+    twins_up(&t, 128, SKETCHED(128), 9.3e13f, 1e9f, 0);
     CHECK(is_sketched(&t));
     row_of(&t, 77, q);
     twins_agree(&t, q);
@@ -1071,13 +1059,6 @@ static void queries_too_far_out_for_a_sketch_are_answered_without(void)
     twins_down(&t);
 }
 
-static void ever_closer(float *x, uint32_t dim, uint64_t i, uint64_t n, uint64_t *seed)
-{
-    uint32_t j;
-    for (j = 0; j < dim; j++)
-        x[j] = (float)(j + 1) * ((float)i / (float)n) + 1e-3f * t_float(seed);
-}
-
 /* Each row is a candidate when its turn comes, and most are none any more when there is
    no room for another. */
 static void rows_that_come_ever_closer_are_all_weighed(void)
@@ -1085,7 +1066,7 @@ static void rows_that_come_ever_closer_are_all_weighed(void)
     float q[64];
     uint32_t j;
     twins t;
-    twins_up(&t, 64, 18000, ever_closer);
+    twins_up(&t, 64, 18000, 0, 1e-3f, 1);
     CHECK(is_sketched(&t));
     for (j = 0; j < 64; j++) q[j] = (float)(j + 1);
     twins_agree(&t, q);

@@ -3,18 +3,14 @@
 # VTAG_KEY_HASH), a file that may not grow, a disk that is full.
 #   sh test/test_limits.sh PATH/OF/vtag
 set -u
-vtag=$1
-home=$(cd "$(dirname "$0")/.." && pwd) || exit 1
-dir=$(mktemp -d) || exit 1
+. "$(dirname "$0")/cli.sh"
 trap 'umount "$dir/small" 2>/dev/null; rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-passed=0 failed=0
 : "${CC:=cc}"
 
 check() { # check SENTENCE COMMAND...
     what=$1
     shift
-    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAIL  $what"; cat err; fi
+    if "$@"; then pass; else fail "$what"; fi
 }
 refused() { # exit code 1, and one line on standard error that holds $1
     [ "$code" -eq 1 ] && [ "$(wc -l <err)" -eq 1 ] && grep -q "$1" err
@@ -27,7 +23,8 @@ lines() { # lines N DIMS: that many records of JSON Lines
 cat >hash.h <<'END'
 #define VTAG_KEY_HASH(key, n) ((void)(key), (uint64_t)(n))
 END
-$CC -std=c99 -O0 -include "$dir/hash.h" -I"$home" -o clash "$home"/tools/*.c "$home/vtag_impl.c" -lm -lpthread
+$CC -std=c99 -O0 -include "$dir/hash.h" -I"$here/.." -o clash "$here"/../tools/*.c \
+    "$here/../vtag_impl.c" -lm -lpthread
 printf '{"key":"ada","vector":[1,2]}\n{"key":"bob","vector":[2,1]}\n' >keys.jsonl
 ./clash import keys.vtag --tag m@1 keys.jsonl >out 2>err
 code=$?
@@ -61,7 +58,7 @@ if mount -t tmpfs -o size=700k tmpfs small 2>/dev/null; then
     check 'a full disk still answers' "$vtag" verify small/full.vtag >out 2>err
     umount small
 elif [ "${CI:-}" = true ]; then
-    failed=$((failed + 1)); echo 'FAIL  cannot mount a small disk'
+    fail 'cannot mount a small disk'
 else
     echo 'skipped: a full disk, which takes root to mount'
 fi

@@ -18,6 +18,7 @@
 
 enum { DIM = 16, WAIT_MS = 60000 };
 #include "numbers.h"
+#include "refused.h"
 
 typedef struct board {           /* what the processes tell each other         */
     uint64_t ready, stop, puts, batches, rows, searches, worst, sum;
@@ -476,44 +477,6 @@ static vtag_db *forked_db;
 static vtag_snap *forked_snap;
 static vtag_batch *forked_batch;
 
-static void snapshot_after_fork(void)
-{
-    const vtag_snap *s = forked_snap;
-    vtag_vec q = {0, DIM, NULL, 0, 0};
-    vtag_item item;
-    vtag_info info;
-    vtag_cover cover;
-    vtag_verdict verdict;
-    vtag_policy policy;
-    vtag_stat stat;
-    vtag_event event;
-    vtag_hit hit;
-    vtag_report report;
-    vtag_tag tag;
-    const char *name;
-    const void *p;
-    float x[DIM] = {0};
-    uint64_t c = 0;
-    size_t n = 0;
-    q.x = x;
-    ERR(VTAG_ARG, vtag_get(s, 1, &item));
-    ERR(VTAG_ARG, vtag_vector(s, 1, 1, 0, x, DIM, NULL));
-    ERR(VTAG_ARG, vtag_find(s, "app@1", &tag));
-    ERR(VTAG_ARG, vtag_tag_info(s, 0, &info));
-    ERR(VTAG_ARG, vtag_tags(s, &c, &info, 1, &n));
-    ERR(VTAG_ARG, vtag_items(s, 0, VTAG_ALL, &c, &item, 1, &n));
-    ERR(VTAG_ARG, vtag_coverage(s, 0, 0, &cover));
-    ERR(VTAG_ARG, vtag_judge(s, 0, NULL, &verdict));
-    ERR(VTAG_ARG, vtag_policy_get(s, &policy));
-    ERR(VTAG_ARG, vtag_stats(s, &stat));
-    ERR(VTAG_ARG, vtag_history(s, &c, &event, 1, &n));
-    ERR(VTAG_ARG, vtag_meta_get(s, "x", &p, &n));
-    ERR(VTAG_ARG, vtag_metas(s, &c, &name, 1, &n));
-    ERR(VTAG_ARG, vtag_search(s, q, NULL, 1, &hit, &n));
-    ERR(VTAG_ARG, vtag_verify(s, &report, NULL, NULL));
-    ERR(VTAG_ARG, vtag_copy(s, "nowhere", NULL, NULL));
-}
-
 static void after_fork(const char *path)
 {
     vtag_batch *b;
@@ -525,7 +488,7 @@ static void after_fork(const char *path)
     ERR(VTAG_ARG, vtag_seal(forked_db, NULL, NULL));
     ERR(VTAG_ARG, vtag_compact(forked_db, NULL, NULL));
     ERR(VTAG_ARG, vtag_commit(forked_batch));
-    snapshot_after_fork();
+    snapshot_is_refused(forked_snap);
     vtag_abort(forked_batch);
     vtag_release(forked_snap);
     vtag_close(forked_db);

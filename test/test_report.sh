@@ -2,33 +2,9 @@
 # test_report.sh VTAG - the dashboard: the page of report, status in its three forms, and a
 # history that an auditor can use. What a browser makes of the page: test_browser.sh.
 set -u
-vtag=$1
-case $vtag in /*) ;; *) vtag=$PWD/$vtag ;; esac
-here=$(cd "$(dirname "$0")" && pwd)
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-passed=0 failed=0
+. "$(dirname "$0")/cli.sh"
 
-pass() { passed=$((passed + 1)); }
-fail() { failed=$((failed + 1)); echo "FAIL  $1"; [ -s err ] && sed 's/^/      /' err; }
-works() { # works NAME COMMAND...: it ends with 0 and says nothing on standard error
-    what=$1
-    shift
-    if "$@" >out 2>err </dev/null && [ ! -s err ]; then pass; else fail "$what: $*"; fi
-}
-ends() { # ends CODE PATTERN COMMAND...: with this code, and one such line of error
-    code=$1 pattern=$2
-    shift 2
-    "$@" >out 2>err
-    got=$?
-    if [ $got -eq "$code" ] && [ "$(wc -l <err)" -eq 1 ] && grep -Eq -- "$pattern" err; then pass
-    else fail "code $got, not $code with one line of '$pattern': $*"; fi
-}
-says() { if grep -Eq -- "$1" out; then pass; else fail "output has no '$1'"; fi; }
 silent() { if grep -Eiq -- "$1" out; then fail "output has '$1'"; else pass; fi; }
-equal() { if [ "$2" = "$3" ]; then pass; else fail "$1: '$2', not '$3'"; fi; }
-same() { if cmp -s "$2" "$3"; then pass; else fail "$1: $2 and $3 differ"; fi; }
 timeless() { # without what the clock alone moves
     sed -E 's/"time":"[^"]*"/"time":0/; s/"(kept_ms|retention_left_ms)":[0-9]+/"\1":0/g' "$@"
 }

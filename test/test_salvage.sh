@@ -2,24 +2,12 @@
 # test_salvage.sh VTAG - what vtag salvage brings back: all of a file that lost its
 # superblocks, and what is whole of one that lost more.
 set -u
-vtag=$1
-case $vtag in /*) ;; *) vtag=$PWD/$vtag ;; esac
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-passed=0 failed=0
+. "$(dirname "$0")/cli.sh"
 
 check() { # check NAME COMMAND...
     what=$1
     shift
-    if "$@" >out 2>err; then passed=$((passed + 1)); else
-        failed=$((failed + 1))
-        echo "FAIL  $what: $*"
-        sed 's/^/      /' out err
-    fi
-}
-equal() { # equal NAME A B
-    check "$1: '$2', not '$3'" test "$2" = "$3"
+    if "$@" >out 2>err; then pass; else fail "$what: $*"; fi
 }
 zero() { # zero FILE AT BYTES
     dd if=/dev/zero of="$1" bs=1 seek="$2" count="$3" conv=notrunc 2>/dev/null

@@ -4,38 +4,22 @@
 # decide. Then what a flip costs at 1 k and 1 M items, and compact under kill -9.
 # Without ../shared/data its parts are skipped; with CI=true that is a failure.
 set -u
-vtag=$1
-case $vtag in /*) ;; *) vtag=$PWD/$vtag ;; esac
-here=$(cd "$(dirname "$0")" && pwd)
+. "$(dirname "$0")/cli.sh"
 data=${VTAG_DATA:-$here/../../shared/data}
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-cd "$dir" || exit 1
-passed=0 failed=0
 
-pass() { passed=$((passed + 1)); }
-fail() {
-    failed=$((failed + 1))
-    echo "FAIL  $1"
-    [ -s err ] && sed 's/^/      /' err
-    return 0
-}
-ends() { # ends CODE NAME COMMAND...: with this exit code
+exits() { # exits CODE NAME COMMAND...: with it, whatever it says
     code=$1 what=$2
     shift 2
     "$@" >out 2>err </dev/null
     got=$?
     if [ $got -eq "$code" ]; then pass; else fail "$what: code $got, not $code: $*"; fi
 }
-works() { ends 0 "$@"; }
-says() { # says PATTERN: in the output of what ran last
+works() { exits 0 "$@"; }
+says() { # says PATTERN: in all that the last one said
     if cat out err | grep -Eq -- "$1"; then pass; else fail "output has no '$1'"; sed 's/^/      /' out; fi
 }
 silent() { # silent PATTERN: not in it
     if cat out err | grep -Eq -- "$1"; then fail "output has '$1'"; else pass; fi
-}
-equal() { # equal NAME A B
-    if [ "$2" = "$3" ]; then pass; else fail "$1: '$2', not '$3'"; fi
 }
 number() { # number NAME: its first value in the JSON that ran last
     grep -o "\"$1\":[-0-9.e]*" out | head -n 1 | cut -d: -f2| head -n 1
@@ -60,7 +44,7 @@ glove_story() {
     v1=glove@6b v2=glove@840b
     works 'version 1' "$vtag" import glove.vtag "$g.glove6B300.npy" --tag $v1 --ids "$g.words.txt"
     works 'version 2 is declared' "$vtag" declare glove.vtag --tag $v2 --dim 300
-    ends 3 'nothing is filled: HOLD' "$vtag" gate glove.vtag --tag $v2
+    exits 3 'nothing is filled: HOLD' "$vtag" gate glove.vtag --tag $v2
     says 'coverage +0\.00 %'
 
     awk '{ printf "{\"key\":\"%s\"}\n", $1 }' "$g.words.txt" >keys
@@ -73,9 +57,9 @@ glove_story() {
     npy_head 442 >part.npy
     tail -c $((442 * 1200)) part.raw >>part.npy
     works '60 % are filled' "$vtag" import glove.vtag part.npy --tag $v2 --ids part.txt --fill
-    ends 3 'gate at 60 %' "$vtag" gate glove.vtag --tag $v2
+    exits 3 'gate at 60 %' "$vtag" gate glove.vtag --tag $v2
     says 'coverage +59\.97 %'
-    ends 3 'a rehearsal says it before' "$vtag" cutover glove.vtag --tag $v2 --rehearse
+    exits 3 'a rehearsal says it before' "$vtag" cutover glove.vtag --tag $v2 --rehearse
     says 'would hold'
     works 'the rest' "$vtag" import glove.vtag "$g.glove840B300.npy" --tag $v2 --ids "$g.words.txt" --fill
     works 'doctor is content' "$vtag" doctor glove.vtag
@@ -88,7 +72,7 @@ glove_story() {
     says '100 of 737 items fresh under both'
     says '^query .*: overlap'
     swapped_queries "$g" >swapped.jsonl
-    ends 3 'shadow of queries by the wrong model' "$vtag" shadow glove.vtag --tag $v2 --queries swapped.jsonl
+    exits 3 'shadow of queries by the wrong model' "$vtag" shadow glove.vtag --tag $v2 --queries swapped.jsonl
     says 'alarm: overlap@10 is 0\.0'
     live_comparison
     works 'both are on record' "$vtag" shadow glove.vtag --list
@@ -96,7 +80,7 @@ glove_story() {
     says "$v2 +$v1 +0\.625 +0\.700 +8000 .*live"
 
     echo mine >glove.vtag.rehearsal
-    ends 1 'a copy of that name is there' "$vtag" cutover glove.vtag --tag $v2 --rehearse
+    exits 1 'a copy of that name is there' "$vtag" cutover glove.vtag --tag $v2 --rehearse
     says 'glove.vtag.rehearsal: is there already'
     equal 'and stays' "$(cat glove.vtag.rehearsal)" mine
     rm -f glove.vtag.rehearsal
@@ -124,7 +108,7 @@ glove_story() {
     works 'rollback again' "$vtag" rollback glove.vtag
     says 'nothing to do'
     works 'up again, through the gate' "$vtag" cutover glove.vtag --tag $v2
-    ends 3 'doctor finds the write path' "$vtag" doctor glove.vtag
+    exits 3 'doctor finds the write path' "$vtag" doctor glove.vtag
     says "write-path: $v1: .*1 left it out|write-path: $v1: all 1 writes"
 
     three_tags "$g"
@@ -174,7 +158,7 @@ three_tags() {
     says '"tag":"legacy@0","role":"candidate","dim":300,"metric":"cosine","assumed":true'
     works 'by whom is on record' "$vtag" history glove.vtag
     says 'note +legacy@0 .*assumed by tester: the vectors of .*npy carried no tag; found on a disk'
-    ends 1 'what is declared is not assumed' "$vtag" stamp glove.vtag "$1.glove6B300.npy" \
+    exits 1 'what is declared is not assumed' "$vtag" stamp glove.vtag "$1.glove6B300.npy" \
         --ids "$1.words.txt" --fill --tag glove@6b
     says 'declared and not assumed'
     works 'legacy answers as 6b does' "$vtag" shadow glove.vtag --tag legacy@0 --base glove@6b --json
@@ -190,17 +174,17 @@ three_tags() {
     works 'and up again' "$vtag" cutover glove.vtag --tag glove@840b
 }
 retention() {
-    ends 3 'the standby is kept' "$vtag" retire glove.vtag --tag glove@6b
+    exits 3 'the standby is kept' "$vtag" retire glove.vtag --tag glove@6b
     says 'until 20.*at the earliest'
     works 'a hold' "$vtag" policy glove.vtag --hold audit --reason 'auditors ask'
-    ends 3 'not even with a reason' "$vtag" retire glove.vtag --tag glove@6b --reason space
+    exits 3 'not even with a reason' "$vtag" retire glove.vtag --tag glove@6b --reason space
     works 'the hold ends' "$vtag" policy glove.vtag --no-hold --reason 'auditors are gone'
     works 'what it would free' "$vtag" retire glove.vtag --tag glove@6b --reason space --dry-run --json
     within 'bytes' "$(number bytes)" 884400 4000000
     says '"freed_by":"compact"'
     works 'retire' "$vtag" retire glove.vtag --tag glove@6b --reason space
     says 'gives its .* back, which nothing does before'
-    ends 1 'it answers no more' "$vtag" pending glove.vtag --tag glove@6b
+    exits 1 'it answers no more' "$vtag" pending glove.vtag --tag glove@6b
     works 'compact' "$vtag" compact glove.vtag --json
     before=$(number before) after=$(number after)
     within 'bytes after, at most those before less the tag' "$after" 1 $((before - 884400))
@@ -277,7 +261,7 @@ cran_story() {
     works 'version 1' "$vtag" declare cran.vtag --tag $v1 --dim 256
     works 'the documents' "$vtag" import cran.vtag items.jsonl --append
     cran_fill $v1 "$words"
-    ends 0 'its score' cran_eval $v1 "$words"
+    exits 0 'its score' cran_eval $v1 "$words"
     base=$(number value)
     equal 'agrees with plain arithmetic' "$(cran_score $v1 "$words" | awk '{ printf "%.4f %d", $1, $2 }')" \
         "$(awk -v x="$base" 'BEGIN { printf "%.4f 225", x }')"
@@ -286,15 +270,15 @@ cran_story() {
     works 'version 2' "$vtag" declare cran.vtag --tag $v2 --dim 384
     works 'its words are counted' "$vtag" embed --model chars --idf cran.vtag --tag $v2 --freeze
     cran_fill $v2 "$chars" 839
-    ends 0 'a score at 60 %' cran_eval $v2 "$chars"
+    exits 0 'a score at 60 %' cran_eval $v2 "$chars"
     says '"provisional":true'
     part=$(number value)
     cran_fill $v2 "$chars"
-    ends 3 'it does not count when all is filled' "$vtag" gate cran.vtag --tag $v2 --json
+    exits 3 'it does not count when all is filled' "$vtag" gate cran.vtag --tag $v2 --json
     says '"coverage":true,"waived":true,"freshness":true,"score":false'
     works 'and is marked' "$vtag" eval ls cran.vtag --tag $v2
     says 'provisional: taken at 5[89]\.|provisional: taken at 60\.'
-    ends 0 'the score of all' cran_eval $v2 "$chars"
+    exits 0 'the score of all' cran_eval $v2 "$chars"
     better=$(number value)
     says '"provisional":false,"small":true'
     within 'it is better' "$better" "$base" 1
@@ -302,19 +286,19 @@ cran_story() {
 
     works 'a worse version' "$vtag" declare cran.vtag --tag $bad --dim 256
     cran_fill $bad "$short"
-    ends 0 'its score' cran_eval $bad "$short"
+    exits 0 'its score' cran_eval $bad "$short"
     worse=$(number value)
     within 'it is worse' "$worse" 0 "$base"
-    ends 3 'HOLD' "$vtag" cutover cran.vtag --tag $bad
+    exits 3 'HOLD' "$vtag" cutover cran.vtag --tag $bad
     says 'score .*HOLD'
-    ends 0 'no cutover happened' "$vtag" tags cran.vtag
+    exits 0 'no cutover happened' "$vtag" tags cran.vtag
     says "$v1 +active"
 
     few=few.jsonl
     head -n 74 queries.jsonl >$few
     works 'too few queries' "$vtag" eval run cran.vtag --tag $v2 --queries $few --qrels qrels --exec "$chars" --metric mrr
     says 'fewer than 75 queries, does not count'
-    ends 3 'do not count' "$vtag" gate cran.vtag --tag $v2 --score mrr@10 --reason test
+    exits 3 'do not count' "$vtag" gate cran.vtag --tag $v2 --score mrr@10 --reason test
     works 'a score from elsewhere' "$vtag" eval add cran.vtag --tag $v2 --score clicks --value 0.31 \
         --queries 4000 --low 0.30 --high 0.32 --note 'live traffic'
     silent small
@@ -330,31 +314,23 @@ cran_probes() {
     works 'another' "$vtag" doctor cran.vtag --add-probe 'heat transfer' --tag $v1 --exec "$words"
     "$vtag" doctor cran.vtag --exec-active "$chars" --exec-standby "$words" >out 2>err
     silent 'probe:'
-    ends 3 'weights swapped under the standby' "$vtag" doctor cran.vtag --exec-active "$chars" --exec-standby "$short | sed 's/\[/[9,/; s/,[^,]*\]/]/'"
+    exits 3 'weights swapped under the standby' "$vtag" doctor cran.vtag --exec-active "$chars" --exec-standby "$short | sed 's/\[/[9,/; s/,[^,]*\]/]/'"
     says "probe: $v1: .*another vector, cosine 0"
-    ends 3 'another model' "$vtag" doctor cran.vtag --exec-active "$words"
+    exits 3 'another model' "$vtag" doctor cran.vtag --exec-active "$words"
     says "probe: $v2: .*256 numbers instead of 384"
-    ends 3 'a standby that is dead' "$vtag" doctor cran.vtag --exec-standby 'exit 1'
+    exits 3 'a standby that is dead' "$vtag" doctor cran.vtag --exec-standby 'exit 1'
     says "probe: $v1: .*does not answer, and a rollback needs it"
     works 'that is on record' "$vtag" meta cran.vtag embedder:$v1
     says '"answers":false'
     works 'no retention, but a passing score' "$vtag" policy cran.vtag --retain 0 --retain-scores 1 --reason test
-    ends 3 'the active tag has none since its cutover' "$vtag" retire cran.vtag --tag $v1
+    exits 3 'the active tag has none since its cutover' "$vtag" retire cran.vtag --tag $v1
     says 'lacks passing scores; give them with vtag eval'
-    ends 0 'one is taken' cran_eval $v2 "$chars"
+    exits 0 'one is taken' cran_eval $v2 "$chars"
     works 'then it may go' "$vtag" retire cran.vtag --tag $v1
 }
 
 # ---- Bad inputs: exit code, and one line that says where -------------------------------------------
 
-refused() { # refused CODE PATTERN COMMAND...
-    code=$1 pattern=$2
-    shift 2
-    "$@" >out 2>err </dev/null
-    got=$?
-    if [ $got -eq "$code" ] && [ "$(wc -l <err)" -eq 1 ] && grep -Eq -- "$pattern" err; then pass
-    else fail "code $got, not $code with one line of '$pattern': $*"; fi
-}
 bad_story() {
     printf '{"id":1,"vector":[1,0],"data":"a"}\n{"id":2,"vector":[0,1],"data":"b"}\n' >two.jsonl
     works 'a small store' "$vtag" import bad.vtag two.jsonl --tag m@1
@@ -366,43 +342,43 @@ bad_story() {
     says '"score":"ndcg@10","value":1,'
     works 'nothing is recorded' "$vtag" eval ls bad.vtag
     says 'no scores'
-    refused 2 'eval: which\? run, add or ls' "$vtag" eval bad.vtag
-    refused 2 "metric 'map'" $run --queries q.jsonl --qrels r --metric map
-    refused 1 'none.jsonl' $run --queries none.jsonl --qrels r
+    ends 2 'eval: which\? run, add or ls' "$vtag" eval bad.vtag
+    ends 2 "metric 'map'" $run --queries q.jsonl --qrels r --metric map
+    ends 1 'none.jsonl' $run --queries none.jsonl --qrels r
     echo 'q 0 1' >short
-    refused 1 'short: line 1: .*TREC' $run --queries q.jsonl --qrels short
+    ends 1 'short: line 1: .*TREC' $run --queries q.jsonl --qrels short
     echo 'q 0 77 1' >stranger
-    refused 1 'stranger: none of its documents' $run --queries q.jsonl --qrels stranger
+    ends 1 'stranger: none of its documents' $run --queries q.jsonl --qrels stranger
     echo 'other 0 1 1' >other
-    refused 1 'other: no query of q.jsonl' $run --queries q.jsonl --qrels other
+    ends 1 'other: no query of q.jsonl' $run --queries q.jsonl --qrels other
     for bad in '{"id":"q"}' '{"vector":[1,0]}' '{"id":"q","vector":[]}' '{"id":"q","vectors":[1]}' '[' \
             '{"id":"q","vector":[1,0,0]}'; do
         echo "$bad" >bad.jsonl
-        refused 1 'bad.jsonl: line 1: ' $run --queries bad.jsonl --qrels r
+        ends 1 'bad.jsonl: line 1: ' $run --queries bad.jsonl --qrels r
     done
     cat q.jsonl q.jsonl >again.jsonl
-    refused 1 'again.jsonl: line 2: .*before' $run --queries again.jsonl --qrels r
+    ends 1 'again.jsonl: line 2: .*before' $run --queries again.jsonl --qrels r
     echo '{"id":"q","text":"x"}' >text.jsonl
-    refused 2 'text.jsonl: line 1: .*--exec' $run --queries text.jsonl --qrels r
-    refused 1 'text 1 of 1: the worker says: too long' $run --queries text.jsonl --qrels r \
+    ends 2 'text.jsonl: line 1: .*--exec' $run --queries text.jsonl --qrels r
+    ends 1 'text 1 of 1: the worker says: too long' $run --queries text.jsonl --qrels r \
         --exec 'echo "{\"id\":0,\"error\":\"too long\"}"'
-    refused 1 'no "id" that was asked' $run --queries text.jsonl --qrels r --exec 'echo "{\"id\":5,\"vector\":[1,0]}"'
-    refused 1 'status 3 and no answer' $run --queries text.jsonl --qrels r --exec 'exit 3'
-    refused 2 '--low and --high' "$vtag" eval add bad.vtag --tag m@1 --score s --value 1 --queries 9 --low 0
-    refused 2 '--tag NAME is missing' "$vtag" shadow bad.vtag
-    refused 1 'no item is fresh under both' "$vtag" shadow bad.vtag --tag m@2
-    refused 1 "neither a vector of tag 'm@2' nor a text" "$vtag" shadow bad.vtag --tag m@2 --queries q.jsonl
-    refused 2 '--exec-base' "$vtag" shadow bad.vtag --tag m@2 --exec true
-    refused 2 'compared with another' "$vtag" shadow bad.vtag --tag m@1 --base m@1
-    refused 2 'go together' "$vtag" doctor bad.vtag --add-probe x
-    refused 2 'no tag is standby' "$vtag" doctor bad.vtag --exec-standby true
-    refused 1 'has dim 2' "$vtag" doctor bad.vtag --add-probe x --tag m@1 --exec 'echo "{\"vector\":[1]}"'
-    refused 1 'nothing to rehearse' "$vtag" cutover bad.vtag --tag m@1 --rehearse
-    refused 1 '--fill adds' "$vtag" stamp bad.vtag two.jsonl
+    ends 1 'no "id" that was asked' $run --queries text.jsonl --qrels r --exec 'echo "{\"id\":5,\"vector\":[1,0]}"'
+    ends 1 'status 3 and no answer' $run --queries text.jsonl --qrels r --exec 'exit 3'
+    ends 2 '--low and --high' "$vtag" eval add bad.vtag --tag m@1 --score s --value 1 --queries 9 --low 0
+    ends 2 '--tag NAME is missing' "$vtag" shadow bad.vtag
+    ends 1 'no item is fresh under both' "$vtag" shadow bad.vtag --tag m@2
+    ends 1 "neither a vector of tag 'm@2' nor a text" "$vtag" shadow bad.vtag --tag m@2 --queries q.jsonl
+    ends 2 '--exec-base' "$vtag" shadow bad.vtag --tag m@2 --exec true
+    ends 2 'compared with another' "$vtag" shadow bad.vtag --tag m@1 --base m@1
+    ends 2 'go together' "$vtag" doctor bad.vtag --add-probe x
+    ends 2 'no tag is standby' "$vtag" doctor bad.vtag --exec-standby true
+    ends 1 'has dim 2' "$vtag" doctor bad.vtag --add-probe x --tag m@1 --exec 'echo "{\"vector\":[1]}"'
+    ends 1 'nothing to rehearse' "$vtag" cutover bad.vtag --tag m@1 --rehearse
+    ends 1 '--fill adds' "$vtag" stamp bad.vtag two.jsonl
     works 'stamp makes a file' "$vtag" stamp made.vtag two.jsonl
     says 'vectors of legacy@0'
     echo '{"id":9,"tag":"m@1","vector":[1,0]}' >known.jsonl
-    refused 1 'known.jsonl: line 1: its tag is m@1' "$vtag" stamp made.vtag known.jsonl --append
+    ends 1 'known.jsonl: line 1: its tag is m@1' "$vtag" stamp made.vtag known.jsonl --append
     works 'policy --dry-run' "$vtag" policy bad.vtag --retain 1d --reason test --dry-run
     says 'retention +1 d|retention +24 h'
     works 'the policy is what it was' "$vtag" policy bad.vtag
@@ -423,14 +399,14 @@ doctor_story() {
     works 'a sick store' "$vtag" import sick.vtag sick.jsonl --tag minilm@1/norm-l2 --metric dot
     works 'a write without its vector' "$vtag" put sick.vtag --id 1 --data 'one, changed'
     works 'a name mistyped' "$vtag" declare sick.vtag --tag minlim@2 --dim 3 --force
-    ends 3 'doctor' "$vtag" doctor sick.vtag
+    exits 3 'doctor' "$vtag" doctor sick.vtag
     says 'zero: minilm@1/norm-l2: 1 vectors are all zero, the first of item 4'
     says 'norm: minilm@1/norm-l2: 1 of 6 vectors .*tag.s name says, the first of item 5: 7'
     says 'duplicate: minilm@1/norm-l2: 1 items .*such as 2 and 3'
     says 'stale: minilm@1/norm-l2: 1 items'
     says 'write-path: minilm@1/norm-l2: 6 writes .*gave it, 1 left it out'
     says "name: minlim@2: 'minlim' looks like 'minilm'"
-    ends 3 'doctor --json' "$vtag" doctor sick.vtag --json
+    exits 3 'doctor --json' "$vtag" doctor sick.vtag --json
     equal 'an object a finding' "$(grep -c '^{"check":' out)" 6
 }
 

@@ -114,19 +114,27 @@ static void numbers_survive_reopen_and_are_never_reused(void)
     env_down(&e);
 }
 
+/* Declares prefix1 to prefix<n>; the last. */
+static vtag_tag declare_all(vtag_batch *b, const char *prefix, int n)
+{
+    vtag_tag tag = 0;
+    int i;
+    for (i = 1; i <= n; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s%d", prefix, i);
+        MUST(try_declare(b, name, 2, VTAG_COSINE, &tag));
+    }
+    return tag;
+}
+
 static void the_255th_preparation_is_the_last(void)
 {
     env e;
-    vtag_tag tag = 0;
+    vtag_tag tag;
     vtag_batch *b;
-    int i;
     env_up(&e);
     b = begin(e.db);
-    for (i = 1; i <= 255; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "m@1/p-%d", i);
-        MUST(try_declare(b, name, 2, VTAG_COSINE, &tag));
-    }
+    tag = declare_all(b, "m@1/p-", 255);
     CHECK_EQ(VTAG_TAG_PREPARATION(tag), 255);
     ERR(VTAG_FULL, try_declare(b, "m@1/one-more", 2, VTAG_COSINE, &tag));
     vtag_abort(b);
@@ -136,16 +144,11 @@ static void the_255th_preparation_is_the_last(void)
 static void the_4095th_version_is_the_last(void)
 {
     env e;
-    vtag_tag tag = 0;
+    vtag_tag tag;
     vtag_batch *b;
-    int i;
     env_up(&e);
     b = begin(e.db);
-    for (i = 1; i <= 4095; i++) {
-        char name[32];
-        snprintf(name, sizeof name, "m@%d", i);
-        MUST(try_declare(b, name, 2, VTAG_COSINE, &tag));
-    }
+    tag = declare_all(b, "m@", 4095);
     CHECK_EQ(VTAG_TAG_VERSION(tag), 4095);
     OK(vtag_commit(b));
     env_reopen(&e);

@@ -116,6 +116,15 @@ static int salvage_sound(const salvage *v, uint64_t at, uint64_t end)
            r->size % 8 == 0 && r->size <= end - at && r->crc == vtf_crc_record(r);
 }
 
+/* An empty state, of which folding may look at as much as a file of this room can ask for. */
+static vt_state *salvage_state(const salvage *v)
+{
+    vt_state *s = vt_state_new(v->file);
+    if (!s) exit(cli_nomem());
+    s->left = VT_LOOKS * v->room;
+    return s;
+}
+
 /* The state after a record, from the checkpoint that it names; NULL: it names none that
    is whole. */
 static vt_state *salvage_checkpoint(salvage *v, const vtf_record *r)
@@ -125,8 +134,7 @@ static vt_state *salvage_checkpoint(salvage *v, const vtf_record *r)
     vt_state *s = NULL;
     while ((sec = vt_section_next(r, &at)) != NULL) {
         if (sec->kind != VTF_CKPT || sec->size < sizeof *sec + sizeof s->ckpt || s) continue;
-        s = vt_state_new(v->file);
-        if (!s) exit(cli_nomem());
+        s = salvage_state(v);
         memcpy(&s->ckpt, sec + 1, sizeof s->ckpt);
         if (!vt_ckpt_load(s)) continue;
         vt_state_drop(s);
@@ -177,8 +185,7 @@ static void salvage_log(salvage *v, uint64_t at, uint64_t end)
 static int salvage_fold(salvage *v)
 {
     uint64_t at = VTF_FRONT, next;
-    v->s = vt_state_new(v->file);
-    if (!v->s) exit(cli_nomem());
+    v->s = salvage_state(v);
     for (; at < v->n; at = next) {
         const vtf_extent *e = salvage_extent(v, at);
         next = e && e->length <= v->room - at ? at + e->length : at + VTF_ALIGN;
