@@ -2479,7 +2479,7 @@ static void vt_tile_amx(const uint8_t *const *x, const int8_t *h, size_t bytes, 
     _tile_release();
 }
 
-static int vt_amx_granted(void) { /* arch_prctl: ARCH_REQ_XCOMP_PERM, XTILEDATA */
+static int vt_grants_amx(void) { /* arch_prctl: ARCH_REQ_XCOMP_PERM, XTILEDATA */
     long r = 158;
     __asm__ volatile("syscall" : "+a"(r) : "D"(0x1023L), "S"(18L) : "rcx", "r11", "memory");
     return r == 0;
@@ -2488,7 +2488,7 @@ static int vt_amx_granted(void) { /* arch_prctl: ARCH_REQ_XCOMP_PERM, XTILEDATA 
 static int vt_runs_amx(void) { /* bits 24 and 25: tiles, and products of bytes */
     unsigned a, b, c, d;
     return vt_runs_avx512vnni() && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 3) == 3 &&
-           vt_amx_granted();
+           vt_grants_amx();
 }
 #endif
 
@@ -7605,11 +7605,11 @@ static void vt_scan_settle(const vt_scan *c, vt_ask *a, size_t n) {
     }
 }
 
-/* Makes room for a candidate: scores more and more of the best until half have no chance. */
+/* Makes room for a candidate: scores more and more of the best until an eighth have no chance. */
 static void vt_scan_room(const vt_scan *c, vt_ask *a) {
     size_t n;
     vt_scan_sift(a);
-    for (n = 64; a->n > c->cands / 2; n *= 2) {
+    for (n = 64; a->n > c->cands / 8 * 7; n *= 2) {
         vt_scan_settle(c, a, n);
         vt_scan_sift(a);
     }
@@ -7928,7 +7928,7 @@ VTAG_API vtag_err vtag_search_many(const vtag_snap *snap, vtag_vec q, size_t nq,
     c.pad = vt_pad(q.dim);
     c.wide = vt_sketch_dim(q.dim);
     c.blocks = c.k->tile ? nq / 16 : 0;
-    c.cands = (size_t)vt_min_u64(vt_max_u64(VT_CANDIDATES / nq, 512), 16384);
+    c.cands = (size_t)vt_min_u64(vt_max_u64(VT_CANDIDATES / nq, 512), 32768);
     err = vt_scan_memory(&c, k, hits, &block);
     for (j = 0; j < nq && !err; j++) err = vt_ask_begin(&c, &c.ask[j], q.x + j * q.dim);
     if (!err && k && c.o->only) vt_scan_only(&c);

@@ -69,7 +69,7 @@ grep -E 'vtag\.h' "$dir/all.report" | awk '{
         $10, $8, $13, $11, $16, $14 }'
 [ $# -eq 0 ] || exit 0
 lacks= # names of kernels that this processor cannot run
-for has in 'avx2 _avx2$' 'avx512f _avx512$' 'avx512_vnni _avx512vnni$'; do
+for has in 'avx2 _avx2$' 'avx512f _avx512$' 'avx512_vnni _avx512vnni$' 'amx_int8 _amx$'; do
     grep -qw "${has% *}" /proc/cpuinfo 2>/dev/null || lacks=${lacks:+$lacks|}${has#* }
 done
 if [ "${UPDATE:-0}" = 1 ]; then
