@@ -3171,8 +3171,9 @@ static vtag_err vt_sketch_begin(vt_encoder *e) {
     uint32_t every = e->f.rows / 1024 + 1, i, j, n = 0;
     float *mean = (float *)(void *)(e->base + e->p.mean);
     double *sum = (double *)vt_zalloc(e->f.dim * (sizeof *sum + sizeof *mean));
-    float *v = (float *)(void *)(sum + (sum ? e->f.dim : 0));
+    float *v;
     if (!sum) return VTAG_NOMEM;
+    v = (float *)(void *)(sum + e->f.dim);
     for (i = 0; i < e->f.rows; i += every, n++) {
         vt_sketch_centre(e, i, v);
         for (j = 0; j < e->f.dim; j++) sum[j] += (double)v[j];
@@ -4909,7 +4910,8 @@ static const vtf_entry *vt_state_group(const vt_state *s, vtag_tag tag, uint64_t
     return vt_space_get(vt_index_find(&s->index, VTF_S_ROWS, tag), id);
 }
 
-#define VT_UNKNOWN UINT64_MAX /* head.commit of a checkpoint whose log has not been walked */
+#define VT_COUNTED (UINT64_MAX / 2) /* commits, revisions and events that a restore may bring */
+#define VT_UNKNOWN UINT64_MAX       /* head.commit of a checkpoint whose log has not been walked */
 
 /* ---- Folding the log ------------------------------------------------------------- */
 
@@ -5006,12 +5008,13 @@ static vtag_err vt_state_apply(vt_state *s, const vtf_record *r, const vtf_logpo
     return VTAG_OK;
 }
 
-/* Whether what a state points at begins before its end; the space after that may be
-   unmapped and given to others. */
+/* Whether what a state points at begins before its end, since the space after that may be
+   unmapped and given to others; and whether it leaves numbers to give out. */
 static int vt_state_within(const vt_state *s) {
-    uint64_t end = s->head.end;
+    uint64_t end = s->head.end, most = VT_COUNTED + VT_COUNTED / 2;
     size_t i, j;
     if (s->pos.extent + s->pos.length > end) return 0;
+    if (s->head.commit > most || s->head.revision > most || s->head.event > most) return 0;
     for (i = 0; i < 3; i++)
         if (s->tails[i].at + s->tails[i].length > end) return 0;
     for (i = 0; i < s->tags.n; i++)
@@ -7090,7 +7093,7 @@ VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, si
     int kept;
     vtag_err err = item ? vt_batch_ready(b) : VTAG_ARG;
     if (!err) err = vt_item_id(item, &id);
-    if (!err && b->restore && !item->rev) err = VTAG_ARG;
+    if (!err && b->restore && (!item->rev || item->rev > VT_COUNTED)) err = VTAG_ARG;
     if (!err) err = vt_vecs_check(b, v, n);
     if (err) return err;
     old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
@@ -7351,7 +7354,8 @@ VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
 
 VTAG_API vtag_err vtag_restore_stat(vtag_batch *b, const vtag_stat *stat) {
     if (!b || !stat || !b->restore || b->err) return VTAG_ARG;
-    if (stat->commit <= b->s->head.commit) return VTAG_ARG;
+    if (stat->commit <= b->s->head.commit || stat->commit > VT_COUNTED) return VTAG_ARG;
+    if (stat->revision > VT_COUNTED) return VTAG_ARG;
     b->commit_as = stat->commit;
     b->s->head.time = stat->time;
     if (stat->revision > b->s->head.revision) b->s->head.revision = stat->revision;
@@ -8661,7 +8665,7 @@ VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event) {
     e = *event;
     if ((e.text && strlen(e.text) > 4096) || (e.name && strlen(e.name) > 255)) return VTAG_ARG;
     if (!b->restore) err = vt_note_check(b, &e);
-    else if (!e.seq || e.seq == UINT64_MAX) err = VTAG_ARG;
+    else if (!e.seq || e.seq > VT_COUNTED) err = VTAG_ARG;
     if (err) return err;
     b->thrifty = 0;
     return vt_event_add(b, &e, 0);

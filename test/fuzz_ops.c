@@ -2,10 +2,7 @@
 
    The bytes of an input are the model's dice: which operation, on what, in what batch,
    through which handle, and what is checked of it. Where they end, the run ends. */
-#ifndef VTAG_IMPLEMENTATION
-#define VTAG_IMPLEMENTATION
-#endif
-#include "../vtag.h"
+#include "engine.h"
 #include "test.h"
 #include "fuzz_disk.h"
 

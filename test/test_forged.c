@@ -345,6 +345,8 @@ static void a_superblock_whose_log_lies_elsewhere_is_refused(void)
         {FIELD(vtf_slot, log.at), VTF_FRONT + VTF_ALIGN - 8, "log record damaged"},
         {FIELD(vtf_slot, head.commit), 1, "log record damaged"},
         {FIELD(vtf_slot, head.commit), 1000, "log and superblock differ"},
+        {FIELD(vtf_slot, head.event), UINT64_MAX - 1, "a state reaches past its end"},
+        {FIELD(vtf_slot, head.revision), UINT64_MAX, "a state reaches past its end"},
         {FIELD(vtf_slot, head.end), VTF_FRONT,
          "the file is shorter than its superblock says"}};
     env e;

@@ -317,6 +317,41 @@ static void an_aborted_restore_leaves_an_empty_file(void)
     env_down(&e);
 }
 
+/* Numbers from another file leave as many again to give out. */
+static void numbers_that_leave_none_to_give_out_are_refused(void)
+{
+    const uint64_t most = UINT64_MAX / 2;
+    env e;
+    vtag_batch *b;
+    vtag_stat st;
+    vtag_event ev;
+    vtag_item it = item_at(1, most + 1);
+    env_up(&e);
+    b = begin_restore(e.db);
+    memset(&st, 0, sizeof st);
+    memset(&ev, 0, sizeof ev);
+    st.commit = most + 1;
+    ERR(VTAG_ARG, vtag_restore_stat(b, &st));
+    st.commit = most;
+    st.revision = most + 1;
+    ERR(VTAG_ARG, vtag_restore_stat(b, &st));
+    st.revision = most;
+    OK(vtag_restore_stat(b, &st));
+    ERR(VTAG_ARG, vtag_put(b, &it, NULL, 0));
+    it.rev = most;
+    OK(vtag_put(b, &it, NULL, 0));
+    ev.seq = most + 1;
+    ERR(VTAG_ARG, vtag_note(b, &ev));
+    ev.seq = most;
+    OK(vtag_note(b, &ev));
+    OK(vtag_commit(b));
+    put2(e.db, 1, "more", declare(e.db, "m@1", 2, VTAG_COSINE), 1, 0);
+    env_reopen(&e);
+    CHECK_EQ(stat_of(e.db).revision, most + 1);
+    verify(e.db);
+    env_down(&e);
+}
+
 int main(int argc, char **argv)
 {
     t_begin(argc, argv);
@@ -327,5 +362,6 @@ int main(int argc, char **argv)
     RUN(a_restore_needs_an_empty_file);
     RUN(restore_calls_need_a_restore_batch);
     RUN(an_aborted_restore_leaves_an_empty_file);
+    RUN(numbers_that_leave_none_to_give_out_are_refused);
     return t_end();
 }

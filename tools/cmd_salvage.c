@@ -290,6 +290,10 @@ static vtag_err salvage_item(salvage *v, const vtf_entry *e)
     vtag_item item;
     vtag_err err;
     size_t i;
+    if (e->rev > VT_COUNTED) { /* no revision that was ever given out */
+        v->payloads_lost++;
+        return VTAG_OK;
+    }
     memset(&item, 0, sizeof item);
     if (vtag_get(v->snap, e->id, &item)) {
         memset(&item, 0, sizeof item);
@@ -323,7 +327,7 @@ static vtag_err salvage_event(salvage *v, const vtf_entry *e)
 {
     const vtf_blob *b = vt_blob_at(v->snap->state->file, e->at, VTF_S_EVENTS);
     vtag_event event;
-    if (!b || !vt_event_unpack(&event, b)) {
+    if (!b || b->id != e->id || e->id > VT_COUNTED || !vt_event_unpack(&event, b)) {
         v->texts_lost++;
         return VTAG_OK;
     }
@@ -357,7 +361,8 @@ static vtag_err salvage_all(salvage *v)
 {
     vtag_stat stat;
     vtag_err err = vtag_stats(v->snap, &stat);
-    if (!err && stat.commit) err = vtag_restore_stat(v->to, &stat);
+    if (!err && stat.commit && stat.commit <= VT_COUNTED && stat.revision <= VT_COUNTED)
+        err = vtag_restore_stat(v->to, &stat);
     if (!err) err = salvage_tags(v);
     if (!err) err = salvage_rest(v);
     if (!err) err = salvage_space(v, VTF_S_ITEMS);
