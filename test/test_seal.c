@@ -208,10 +208,10 @@ static void copies_and_compactions_make_sketches_and_keep_answers(void)
 
 /* ---- Hooks: a thread of the caller's -------------------------------------------------- */
 
-typedef struct hand { /* does the work when it is waited for, or in a thread */
+typedef struct hand { /* does the work when it is waited for, at once, or in a thread */
     void    (*work)(void *);
     void     *arg;
-    int       runs, waits, threaded;
+    int       runs, waits, at_once, threaded;
     pthread_t thread;
 } hand;
 
@@ -228,6 +228,7 @@ static void hand_run(void *ctx, void (*work)(void *), void *arg)
     h->work = work;
     h->arg = arg;
     h->runs++;
+    if (h->at_once) work(arg);
     if (h->threaded) REQUIRE(!pthread_create(&h->thread, NULL, hand_thread, h));
 }
 
@@ -236,7 +237,7 @@ static void hand_wait(void *ctx)
     hand *h = ctx;
     h->waits++;
     if (h->threaded) pthread_join(h->thread, NULL);
-    else h->work(h->arg);
+    else if (!h->at_once) h->work(h->arg);
 }
 
 static vtag_batch *begin_with(vtag_db *db, hand *h, uint64_t expect)
@@ -288,6 +289,34 @@ static void sketching_in_a_thread_changes_no_byte_of_the_file(void)
         CHECK(bytes[i] == bytes[0] && !memcmp(image[i], image[0], bytes[0]));
     }
     for (i = 0; i < 3; i++) free(raw[i]);
+}
+
+/* Whichever thread comes upon the row that no sketch can hold. */
+static void a_segment_without_a_sketch_is_committed_all_the_same(void)
+{
+    shape s = {VTAG_DOT, VTAG_F32, 128, UNIFORM};
+    int at_once;
+    for (at_once = 0; at_once < 2; at_once++) {
+        hand h = {0};
+        env e;
+        uint64_t n = sketchy_items(&s);
+        vtag_batch *b;
+        vtag_vec v;
+        vtag_tag a;
+        float x[128] = {1e16f};
+        h.at_once = at_once;
+        env_up(&e);
+        b = begin_with(e.db, &h, n);
+        a = declare_as(b, "a@1", &s, 0);
+        v = vec(a, 128, x);
+        put_b(b, 0, NULL, &v, 1);
+        put_rows(b, &s, a, 1, 3 * n);
+        OK(vtag_commit(b));
+        CHECK(h.runs >= 2 && h.runs == h.waits);
+        CHECK_EQ(sketches_of(e.db, a), 1); /* of the segment after it */
+        verify(e.db);
+        env_down(&e);
+    }
 }
 
 /* The rows lie in space that the abort gives back: the thread must be done with them. */
@@ -896,6 +925,7 @@ int main(int argc, char **argv)
     RUN(a_retired_tag_gets_no_sketch);
     RUN(copies_and_compactions_make_sketches_and_keep_answers);
     RUN(sketching_in_a_thread_changes_no_byte_of_the_file);
+    RUN(a_segment_without_a_sketch_is_committed_all_the_same);
     RUN(an_abort_waits_for_the_thread_before_it_gives_its_rows_back);
     RUN(a_forked_child_does_not_wait_for_a_thread_that_it_has_not);
     RUN(a_commit_that_fails_waits_for_the_thread_once);
