@@ -528,7 +528,8 @@ VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, v
 VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info);
 
 /* In a restore batch only: takes commit, revision and rolled_back over, so that
- * nothing that was ever given out is given out again. Errors: ARG. */
+ * nothing that was ever given out is given out again. Here and in what follows, no
+ * number may be above UINT64_MAX / 2: as many are left to give out. Errors: ARG. */
 VTAG_API vtag_err vtag_restore_stat(vtag_batch *b, const vtag_stat *stat);
 
 /* ---- Look: what reads takes a snapshot -------------------------------------------- */
