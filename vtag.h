@@ -11,7 +11,7 @@
        #define VTAG_IMPLEMENTATION
        #include "vtag.h"
 
-   or add vtag_impl.c to the build. Everywhere else, include it plainly.
+   or add vtag_impl.c to the build; link with -lm. Everywhere else, include it plainly.
 
        vtag_db *db;  vtag_batch *b;  vtag_snap *s;  vtag_tag tag;
        vtag_spec spec = {"minilm@1", 3};
@@ -47,18 +47,22 @@
               14 state >>state             15 batch >>batch     16 search >>search
        life   17 migration >>migration     18 history >>history 19 care >>care
 
+   ARITHMETIC. A thread that writes or searches rounds to nearest and keeps subnormal numbers,
+   as C programs do unless they ask otherwise; an assert checks it.
+
    THREADS. The library starts none. A vtag_db and a vtag_snap may be used by any
    number of threads at once; a vtag_batch by one at a time. Readers never wait for
    the writer, nor it for them, in one process or in several. At most one batch is
    open on a file: its lock is held from vtag_begin to vtag_commit or vtag_abort and
-   dies with its process. After fork the child may only close.
+   dies with its process. After fork the child may only close; the lock of a batch that is
+   open then dies with the last process that has it, so a child that does not exec keeps it.
 
    MEMORY. Inputs are read during the call and never kept. What a snapshot returns
    lives until vtag_release. No search allocates anything that grows with the rows.
 
-   ERRORS. Every call that can fail returns a vtag_err; out-parameters are written
-   last, and only on success unless the call says otherwise. Detail (which path,
-   which offset) goes to the log callback of vtag_open_opts. In a batch, an error
+   ERRORS. Every call that can fail returns a vtag_err; handles and counts that it gives
+   out are NULL and 0 then. A line of detail goes to the log callback of vtag_open_opts:
+   which argument, or which path and the system's words. In a batch, an error
    about one argument leaves the batch good; IO, NOSPACE, NOMEM, CORRUPT and FULL
    poison it, and its commit returns them again. After a failed sync the handle is
    poisoned too: reading goes on, a new batch needs a new vtag_open.
@@ -142,7 +146,8 @@ typedef uint32_t vtag_tag;
     X(EXISTS,    "already present with another meaning")                \
     X(NOTFOUND,  "not found")                                           \
     X(CHANGED,   "item changed since it was read")                      \
-    X(CANCELLED, "cancelled by the progress callback")
+    X(CANCELLED, "cancelled by the progress callback")                  \
+    X(DENIED,    "permission denied")
 
 #define VTAG_X(name, text) VTAG_##name,
 typedef enum vtag_err { VTAG_ERRORS(VTAG_X) VTAG_ERR_COUNT } vtag_err;
@@ -153,7 +158,7 @@ typedef enum vtag_err { VTAG_ERRORS(VTAG_X) VTAG_ERR_COUNT } vtag_err;
 typedef enum vtag_metric { VTAG_COSINE, VTAG_DOT, VTAG_L2SQ } vtag_metric;
 typedef enum vtag_codec {        /* what a row is is what it decodes to; scores are exact for that */
     VTAG_F32,       /* the caller's bits                                       */
-    VTAG_F16,       /* IEEE half: off by at most 2^-11 of a number; |x| < 65,520 */
+    VTAG_F16,       /* IEEE half: off by at most 2^-11 of a number, or 2^-25; |x| < 65,520 */
     VTAG_I8         /* 255 steps: off by at most 1/253 of the row's largest    */
 } vtag_codec;
 typedef enum vtag_mode { VTAG_EXACT, VTAG_APPROX } vtag_mode;
@@ -171,7 +176,7 @@ typedef enum vtag_durability {
 } vtag_durability;
 typedef enum vtag_access {
     VTAG_CREATE,    /* open, or create if there is none                        */
-    VTAG_EXISTING,  /* open; IO if there is none                               */
+    VTAG_EXISTING,  /* open; NOTFOUND if there is none                         */
     VTAG_READ,      /* open read-only                                          */
     VTAG_NEW        /* create; EXISTS if there is one                          */
 } vtag_access;
@@ -192,7 +197,7 @@ typedef struct vtag_vec {        /* a vector never travels without its tag     *
 
 typedef struct vtag_hit {
     uint64_t id;
-    float    dist;               /* smaller is closer: 1 - cos, -dot, squared L2 */
+    float    dist;               /* smaller is closer: 1 - cos, -dot, squared L2; finite */
     uint32_t part : 31;          /* which of the item's vectors under the tag  */
     uint32_t stale : 1;          /* the item changed since this was embedded   */
 } vtag_hit;
@@ -206,6 +211,7 @@ typedef struct vtag_item {       /* what was embedded: the ledger's row        *
     size_t      size;            /* bytes                                      */
     uint32_t    state;           /* under the asked tag: VTAG_FRESH ...; 0: no tag asked */
     const char *why;             /* of a waiver                                */
+    uint64_t    of;              /* the library's: whose rev this is, so that an item that is used again for another id is new */
 } vtag_item;
 
 /* The states that vtag_items can ask for, and its orders (default: by id). */
@@ -254,7 +260,7 @@ typedef struct vtag_ids { const uint64_t *ids; size_t n; } vtag_ids; /* ascendin
 typedef struct vtag_search_opts {
     vtag_mode       mode;
     uint32_t        effort;      /* approximate only; 0: default               */
-    const float    *max_dist;    /* inclusive; NULL: no threshold              */
+    const float    *max_dist;    /* inclusive, not NaN; NULL: no threshold     */
     const vtag_ids *only;        /* NULL: all; empty: none                     */
     int           (*keep)(void *ctx, uint64_t id); /* NULL: all; a pure function of id, asked of any row, from every part's thread */
     void           *keep_ctx;
@@ -330,6 +336,8 @@ typedef struct vtag_stat {
     vtag_tag    active, standby; /* 0: none                                    */
     int         rolled_back;     /* the newest change of roles was a rollback  */
     const char *isa;             /* kernels in use: "avx2", "neon", ...        */
+    uint32_t    held;            /* snapshots of this handle, not released yet */
+    uint64_t    held_ms;         /* age of the oldest of them                  */
 } vtag_stat;
 
 typedef struct vtag_report {
@@ -341,9 +349,10 @@ typedef struct vtag_report {
 /* ---- Environment ------------------------------------------------------------- */
 
 /* What the library asks of the system. Replace it whole to test, to encrypt, or to
-   run where there are no files; only map, locked and remote may be NULL. A file object
-   is used by several threads at once. Locks are advisory, owned by the file object and
-   dropped with it. */
+   run where there are no files; map, locked, remote and what follows ctx may be NULL. A
+   file object is used by several threads at once. Locks are advisory, owned by the file
+   object and dropped with it. open answers NOTFOUND only where there is no such file,
+   DENIED where it may not be opened, and IO for all else. */
 typedef struct vtag_io {
     vtag_err (*open)    (void *ctx, const char *path, vtag_access access, void **file);
     void     (*close)   (void *file);
@@ -364,7 +373,15 @@ typedef struct vtag_io {
     vtag_err (*random)  (void *ctx, void *p, size_t n);
     uint64_t (*now)     (void *ctx);                  /* Unix ms                    */
     void      *ctx;
+    vtag_err (*resolve) (void *ctx, const char *path, char *to, size_t n); /* absolute, links followed, there or not */
+    int      (*exists)  (void *ctx, const char *path); /* has anything this name, a link too?  */
+    vtag_err (*create)  (void *ctx, const char *path, void *model, void **file); /* EXISTS if so; rights at most model's */
+    vtag_err (*like)    (void *file, void *model);    /* gives it model's rights and owner; DENIED: it cannot */
+    vtag_err (*publish) (void *ctx, const char *from, const char *to, int replace); /* rename, or EXISTS; syncs the directory */
+    vtag_err (*sync_name)(void *ctx, const char *path); /* makes the name durable        */
+    size_t   (*why)     (void *ctx, char *text, size_t n); /* the system's words for this thread's newest failure; their length */
 } vtag_io;
+#define VTAG_PATH_MAX 4096       /* bytes that resolve has room for            */
 #define VTAG_LOCK_WRITER 0       /* held from begin to commit or abort         */
 #define VTAG_LOCK_TURN   1       /* held while waiting for the other: fairness */
 #define VTAG_LOCK_READER 2       /* for systems that cannot replace an open file */
@@ -383,7 +400,7 @@ typedef struct vtag_open_opts {
 } vtag_open_opts;
 
 typedef struct vtag_begin_opts {
-    uint32_t wait_ms;            /* for another writer; 0: LOCKED at once      */
+    uint32_t wait_ms;            /* for another writer; 0: 5,000; VTAG_NONE: LOCKED at once */
     int      restore;            /* into an empty file: revisions, times and events as given */
     uint64_t expect_rows;        /* about how many will come; sizes segments to fit */
     void   (*run) (void *ctx, void (*work)(void *), void *arg); /* calls work(arg) on a thread of the caller's; */
@@ -399,8 +416,11 @@ typedef int vtag_progress(void *ctx, uint64_t done, uint64_t total);
 
 /* Opens a store. opts may be NULL. The same path may be open any number of times,
  * in any number of processes.
- * Errors: ARG IO NOSPACE NOMEM FORMAT CORRUPT EXISTS (VTAG_NEW) READONLY LOCKED
- *         (another process is creating the file).
+ * Links are followed and the path is made absolute here: later changes of the current
+ * folder, or of a link, do not matter. Where the file is deleted, reading goes on.
+ * Errors: ARG NOTFOUND DENIED IO NOSPACE NOMEM FORMAT CORRUPT EXISTS (VTAG_NEW)
+ *         READONLY (of a file that a compaction has replaced, too) LOCKED (another
+ *         process is creating the file).
  * Cost:   proportional to segments, not to rows.
  * Note:   where a processor has AMX, Linux is asked to let this process use it; frames
  *         of signals grow by 8 KiB. Naming another isa does not ask. */
@@ -411,12 +431,13 @@ VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_d
 VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_open_opts *opts,
                                    vtag_db **db);
 
-/* Closes a handle; NULL is legal. Live snapshots stay good and keep the file open
- * until their release. An open batch must have ended. */
+/* Closes a handle; NULL is legal. Live snapshots, and an open batch, stay good and keep
+ * the file open until their end. */
 VTAG_API void vtag_close(vtag_db *db);
 
 /* Makes every commit so far durable, whatever the durability.
- * Errors: READONLY LOCKED IO NOSPACE. Cost: one sync. */
+ * Errors: ARG (by the thread that holds a batch of it; vtag_seal and vtag_compact too)
+ *         READONLY LOCKED IO NOSPACE. Cost: one sync. */
 VTAG_API vtag_err vtag_flush(vtag_db *db);
 
 /* Tidies what past commits left: sketches the rows that have no sketch yet, which makes
@@ -431,7 +452,10 @@ VTAG_API vtag_err vtag_seal(vtag_db *db, vtag_progress *progress, void *ctx);
 /* Rewrites the file without deleted, replaced and retired rows, checking every
  * checksum on the way, and puts it in the place of the old one in one step. Readers
  * go on undisturbed and move over at their next snapshot. Needs room for the result.
- * Errors: READONLY LOCKED IO NOSPACE NOMEM CORRUPT CANCELLED. Cost: O(live bytes). */
+ * Mode, owner and group stay. Where nothing would be gained nothing is done, and the
+ * log callback is told so with OK.
+ * Errors: READONLY DENIED (rights that cannot be kept; a file of several names) LOCKED
+ *         IO NOSPACE NOMEM CORRUPT CANCELLED. Cost: O(live bytes). */
 VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx);
 
 /* A short text for an error: never NULL, static. */
@@ -443,7 +467,7 @@ VTAG_API uint64_t vtag_id(const char *key);
 /* ---- Change: what alters the content takes a batch ------------------------------ */
 
 /* Starts a batch and takes the file's writer lock, waiting for it at most
- * opts->wait_ms. A crashed writer's last commit is completed or dropped here.
+ * opts->wait_ms; not at all if this thread holds a batch of the handle. A crashed writer's last commit is completed or dropped here.
  * Errors: ARG (run without wait) READONLY LOCKED IO NOSPACE NOMEM CORRUPT. */
 VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batch **b);
 
@@ -467,7 +491,8 @@ VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *t
  * become stale, unless the content did not change: the revision is kept when the
  * payload equals the stored one, or when there is none to compare and every vector
  * given equals the fresh stored one bit for bit.
- *   item   in: id or key, rev (0, or the revision expected), data; out: id, rev
+ *   item   in: id or key, rev (0, or the revision expected), data; out: id, rev. One
+ *          that came out of an earlier call for another id is taken as new.
  * Errors: ARG NOTAG RETIRED DIM VALUE EXISTS (the id has another key) CHANGED. */
 VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, size_t n);
 
@@ -534,7 +559,8 @@ VTAG_API vtag_err vtag_restore_stat(vtag_batch *b, const vtag_stat *stat);
 
 /* ---- Look: what reads takes a snapshot -------------------------------------------- */
 
-/* Freezes the newest committed state, of whatever process. Errors: NOMEM IO CORRUPT.
+/* Freezes the newest committed state, of whatever process. It never answers OK with a
+ * state that it could not compare with the file. Errors: NOMEM IO DENIED FORMAT CORRUPT.
  * Cost: two small reads; more only if another process committed since. */
 VTAG_API vtag_err vtag_snapshot(vtag_db *db, vtag_snap **s);
 
@@ -576,7 +602,8 @@ VTAG_API vtag_err vtag_get(const vtag_snap *s, uint64_t id, vtag_item *item);
 VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uint32_t part,
                               float *x, uint32_t dim, vtag_row *row);
 
-/* Finds the rows of q's tag nearest to q.
+/* Finds the rows of q's tag nearest to q. Distances beyond f32 count as its largest; cosine
+ * tells directions apart down to about 1.2e-7, so a vector and its multiples are equally near.
  *   q      q.x[q.dim], read during the call only
  *   hits   out[k], ascending dist, ties by id, then part
  *   n      out: hits written, min(k, matches)
@@ -618,8 +645,10 @@ VTAG_API vtag_err vtag_meta_get(const vtag_snap *s, const char *name, const void
 VTAG_API vtag_err vtag_verify(const vtag_snap *s, vtag_report *report, vtag_progress *progress,
                               void *ctx);
 
-/* Writes the state to a new, compact file: a backup. Errors: EXISTS IO NOSPACE NOMEM
- * CORRUPT CANCELLED. Cost: O(live bytes). */
+/* Writes the state to a new, compact file: a backup, which takes its name when it is whole,
+ * and which nobody may open who may not open this one. Errors: EXISTS NOTFOUND DENIED
+ * LOCKED (another copy to it is at work) IO NOSPACE NOMEM CORRUPT CANCELLED.
+ * Cost: O(live bytes). */
 VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress *progress,
                             void *ctx);
 
@@ -639,15 +668,24 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
    their instructions. Atomics are functions on plain uint32_t, in C and C++. */
 
 #include <assert.h>
+#include <float.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#ifdef __FAST_MATH__
-#error "vtag: distances are defined to the bit; compile without -ffast-math"
+#if defined(__FAST_MATH__) || defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__) || \
+    defined(__NO_SIGNED_ZEROS__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#error "vtag: distances are defined to the bit; compile without -ffast-math and what it is made of"
+#endif
+#if FLT_EVAL_METHOD != 0
+#error "vtag: arithmetic must not have excess precision; compile for SSE2, or without -mfpmath=387"
 #endif
 #if defined(__i386__) && !defined(__SSE2_MATH__)
 #error "vtag: x87 arithmetic rounds otherwise; add -msse2 -mfpmath=sse"
+#endif
+#ifdef __clang__ /* it does not tell of -funsafe-math-optimizations, but can be told */
+#pragma float_control(push)
+#pragma float_control(precise, on)
 #endif
 #if defined(VTAG_MALLOC) != defined(VTAG_REALLOC) || defined(VTAG_MALLOC) != defined(VTAG_FREE)
 #error "vtag: define all of VTAG_MALLOC, VTAG_REALLOC, VTAG_FREE, or none"
@@ -674,6 +712,20 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
 
 VT_STATIC_ASSERT(sizeof(float) == 4 && sizeof(double) == 8, ieee_sizes);
 VT_STATIC_ASSERT(sizeof(int) >= 4 && sizeof(size_t) >= 4, not_16_bit);
+
+/* Whether this thread rounds to nearest, ties to even, and keeps subnormal numbers. */
+static int vt_rounds(void) {
+    volatile float one = 1, tie = 5.9604645e-8f, more = 8.9406967e-8f, least = 1.17549435e-38f;
+    volatile float sum = one + tie, diff = -one - tie, up = one + more, low = least / 2;
+    return sum == one && diff == -one && up > one && low > 0 && low * 2 == least;
+}
+
+#ifdef VTAG_COUNT /* tests count looks at keys and vectors                       */
+extern uint64_t vt_count_compare;
+#define VT_COUNT() ((void)vt_count_compare++)
+#else
+#define VT_COUNT() ((void)0)
+#endif
 
 static uint64_t vt_min_u64(uint64_t a, uint64_t b) { return a < b ? a : b; }
 static uint64_t vt_max_u64(uint64_t a, uint64_t b) { return a > b ? a : b; }
@@ -1110,7 +1162,7 @@ static void vt_out_align(vt_out *o, size_t to) {
 #define VTF_LOG_RESERVE  40960u   /* of a log extent, for a full disk          */
 #define VTF_FLAG_PAD     1u       /* identity: commits start on sectors of their own */
 #define VT_MIN_NORM      1.17549435e-38f /* a norm below is subnormal or zero      */
-#define VT_MAX_NORM      3.40282347e+38f
+#define VT_MAX_NORM      3.40282347e+38f /* FLT_MAX                                */
 #define VTF_DEAD         UINT64_MAX /* vtf_entry.at: the key is gone           */
 
 typedef struct vtf_identity { /* at 0                                          */
@@ -1166,6 +1218,7 @@ typedef struct vtf_slot {     /* superblock                                    *
     uint32_t   crc;           /* CRC-32C of the bytes before, seeded with index */
 } vtf_slot;
 #define VTF_SUPERSEDED 1u     /* a compacted file has taken this one's place   */
+#define VTF_UNSYNCED   2u     /* what it names may not be durable: NO_SYNC     */
 
 typedef struct vtf_extent {
     uint32_t magic, kind;
@@ -1406,6 +1459,8 @@ VT_STATIC_ASSERT(sizeof(off_t) == 8, compile_with_file_offset_bits_64);
 #define VT_OS_LOCKS 3u
 #define VT_OS_CHUNK ((size_t)1 << 30) /* of one read or write */
 #define VT_OS_BLOCK 8388608u          /* of writes that a sync need not wait for */
+#define VT_OS_TRIES 1000              /* of a call that signals keep interrupting */
+#define VT_OS_LINKS 40                /* symbolic links that one path may lead over */
 
 typedef struct vt_os_file {
     int fd;
@@ -1416,10 +1471,40 @@ static vtag_err vt_os_err(int code, int writing) {
     if (code == ENOSPC || code == EDQUOT || code == EFBIG) return VTAG_NOSPACE;
     if (code == ENOMEM) return VTAG_NOMEM;
     if (code == EISDIR) return VTAG_FORMAT;
-    if (writing && (code == EACCES || code == EROFS || code == EPERM || code == EBADF))
-        return VTAG_READONLY;
+    if (code == ENOENT || code == ENOTDIR) return VTAG_NOTFOUND;
+    if (code == EACCES || code == EPERM) return VTAG_DENIED;
+    if (writing && (code == EROFS || code == EBADF)) return VTAG_READONLY;
     return VTAG_IO;
 }
+
+/* The error of a call that failed for a reason of ours, which errno then tells. */
+static vtag_err vt_os_fail(int code, vtag_err err) {
+    errno = code;
+    return err;
+}
+
+/* Whether an interrupted call is worth another try. */
+static int vt_os_again(int *tries) { return errno == EINTR && ++*tries < VT_OS_TRIES; }
+
+#ifdef __USE_GNU
+static const char *vt_os_words(int code, char *text, size_t n) { return strerror_r(code, text, n); }
+#else
+static const char *vt_os_words(int code, char *text, size_t n) {
+    return strerror_r(code, text, n) == 0 ? text : "";
+}
+#endif
+
+static size_t vt_os_why(void *ctx, char *text, size_t n) {
+    char room[128] = VT_ZERO;
+    const char *words = errno ? vt_os_words(errno, room, sizeof room) : "";
+    size_t k = vt_min_size(strlen(words), n ? n - 1 : 0);
+    (void)ctx;
+    if (n) memcpy(text, words, k), text[k] = 0;
+    return k;
+}
+
+/* A number of the calling thread; no two that live have the same. */
+static uintptr_t vt_os_thread(void) { return (uintptr_t)&errno; }
 
 static uint64_t vt_os_pid(void) { return (uint64_t)getpid(); }
 
@@ -1452,7 +1537,9 @@ static uint64_t vt_os_now(void *ctx) {
 
 #if defined(__linux__)
 #include <sys/random.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 
 #ifndef F_OFD_SETLK /* hidden without _GNU_SOURCE */
 #define F_OFD_GETLK 36
@@ -1483,6 +1570,28 @@ static int vt_os_remote(void *file) {
 /* At most n random bytes; how many, or -1. */
 static ssize_t vt_os_entropy(void *p, size_t n) { return getrandom(p, n, 0); }
 
+/* Renames unless `to` is there: 0, or -1 and errno, of which ENOSYS asks for another way. */
+static int vt_os_rename_new(const char *from, const char *to) {
+#ifdef SYS_renameat2
+    const unsigned no_replace = 1;
+    if (syscall(SYS_renameat2, AT_FDCWD, from, AT_FDCWD, to, no_replace) == 0) return 0;
+    if (errno == EINVAL) errno = ENOSYS; /* of this file system */
+#else
+    errno = ENOSYS;
+#endif
+    return -1;
+}
+
+/* Gives a file another's list of who may open it, or none if that has none. */
+static int vt_os_copy_acl(int fd, int model) {
+    static const char name[] = "system.posix_acl_access";
+    uint8_t list[4096];
+    ssize_t n = fgetxattr(model, name, list, sizeof list);
+    if (n > 0) return fsetxattr(fd, name, list, (size_t)n, 0);
+    if (errno != ENODATA && errno != ENOTSUP) return -1;
+    return fremovexattr(fd, name) == 0 || errno == ENODATA || errno == ENOTSUP ? 0 : -1;
+}
+
 #else
 
 #ifdef F_FULLFSYNC
@@ -1504,6 +1613,25 @@ static int vt_os_remote(void *file) {
 static ssize_t vt_os_entropy(void *p, size_t n) {
     (void)p, (void)n;
     return -1;
+}
+
+#ifdef RENAME_EXCL
+static int vt_os_rename_new(const char *from, const char *to) {
+    if (renamex_np(from, to, RENAME_EXCL) == 0) return 0;
+    if (errno == ENOTSUP) errno = ENOSYS;
+    return -1;
+}
+#else
+static int vt_os_rename_new(const char *from, const char *to) {
+    (void)from, (void)to;
+    errno = ENOSYS;
+    return -1;
+}
+#endif
+
+static int vt_os_copy_acl(int fd, int model) {
+    (void)fd, (void)model;
+    return 0;
 }
 
 #endif
@@ -1553,32 +1681,34 @@ static int vt_os_locked(void *file, int which) {
 
 /* ---- Open and close ------------------------------------------------------ */
 
-/* Makes the name of a new file durable. A directory that cannot be opened, or
-   of a file system that cannot sync one, is left to the system. */
-static vtag_err vt_os_sync_dir(const char *path) {
+/* Makes the name of a file durable. A directory that may not be read, or of a file
+   system that cannot sync one, is left to the system. */
+static vtag_err vt_os_sync_name(void *ctx, const char *path) {
     const char *slash = strrchr(path, '/');
     size_t n = slash ? (size_t)(slash - path) + 1 : 1;
     char *dir = (char *)vt_zalloc(n + 1);
-    int fd, failed;
+    (void)ctx;
     if (!dir) return VTAG_NOMEM;
     memcpy(dir, slash ? path : ".", n);
-    fd = open(dir, O_RDONLY | O_CLOEXEC | O_DIRECTORY);
+    int fd = open(dir, O_RDONLY | O_CLOEXEC | O_DIRECTORY), code = errno;
     VTAG_FREE(dir);
-    if (fd < 0) return VTAG_OK;
-    failed = fsync(fd) != 0 && errno != EINVAL && errno != ENOTSUP;
+    if (fd < 0) return code == EACCES || code == EPERM ? VTAG_OK : vt_os_fail(code, VTAG_IO);
+    int bad = fsync(fd) != 0 ? errno : 0;
     close(fd);
-    return failed ? VTAG_IO : VTAG_OK;
+    return !bad || bad == EINVAL || bad == ENOTSUP ? VTAG_OK : vt_os_fail(bad, VTAG_IO);
 }
 
 /* A descriptor above 2, so that a host that closed its standard streams does
    not print into the store; or -1. */
-static int vt_os_open_fd(const char *path, int flags) {
-    int fd, high;
-    do fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0666);
-    while (fd < 0 && errno == EINTR);
+static int vt_os_open_fd(const char *path, int flags, mode_t mode) {
+    int fd, high, tries = 0;
+    do fd = open(path, flags | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, mode);
+    while (fd < 0 && vt_os_again(&tries));
     if (fd < 0 || fd > 2) return fd;
     high = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    tries = errno;
     close(fd);
+    errno = tries;
     return high;
 }
 
@@ -1586,36 +1716,32 @@ static int vt_os_open_fd(const char *path, int flags) {
 static int vt_os_open_or_create(const char *path, vtag_access access, int *made) {
     int fd = -1, tries;
     *made = 0;
-    if (access == VTAG_READ) return vt_os_open_fd(path, O_RDONLY);
+    if (access == VTAG_READ) return vt_os_open_fd(path, O_RDONLY, 0);
     for (tries = 0; tries < 8; tries++) {
         if (access != VTAG_NEW) {
-            fd = vt_os_open_fd(path, O_RDWR);
+            fd = vt_os_open_fd(path, O_RDWR, 0);
             if (fd >= 0 || errno != ENOENT || access == VTAG_EXISTING) return fd;
         }
-        fd = vt_os_open_fd(path, O_RDWR | O_CREAT | O_EXCL);
+        fd = vt_os_open_fd(path, O_RDWR | O_CREAT | O_EXCL, 0666);
         *made = fd >= 0;
         if (fd >= 0 || errno != EEXIST || access == VTAG_NEW) return fd;
     }
     return fd;
 }
 
-static vtag_err vt_os_open(void *ctx, const char *path, vtag_access access, void **file) {
+/* The object of a descriptor, which it takes over. */
+static vtag_err vt_os_object(int fd, void **file) {
     vtag_err err = VTAG_OK;
     struct stat st;
-    vt_os_file *f;
-    int made, fd = vt_os_open_or_create(path, access, &made);
-    (void)ctx;
-    if (fd < 0 && access == VTAG_NEW && errno == EEXIST) return VTAG_EXISTS;
-    if (fd < 0) return vt_os_err(errno, access != VTAG_READ);
-    f = (vt_os_file *)vt_zalloc(sizeof *f);
+    vt_os_file *f = (vt_os_file *)vt_zalloc(sizeof *f);
     if (!f) err = VTAG_NOMEM;
     else if (fstat(fd, &st) != 0) err = VTAG_IO;
-    else if (!S_ISREG(st.st_mode)) err = VTAG_FORMAT;
-    else if (made) err = vt_os_sync_dir(path);
+    else if (!S_ISREG(st.st_mode)) err = vt_os_fail(S_ISDIR(st.st_mode) ? EISDIR : 0, VTAG_FORMAT);
     if (err != VTAG_OK) {
+        int code = errno;
         VTAG_FREE(f);
         close(fd);
-        return err;
+        return vt_os_fail(code, err);
     }
     f->fd = fd;
     *file = f;
@@ -1625,6 +1751,44 @@ static vtag_err vt_os_open(void *ctx, const char *path, vtag_access access, void
 static void vt_os_close(void *file) {
     close(((vt_os_file *)file)->fd);
     VTAG_FREE(file);
+}
+
+static vtag_err vt_os_open(void *ctx, const char *path, vtag_access access, void **file) {
+    int made, fd = vt_os_open_or_create(path, access, &made);
+    if (fd < 0 && access == VTAG_NEW && errno == EEXIST) return VTAG_EXISTS;
+    if (fd < 0) return vt_os_err(errno, access != VTAG_READ);
+    vtag_err err = vt_os_object(fd, file);
+    if (err || !made) return err;
+    err = vt_os_sync_name(ctx, path);
+    if (err) vt_os_close(*file);
+    return err;
+}
+
+/* A new file for what model holds: at birth nobody may open it who may not open that. */
+static vtag_err vt_os_create(void *ctx, const char *path, void *model, void **file) {
+    struct stat of, st;
+    mode_t mode = 0666;
+    (void)ctx;
+    if (model && fstat(((vt_os_file *)model)->fd, &of) != 0) return VTAG_IO;
+    if (model) mode = of.st_mode & (of.st_gid == getegid() ? 0777 : 0707);
+    int fd = vt_os_open_fd(path, O_RDWR | O_CREAT | O_EXCL, mode);
+    if (fd < 0) return errno == EEXIST ? VTAG_EXISTS : vt_os_err(errno, 1);
+    if (model && fstat(fd, &st) == 0 && st.st_gid != of.st_gid && st.st_mode & 070)
+        mode = fchmod(fd, st.st_mode & 0707) == 0 ? mode : 0; /* of a folder's own group */
+    return vt_os_object(fd, file);
+}
+
+static vtag_err vt_os_like(void *file, void *model) {
+    int fd = ((vt_os_file *)file)->fd, of = ((vt_os_file *)model)->fd;
+    struct stat a, b;
+    if (fstat(fd, &a) != 0 || fstat(of, &b) != 0) return VTAG_IO;
+    if (b.st_nlink > 1) return vt_os_fail(EMLINK, VTAG_DENIED);
+    uid_t owner = a.st_uid == b.st_uid ? (uid_t)-1 : b.st_uid;
+    gid_t group = a.st_gid == b.st_gid ? (gid_t)-1 : b.st_gid;
+    if (owner != (uid_t)-1 || group != (gid_t)-1)
+        if (fchown(fd, owner, group) != 0) return VTAG_DENIED;
+    if (vt_os_copy_acl(fd, of) != 0) return VTAG_DENIED;
+    return fchmod(fd, b.st_mode & 07777) == 0 ? VTAG_OK : VTAG_DENIED;
 }
 
 /* ---- Bytes --------------------------------------------------------------- */
@@ -1644,15 +1808,17 @@ static int vt_os_beyond(uint64_t at, uint64_t n) {
 static vtag_err vt_os_move(void *file, uint64_t at, uint8_t *to, const uint8_t *from, size_t n) {
     int fd = ((vt_os_file *)file)->fd;
     size_t done = 0;
-    if (vt_os_beyond(at, n)) return to ? VTAG_IO : VTAG_NOSPACE;
+    int tries = 0;
+    if (vt_os_beyond(at, n)) return to ? vt_os_fail(EOVERFLOW, VTAG_IO) : vt_os_fail(EFBIG, VTAG_NOSPACE);
     while (done < n) {
         size_t part = vt_min_size(n - done, VT_OS_CHUNK);
         off_t where = (off_t)(at + done);
         ssize_t got = to ? pread(fd, to + done, part, where) : pwrite(fd, from + done, part, where);
-        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && vt_os_again(&tries)) continue;
         if (got < 0) return vt_os_err(errno, !to);
-        if (got == 0) return VTAG_IO; /* the file ends */
+        if (got == 0) return vt_os_fail(0, VTAG_IO); /* the file ends */
         done += (size_t)got;
+        tries = 0;
     }
     return VTAG_OK;
 }
@@ -1693,21 +1859,21 @@ static vtag_err vt_os_zeros(void *file, uint64_t at, uint64_t n) {
 /* Never leaves holes: a write into one could find the disk full. */
 static vtag_err vt_os_allocate(void *file, uint64_t bytes) {
     uint64_t size;
-    int code;
+    int code, tries = 0;
     vtag_err err = vt_os_size(file, &size);
     if (err != VTAG_OK || bytes <= size) return err;
-    if (vt_os_beyond(bytes, 0)) return VTAG_NOSPACE;
-    do code = vt_os_reserve(((vt_os_file *)file)->fd, size, bytes - size);
-    while (code == EINTR);
-    if (code == EOPNOTSUPP || code == EINVAL || code == ENOSYS)
+    if (vt_os_beyond(bytes, 0)) return vt_os_fail(EFBIG, VTAG_NOSPACE);
+    do errno = code = vt_os_reserve(((vt_os_file *)file)->fd, size, bytes - size);
+    while (code && vt_os_again(&tries));
+    if (code == EOPNOTSUPP || code == EINVAL || code == ENOSYS || code == EINTR)
         return vt_os_zeros(file, size, bytes - size);
     return code == 0 ? VTAG_OK : vt_os_err(code, 1);
 }
 
 static vtag_err vt_os_sync(void *file) {
-    int bad;
+    int bad, tries = 0;
     do bad = vt_os_flush(((vt_os_file *)file)->fd);
-    while (bad != 0 && errno == EINTR);
+    while (bad != 0 && vt_os_again(&tries));
     return bad != 0 ? VTAG_IO : VTAG_OK;
 }
 
@@ -1762,10 +1928,86 @@ static void vt_os_unlock(void *file, int which) {
 
 /* ---- Names and the rest -------------------------------------------------- */
 
-static vtag_err vt_os_rename(void *ctx, const char *from, const char *to) {
+/* The path of what is there, absolute and without links, if it fits. */
+static vtag_err vt_os_real(const char *path, char *to, size_t n) {
+    char *real = realpath(path, NULL);
+    if (!real) return vt_os_err(errno, 0);
+    size_t k = strlen(real) + 1;
+    if (k <= n) memcpy(to, real, k);
+    free(real);
+    return k <= n ? VTAG_OK : vt_os_fail(ENAMETOOLONG, VTAG_IO);
+}
+
+/* Puts a name in the place of a path's last part, or of the whole if it is absolute. */
+static vtag_err vt_os_beside(char *path, size_t n, const char *name) {
+    char *slash = strrchr(path, '/');
+    size_t from = slash && *name != '/' ? (size_t)(slash - path) + 1 : 0, k = strlen(name) + 1;
+    if (k > n - from) return vt_os_fail(ENAMETOOLONG, VTAG_IO);
+    memcpy(path + from, name, k);
+    return VTAG_OK;
+}
+
+/* A path whose last part is not there, and is no link. */
+static vtag_err vt_os_real_new(char *path, char *to, size_t n) {
+    char *slash = strrchr(path, '/');
+    const char *base = slash ? slash + 1 : path;
+    if (!*base || !strcmp(base, ".") || !strcmp(base, "..")) return vt_os_fail(ENOENT, VTAG_NOTFOUND);
+    char name[256];
+    if (strlen(base) >= sizeof name) return vt_os_fail(ENAMETOOLONG, VTAG_IO);
+    memcpy(name, base, strlen(base) + 1);
+    if (slash) slash[slash == path] = 0;
+    vtag_err err = vt_os_real(slash ? path : ".", to, n);
+    if (err) return err;
+    size_t k = strlen(to);
+    if (k + 2 > n) return vt_os_fail(ENAMETOOLONG, VTAG_IO);
+    if (to[k - 1] != '/') to[k++] = '/', to[k] = 0;
+    return vt_os_beside(to, n, name);
+}
+
+static vtag_err vt_os_resolve(void *ctx, const char *path, char *to, size_t n) {
+    char at[VTAG_PATH_MAX], link[VTAG_PATH_MAX];
     (void)ctx;
-    if (rename(from, to) != 0) return vt_os_err(errno, 1);
-    return vt_os_sync_dir(to);
+    if (strlen(path) >= sizeof at) return vt_os_fail(ENAMETOOLONG, VTAG_IO);
+    memcpy(at, path, strlen(path) + 1);
+    for (int links = 0; links < VT_OS_LINKS; links++) {
+        vtag_err err = vt_os_real(at, to, n);
+        if (err != VTAG_NOTFOUND) return err;
+        ssize_t k = readlink(at, link, sizeof link - 1);
+        if (k < 0) return vt_os_real_new(at, to, n);
+        link[k] = 0;
+        err = vt_os_beside(at, sizeof at, link); /* leads nowhere, yet */
+        if (err) return err;
+    }
+    return vt_os_fail(ELOOP, VTAG_IO);
+}
+
+static int vt_os_exists(void *ctx, const char *path) {
+    struct stat st;
+    (void)ctx;
+    return lstat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
+}
+
+/* Where a name cannot be taken in one step, a second name is given, or what is there is
+   asked for just before. */
+static vtag_err vt_os_rename_or_link(const char *from, const char *to) {
+    if (vt_os_rename_new(from, to) == 0) return VTAG_OK;
+    if (errno == ENOSYS && link(from, to) == 0)
+        return unlink(from) == 0 ? VTAG_OK : vt_os_err(errno, 1);
+    if (errno == EEXIST) return VTAG_EXISTS;
+    if (errno != ENOSYS && errno != EPERM && errno != ENOTSUP) return vt_os_err(errno, 1);
+    if (vt_os_exists(NULL, to)) return VTAG_EXISTS;
+    return rename(from, to) == 0 ? VTAG_OK : vt_os_err(errno, 1);
+}
+
+static vtag_err vt_os_publish(void *ctx, const char *from, const char *to, int replace) {
+    vtag_err err = VTAG_OK;
+    if (!replace) err = vt_os_rename_or_link(from, to);
+    else if (rename(from, to) != 0) err = vt_os_err(errno, 1);
+    return err ? err : vt_os_sync_name(ctx, to);
+}
+
+static vtag_err vt_os_rename(void *ctx, const char *from, const char *to) {
+    return vt_os_publish(ctx, from, to, 1);
 }
 
 static vtag_err vt_os_remove(void *ctx, const char *path) {
@@ -1784,11 +2026,12 @@ static vtag_err vt_os_random(void *ctx, void *p, size_t n) {
     vtag_err err = VTAG_OK;
     (void)ctx;
     if (vt_os_entropy(p, n) == (ssize_t)n) return VTAG_OK;
-    f.fd = vt_os_open_fd("/dev/urandom", O_RDONLY);
+    int tries = 0;
+    f.fd = vt_os_open_fd("/dev/urandom", O_RDONLY, 0);
     if (f.fd < 0) return VTAG_IO;
     while (n > 0 && err == VTAG_OK) {
         ssize_t got = read(f.fd, p, n);
-        if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && vt_os_again(&tries)) continue;
         if (got <= 0) err = VTAG_IO;
         else p = (uint8_t *)p + got, n -= (size_t)got;
     }
@@ -1797,17 +2040,19 @@ static vtag_err vt_os_random(void *ctx, void *p, size_t n) {
 }
 
 static const vtag_io *vt_os_io(void) {
-    static const vtag_io io = {vt_os_open,   vt_os_close,  vt_os_size,   vt_os_allocate,
-                               vt_os_read,   vt_os_write,  vt_os_sync,   vt_os_map,
-                               vt_os_unmap,  vt_os_lock,   vt_os_unlock, vt_os_locked,
-                               vt_os_rename, vt_os_remove, vt_os_same,   vt_os_remote,
-                               vt_os_random, vt_os_now,    NULL};
+    static const vtag_io io = {
+        vt_os_open, vt_os_close,   vt_os_size,      vt_os_allocate, vt_os_read,   vt_os_write,
+        vt_os_sync, vt_os_map,     vt_os_unmap,     vt_os_lock,     vt_os_unlock, vt_os_locked,
+        vt_os_rename, vt_os_remove, vt_os_same,     vt_os_remote,   vt_os_random, vt_os_now,
+        NULL,       vt_os_resolve, vt_os_exists,    vt_os_create,   vt_os_like,   vt_os_publish,
+        vt_os_sync_name, vt_os_why};
     return &io;
 }
 
 #else /* Windows comes with a later version; until then bring your own io */
 
 static uint64_t vt_os_pid(void) { return 0; }
+static uintptr_t vt_os_thread(void) { return 0; }
 static void vt_os_sleep_us(uint32_t us) { (void)us; }
 static uint64_t vt_os_steady_ms(void) { return 0; }
 static const vtag_io *vt_os_io(void) { return NULL; }
@@ -1982,7 +2227,7 @@ static int32_t vt_clip_code(int32_t q, int32_t step) {
     target static void vt_rotate_##isa(float *v, uint32_t dim, uint64_t seed) \
     {                                                                   \
         uint32_t p = vt_power_below(dim), round, h, i, j;               \
-        float by = (float)(1 / sqrt((double)p)), half = 0.70710678f;    \
+        float by = (float)(1 / (sqrt)((double)p)), half = 0.70710678f;    \
         for (round = 0; round < (p < dim ? 4u : 2u); round++) {         \
             float *x = round % 2 ? v + dim - p : v;                     \
             for (i = 0; i < dim; i += 16)                               \
@@ -2177,7 +2422,7 @@ static uint32_t vt_reach_scalar(const vtf_factors *f, const int32_t *dots, const
     for (r = 0; r < VT_GROUP; r++) {
         float est = f->scale[r] * (p->unit * (float)(2 * dots[r] - p->shift));
         float up = est + f->size[r] * p->by_size + f->rest[r] * p->by_rest + f->bias[r] +
-                   (float)fabs(f->bias[r]) * VT_SLACK;
+                   (float)(fabs)(f->bias[r]) * VT_SLACK;
         mask |= (uint32_t)(up >= p->floor) << r;
     }
     return mask;
@@ -2868,19 +3113,23 @@ static const vt_kernels *vt_kernels_pick(const char *isa) {
 static float vt_norm(const vt_kernels *k, const float *x, size_t pad) {
     double sum;
     k->dot(x, x, pad, 1, &sum);
-    return (float)sqrt(sum);
+    return (float)(sqrt)(sum);
 }
 
-/* Never -0 and, even of damaged rows, never NaN: the order of hits is total. */
+/* To f32, what is beyond its range to its end. */
+static float vt_narrow(double x) {
+    const double most = (double)VT_MAX_NORM;
+    return x > most ? VT_MAX_NORM : x < -most ? -VT_MAX_NORM : (float)x;
+}
+
+/* Never -0 nor infinite, so that each row that was accepted has its place in the order. Damaged
+   rows, of which alone it is not a number, have none. */
 static float vt_dist(vtag_metric m, double sum, float nq, float nx) {
-    float dist;
-    if (m == VTAG_COSINE) {
-        double d = 1 - sum / ((double)nq * (double)nx);
-        dist = d < 0 ? 0.0f : (float)d;
-    } else {
-        dist = (float)(m == VTAG_DOT ? -sum : sum);
-    }
-    if (dist != dist) return HUGE_VALF;
+    double d = m == VTAG_DOT ? -sum : sum;
+    if (m == VTAG_COSINE) d = 1 - sum / ((double)nq * (double)nx);
+    if (m == VTAG_COSINE && d < 0) d = 0;
+    if (d != d) return HUGE_VALF;
+    float dist = vt_narrow(d);
     return dist == 0 ? 0.0f : dist;
 }
 
@@ -2982,7 +3231,7 @@ static uint16_t vt_half(float x) {
 static int vt_half_fits(const float *x, uint32_t n) {
     uint32_t i;
     for (i = 0; i < n; i++)
-        if (fabs(x[i]) >= 65520) return 0;
+        if ((fabs)(x[i]) >= 65520) return 0;
     return 1;
 }
 
@@ -3030,7 +3279,7 @@ static void vt_encode(uint32_t codec, const float *x, uint32_t n, uint8_t *to) {
     } else {
         float scale = vt_i8_scale(x, n);
         for (i = 0; i < n && scale > 0; i++)
-            to[i] = (uint8_t)(int8_t)floor((double)x[i] / (double)scale + 0.5);
+            to[i] = (uint8_t)(int8_t)(floor)((double)x[i] / (double)scale + 0.5);
         memcpy(to + vt_pad(n), &scale, 4);
     }
 }
@@ -3149,11 +3398,11 @@ static int vt_sketch_row(const vt_encoder *e, uint32_t i, float *v) {
     e->k->dot(v, (const float *)(const void *)(e->base + e->p.mean), wide, 1, &bias);
     e->k->rotate(v, wide, VT_SKETCH_SEED);
     e->k->dot(v, v, wide, 1, &sum);
-    if (!(sum <= 1e30 && fabs(bias) <= 1e30)) return 0;
+    if (!(sum <= 1e30 && (fabs)(bias) <= 1e30)) return 0;
     f->bias[r] = (float)(e->metric == VTAG_L2SQ ? -0.5 * sum : bias);
     most = vt_most(v, wide);
     if (most < 1e-20f) { /* no direction: all of v is rest                        */
-        f->rest[r] = (float)(sqrt(sum) * (1 + 1e-6));
+        f->rest[r] = (float)((sqrt)(sum) * (1 + 1e-6));
         return 1;
     }
     unit = 2047 / most;
@@ -3161,9 +3410,9 @@ static int vt_sketch_row(const vt_encoder *e, uint32_t i, float *v) {
     e->k->dot(u, v, wide, 1, &along);
     a = (float)(along / (0.25 * own));
     f->scale[r] = a;
-    f->size[r] = (float)((double)a * (0.5 * sqrt((double)own)));
+    f->size[r] = (float)((double)a * (0.5 * (sqrt)((double)own)));
     rest = sum - along * along / (0.25 * own); /* a quotient is fused with nothing */
-    f->rest[r] = (float)(sqrt(rest + sum / 4e11) * (1 + 1e-6));
+    f->rest[r] = (float)((sqrt)(rest + sum / 4e11) * (1 + 1e-6));
     return 1;
 }
 
@@ -3254,13 +3503,13 @@ static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, co
     step = most / 127;
     for (i = 0; i < s->dim; i += 16) sum += vt_fit_16(v + i, unit, step, h + i);
     k->dot(v, v, s->dim, 1, &e);
-    w = sqrt(w) * (1 + 2e-6);
-    e = sqrt(e) * (1 + 2e-6) + w / 16000000;
-    m = metric == VTAG_L2SQ ? 0 : sqrt(m) * (1 + 2e-6); /* distances do not see the mean */
+    w = (sqrt)(w) * (1 + 2e-6);
+    e = (sqrt)(e) * (1 + 2e-6) + w / 16000000;
+    m = metric == VTAG_L2SQ ? 0 : (sqrt)(m) * (1 + 2e-6); /* distances do not see the mean */
     b->w = (float)w;
     b->slack = (float)(w + m) * VT_SLACK + 1e-22f;
     b->offset = (float)(metric == VTAG_L2SQ ? -0.5 * w * w : my);
-    b->margin = (float)(m * sqrt(yy) + w + fabs(b->offset) + (metric == VTAG_COSINE)) * VT_SLACK;
+    b->margin = (float)(m * (sqrt)(yy) + w + (fabs)(b->offset) + (metric == VTAG_COSINE)) * VT_SLACK;
     b->margin += 1e-30f + (float)((w + m) * 1e-38);
     b->p.unit = 0.5f * step;
     b->p.shift = 15 * sum;
@@ -3272,18 +3521,18 @@ static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, co
 
 /* Tells b which similarity is still of interest. */
 static void vt_bound_floor(vt_bound *b, double floor) {
-    b->p.floor = (float)(floor - (double)b->offset - (double)b->margin);
+    b->p.floor = vt_narrow(floor - (double)b->offset - (double)b->margin);
 }
 
 /* Bounds of row r's similarity. */
 static void vt_bound_row(const vt_bound *b, const vtf_factors *f, uint32_t r, int32_t dot,
                          float *lo, float *up) {
     float est = f->scale[r] * (b->p.unit * (float)(2 * dot - b->p.shift));
-    float size = f->size[r], bias = f->bias[r], t = fabsf(est) - size * b->blur;
+    float size = f->size[r], bias = f->bias[r], t = (fabsf)(est) - size * b->blur;
     float across = b->w * b->w, off;
     if (t > 0) across -= t / size * (t / size);
-    off = f->rest[r] * (sqrtf(across > 0 ? across : 0) + b->slack) + size * b->blur +
-          fabsf(bias) * VT_SLACK + b->margin;
+    off = f->rest[r] * ((sqrtf)(across > 0 ? across : 0) + b->slack) + size * b->blur +
+          (fabsf)(bias) * VT_SLACK + b->margin;
     est += bias + b->offset;
     *lo = est - off;
     *up = est + off;
@@ -3441,6 +3690,7 @@ typedef struct vt_env { /* what every layer needs to know of its surroundings  *
     const vtag_io *io;
     void (*log)(void *ctx, vtag_err err, const char *msg, uint64_t at);
     void *log_ctx;
+    const char *path; /* the handle's; NULL: from memory                       */
     int no_map, read_only;
 } vt_env;
 
@@ -3461,14 +3711,47 @@ typedef struct vt_file {
     size_t n, cap;
     uint8_t uuid[16];
     uint32_t flags, version;
-    int mended;     /* memory says more than the file                          */
-    uint64_t known; /* up to here extents are committed, each in one mapping   */
+    int mended;      /* memory says more than the file                         */
+    int named;       /* its name is known to be durable                        */
+    uint64_t known;  /* up to here extents are committed, each in one mapping  */
+    vtf_logpos seen; /* up to here memory holds the log, and snapshots read it */
 } vt_file;
 
 /* Reports detail to the caller's log and returns err. */
 static vtag_err vt_say(const vt_env *env, vtag_err err, const char *msg, uint64_t at) {
     if (env->log) env->log(env->log_ctx, err, msg, at);
     return err;
+}
+
+/* Appends s to the text to[n], cut to fit. */
+static void vt_text_add(char *to, size_t n, const char *s) {
+    size_t at = strlen(to), k = vt_min_size(strlen(s), n - 1 - at);
+    memcpy(to + at, s, k);
+    to[at + k] = 0;
+}
+
+/* The same of what the system refused: with the path and its own words. */
+static vtag_err vt_say_why(const vt_env *env, vtag_err err, const char *what, const char *path,
+                           uint64_t at) {
+    char text[VTAG_PATH_MAX + 256] = "", why[128] = "";
+    if (!env->log) return err;
+    if (env->io->why) env->io->why(env->io->ctx, why, sizeof why);
+    vt_text_add(text, sizeof text, what);
+    if (path) vt_text_add(text, sizeof text, " ");
+    if (path) vt_text_add(text, sizeof text, path);
+    vt_text_add(text, sizeof text, ": ");
+    vt_text_add(text, sizeof text, *why ? why : "input/output error");
+    return vt_say(env, err, text, at);
+}
+
+/* The same of a path, for a reason of our own. */
+static vtag_err vt_say_path(const vt_env *env, vtag_err err, const char *what, const char *path) {
+    char text[VTAG_PATH_MAX + 256] = "";
+    if (!env->log) return err;
+    vt_text_add(text, sizeof text, what);
+    vt_text_add(text, sizeof text, " ");
+    vt_text_add(text, sizeof text, path);
+    return vt_say(env, err, text, 0);
 }
 
 static vtag_err vt_file_read(vt_file *f, uint64_t at, void *p, size_t n) {
@@ -3551,7 +3834,7 @@ static vtag_err vt_file_cover(vt_file *f, uint64_t at, uint64_t n) {
     vtag_err err;
     if (vt_at(f, at, n)) return VTAG_OK;
     err = vt_map_make(f, at, n, &m);
-    if (err) return vt_say(&f->env, err, "cannot map the file", at);
+    if (err) return vt_say_why(&f->env, err, "cannot map", f->env.path, at);
     vt_spin_lock(&f->spin);
     err = vt_append(&f->maps, &f->n, &f->cap, &m, sizeof m);
     vt_spin_unlock(&f->spin);
@@ -3592,7 +3875,7 @@ static void vt_file_mirror(vt_file *f, uint64_t at, const void *p, size_t n) {
 
 static vtag_err vt_file_write(vt_file *f, uint64_t at, const void *p, size_t n) {
     vtag_err err = n ? f->env.io->write(f->f, at, p, n) : VTAG_OK;
-    if (err) return vt_say(&f->env, err, "cannot write", at);
+    if (err) return vt_say_why(&f->env, err, "cannot write", f->env.path, at);
     if (n) vt_file_mirror(f, at, p, n);
     return VTAG_OK;
 }
@@ -3639,7 +3922,7 @@ static vtag_err vt_extent_new(vt_file *f, vtf_head *head, vtf_extent *e, uint64_
     vtag_err err;
     if (end < head->end || end >> 62) return VTAG_FULL;
     err = f->env.io->allocate(f->f, end);
-    if (err) return vt_say(&f->env, err, "cannot grow the file", end);
+    if (err) return vt_say_why(&f->env, err, "cannot grow", f->env.path, end);
     err = vt_file_cover(f, head->end, e->length);
     e->magic = VTF_EXTENT_MAGIC;
     memcpy(e->uuid, f->uuid, sizeof e->uuid);
@@ -3691,7 +3974,7 @@ static vtag_err vt_slot_newest(vt_file *f, vtf_slot *best, int *torn) {
     uint32_t i;
     for (i = 0; i < 2; i++) {
         vtag_err err = vt_slot_read(f, i, &s[i]);
-        if (err) return vt_say(&f->env, err, "cannot read a superblock", VTF_SLOT_AT(i));
+        if (err) return vt_say_why(&f->env, err, "cannot read", f->env.path, VTF_SLOT_AT(i));
     }
     if (!s[0].seq && !s[1].seq)
         return vt_say(&f->env, VTAG_CORRUPT, "both superblocks are damaged", VTF_SLOT_AT(0));
@@ -3707,12 +3990,24 @@ static vtag_err vt_slot_write(vt_file *f, vtf_slot *s) {
     s->seq++;
     s->index = (uint32_t)(s->seq & 1);
     s->crc = vtf_crc_slot(s);
-    return vt_file_write(f, VTF_SLOT_AT(s->index), s, sizeof *s);
+    vtag_err err = vt_file_write(f, VTF_SLOT_AT(s->index), s, sizeof *s);
+    if (err) s->seq--;
+    return err;
+}
+
+/* Makes the file's name durable, once: who made it may have died before it was. */
+static vtag_err vt_file_name(vt_file *f) {
+    const vtag_io *io = f->env.io;
+    vtag_err err = VTAG_OK;
+    if (!f->named && io->sync_name) err = io->sync_name(io->ctx, f->env.path);
+    if (err) return vt_say_why(&f->env, err, "cannot sync the folder of", f->env.path, 0);
+    f->named = 1;
+    return VTAG_OK;
 }
 
 static vtag_err vt_file_sync(vt_file *f) {
     vtag_err err = f->env.io->sync(f->f);
-    return err ? vt_say(&f->env, err, "cannot sync; reopen the file", 0) : VTAG_OK;
+    return err ? vt_say_why(&f->env, err, "reopen it; cannot sync", f->env.path, 0) : VTAG_OK;
 }
 
 /* ---- Records ------------------------------------------------------------------ */
@@ -3732,14 +4027,38 @@ static const vtf_record *vt_log_peek(vt_file *f, const vtf_logpos *pos) {
     return r->crc == vtf_crc_record(r) ? r : NULL;
 }
 
+/* A walk over the log. Where bytes are kept in memory of our own, beginning it and following
+   it fetches what other processes may have written since; what snapshots read, which is
+   final, stays untouched. */
+typedef struct vt_walk {
+    vt_file *f;
+    vtf_logpos pos; /* where the next record stands                            */
+    int fetches;
+} vt_walk;
+
+/* Fetches the log extent from `at` on, but not what is known of it. */
+static vtag_err vt_walk_fetch(const vt_walk *w, uint64_t extent, uint64_t length, uint64_t at) {
+    const vtf_logpos *seen = &w->f->seen;
+    if (!w->fetches || extent < seen->extent) return VTAG_OK;
+    if (extent == seen->extent) at = vt_max_u64(at, seen->at);
+    return vt_file_fetch(w->f, at, extent + length - at);
+}
+
+static vtag_err vt_walk_begin(vt_walk *w, vt_file *f, const vtf_logpos *from) {
+    w->f = f;
+    w->pos = *from;
+    w->fetches = 1;
+    return vt_walk_fetch(w, from->extent, from->length, from->at);
+}
+
 /* Follows a LINK record to the extent that it names, which lies after the one at hand; 0:
    there is no such extent. */
-static int vt_log_follow(vt_file *f, const vtf_record *r, vtf_logpos *pos) {
+static int vt_walk_follow(const vt_walk *w, const vtf_record *r, vtf_logpos *pos) {
     const vtf_link *link = (const vtf_link *)r;
     const vtf_extent *e;
     if (r->size < sizeof *link || link->extent < pos->extent + pos->length) return 0;
-    if (vt_file_fetch(f, link->extent, link->length)) return 0;
-    e = vt_extent_at(f, link->extent, VTF_LOG);
+    if (vt_walk_fetch(w, link->extent, link->length, link->extent)) return 0;
+    e = vt_extent_at(w->f, link->extent, VTF_LOG);
     if (!e || e->length != link->length) return 0;
     pos->extent = link->extent;
     pos->length = link->length;
@@ -3747,20 +4066,20 @@ static int vt_log_follow(vt_file *f, const vtf_record *r, vtf_logpos *pos) {
     return 1;
 }
 
-/* The next commit's record, or NULL; pos moves past it. With salt, only a record of
+/* The next commit's record, or NULL; the walk moves past it. With salt, only a record of
    that salt counts. */
-static const vtf_record *vt_log_next(vt_file *f, vtf_logpos *pos, const uint64_t *salt) {
-    vtf_logpos p = *pos;
+static const vtf_record *vt_walk_next(vt_walk *w, const uint64_t *salt) {
+    vtf_logpos p = w->pos;
     for (;;) {
-        const vtf_record *r = vt_log_peek(f, &p);
+        const vtf_record *r = vt_log_peek(w->f, &p);
         if (!r || (salt && r->salt != *salt)) return NULL;
         p.at += r->size;
         p.crc = r->crc;
         if (r->type == VTF_R_COMMIT) {
-            *pos = p;
+            w->pos = p;
             return r;
         }
-        if (r->type != VTF_R_LINK || !vt_log_follow(f, r, &p)) return NULL;
+        if (r->type != VTF_R_LINK || !vt_walk_follow(w, r, &p)) return NULL;
     }
 }
 
@@ -3913,7 +4232,26 @@ static vtag_err vt_redo_apply(vt_file *f, const vtf_slot *s) {
 
 /* ---- Blobs --------------------------------------------------------------------- */
 
-/* A blob at an offset that came from the file; NULL unless whole and of kind. */
+/* What the API lets a caller write, no file may exceed: most bytes of a blob's name, and of its
+   data where that is text; text has no NUL in it. Events and policies hold strings of their own. */
+#define VT_NAME_MAX   255u
+#define VT_NOTE_MAX   4096u
+#define VT_REASON_MAX 1024u
+
+static int vt_text_ok(const void *p, uint64_t n, uint64_t most) {
+    return n <= most && !memchr(p, 0, (size_t)n);
+}
+
+/* Whether a whole blob keeps within the limits of its kind. */
+static int vt_blob_fits(const vtf_blob *b, const void *name, const void *data) {
+    if (!vt_text_ok(name, b->name, VT_NAME_MAX)) return 0;
+    if (b->kind == 0) return b->name && vt_text_ok(data, b->data, VT_NOTE_MAX);
+    if (b->kind == VTF_S_NAMES) return b->name > 0;
+    if (b->kind == VTF_S_WAIVERS) return b->data && vt_text_ok(data, b->data, VT_REASON_MAX);
+    return 1;
+}
+
+/* A blob at an offset that came from the file; NULL unless whole, of kind, and within its limits. */
 static const vtf_blob *vt_blob_at(vt_file *f, uint64_t at, uint32_t kind) {
     const vtf_blob *b;
     const uint8_t *data;
@@ -3925,7 +4263,14 @@ static const vtf_blob *vt_blob_at(vt_file *f, uint64_t at, uint32_t kind) {
     if (!vt_at(f, at, n) || n > SIZE_MAX) return NULL;
     if (b->crc != vt_crc32c(0, &b->kind, (size_t)n - 4)) return NULL;
     data = (const uint8_t *)b + vtf_blob_data(b);
-    return data[b->data] || ((const uint8_t *)(b + 1))[b->name] ? NULL : b;
+    if (data[b->data] || ((const uint8_t *)(b + 1))[b->name]) return NULL;
+    return vt_blob_fits(b, b + 1, data) ? b : NULL;
+}
+
+/* The blob that an entry of a space names. */
+static const vtf_blob *vt_blob_get(vt_file *f, const vtf_entry *e, uint32_t kind) {
+    const vtf_blob *b = vt_blob_at(f, e->at, kind);
+    return b && b->id == e->id ? b : NULL;
 }
 
 static const char *vt_blob_name(const vtf_blob *b) { return (const char *)(b + 1); }
@@ -3960,7 +4305,8 @@ typedef struct vt_tag {
     vtf_tag f;
     const char *name, *note;
     vt_buf *own; /* holds name and note; NULL: they lie in the file            */
-    int changed; /* in the batch at hand                                       */
+    int changed;    /* in the batch at hand                                    */
+    uint32_t given; /* vectors of it in the put at hand                        */
 } vt_tag;
 
 typedef struct vt_tags {
@@ -4013,11 +4359,35 @@ static void vt_tags_free(vt_tags *t) {
     vt_free(t->a);
 }
 
+/* Length of the run of name characters at s. */
+static size_t vt_word(const char *s) {
+    return strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789._-");
+}
+
+/* Splits model@version/preparation; 0: malformed. Lengths of model and version. */
+static int vt_name_split(const char *name, size_t *model, size_t *version) {
+    const char *s = name;
+    if (strlen(name) > VT_NAME_MAX) return 0;
+    *model = vt_word(s);
+    s += *model;
+    if (!*model || *s++ != '@') return 0;
+    *version = vt_word(s);
+    s += *version;
+    if (!*version) return 0;
+    while (*s == '/') {
+        size_t part = vt_word(++s);
+        if (!part) return 0;
+        s += part;
+    }
+    return !*s;
+}
+
 /* A tag as the file has it; replaces the one of its number. *left: see vt_spend. */
 static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f, uint64_t *left) {
     vt_tag *old = vt_tags_get(t, f->tag);
     const vtf_blob *b;
     vt_tag tag = VT_ZERO;
+    size_t model, version;
     if (old) {
         if (f->dim != old->f.dim || f->metric != old->f.metric || f->codec != old->f.codec ||
             f->names != old->f.names || f->role > VTAG_GONE)
@@ -4026,7 +4396,8 @@ static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f, uint6
         return VTAG_OK;
     }
     b = vt_blob_at(file, f->names, 0);
-    if (!b || !vt_spend(left, vtf_blob_bytes(b)) || !b->name || !f->tag || !f->dim ||
+    if (!b || b->id != f->tag || !vt_spend(left, vtf_blob_bytes(b)) || !f->tag || !f->dim ||
+        !vt_name_split(vt_blob_name(b), &model, &version) ||
         f->dim > VTF_MAX_DIM || f->codec > VTAG_I8 || f->metric > VTAG_L2SQ || f->role > VTAG_GONE)
         return vt_say(&file->env, VTAG_CORRUPT, "malformed tag", f->names);
     tag.f = *f;
@@ -4045,29 +4416,6 @@ static vtag_role vt_tag_role(const vt_tag *t, const vtf_head *h) {
     if (t->f.tag == h->active) return VTAG_ACTIVE;
     if (t->f.tag == h->standby) return VTAG_STANDBY;
     return (vtag_role)t->f.role;
-}
-
-/* Length of the run of name characters at s. */
-static size_t vt_word(const char *s) {
-    return strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789._-");
-}
-
-/* Splits model@version/preparation; 0: malformed. Lengths of model and version. */
-static int vt_name_split(const char *name, size_t *model, size_t *version) {
-    const char *s = name;
-    if (strlen(name) > 255) return 0;
-    *model = vt_word(s);
-    s += *model;
-    if (!*model || *s++ != '@') return 0;
-    *version = vt_word(s);
-    s += *version;
-    if (!*version) return 0;
-    while (*s == '/') {
-        size_t part = vt_word(++s);
-        if (!part) return 0;
-        s += part;
-    }
-    return !*s;
 }
 
 /* Whether a name's first n bytes, its model or version, are those of b too. */
@@ -4132,11 +4480,12 @@ static uint32_t vt_string_pack(vt_out *o, const char *s) {
     return (uint32_t)n;
 }
 
-/* Takes the next string out of [*p, end); 0: it is not there. */
-static int vt_string_unpack(const uint8_t **p, const uint8_t *end, uint32_t n, const char **s) {
+/* Takes the next string, of at most `most` bytes, out of [*p, end); 0: it is not there. */
+static int vt_string_unpack(const uint8_t **p, const uint8_t *end, uint32_t n, uint32_t most,
+                            const char **s) {
     *s = NULL;
     if (!n) return 1;
-    if ((size_t)(end - *p) < n || (*p)[n - 1]) return 0;
+    if ((size_t)(end - *p) < n || (*p)[n - 1] || !vt_text_ok(*p, n - 1, most)) return 0;
     *s = (const char *)*p;
     *p += n;
     return 1;
@@ -4168,8 +4517,8 @@ static int vt_gate_resolve(vtag_gate *out, const vtag_gate *g, const vtag_gate *
     }
     if (g->has_min) out->has_min = 1, out->min_score = g->min_score;
     if (g->has_drop) out->has_drop = 1, out->max_drop = g->max_drop;
-    if (g->reason && strlen(g->reason) > 1024) return 0;
-    if (out->score && (!*out->score || strlen(out->score) > 255)) return 0;
+    if (g->reason && strlen(g->reason) > VT_REASON_MAX) return 0;
+    if (out->score && (!*out->score || strlen(out->score) > VT_NAME_MAX)) return 0;
     return vt_ppm_ok(out->min_ppm) && vt_ppm_ok(out->max_waived_ppm) &&
            !(out->has_min && out->min_score != out->min_score) &&
            !(out->has_drop && out->max_drop != out->max_drop);
@@ -4197,7 +4546,7 @@ static int vt_policy_resolve(vtag_policy *p, const vtag_policy *given) {
     if (given->retain_ms) p->retain_ms = given->retain_ms;
     p->retain_scores = given->retain_scores;
     p->hold = given->hold;
-    return !p->hold || strlen(p->hold) <= 1024;
+    return !p->hold || strlen(p->hold) <= VT_REASON_MAX;
 }
 
 static void vt_policy_pack(vt_out *o, const vtag_policy *p) {
@@ -4221,11 +4570,16 @@ static int vt_policy_unpack(vtag_policy *p, const vtf_blob *b) {
     p->retain_ms = f->retain_ms;
     p->retain_scores = f->retain_scores;
     at += sizeof *f;
-    return vt_string_unpack(&at, end, f->score, &p->gate.score) &&
-           vt_string_unpack(&at, end, f->hold, &p->hold);
+    return vt_string_unpack(&at, end, f->score, VT_NAME_MAX, &p->gate.score) &&
+           vt_string_unpack(&at, end, f->hold, VT_REASON_MAX, &p->hold);
 }
 
 /* ---- Events ------------------------------------------------------------------ */
+
+/* Most bytes of an event's text; of a declaration it is the tag's note. */
+static uint32_t vt_text_max(vtag_kind kind) {
+    return kind == VTAG_K_DECLARED ? VT_NOTE_MAX : VT_REASON_MAX;
+}
 
 /* The data of an event's blob, into an empty o. */
 static void vt_event_pack(vt_out *o, const vtag_event *v) {
@@ -4253,15 +4607,15 @@ static int vt_event_unpack(vtag_event *v, const vtf_blob *b) {
     memcpy(&v->cover, &f->cover, sizeof v->cover);
     v->name = b->name ? vt_blob_name(b) : NULL;
     at += sizeof *f;
-    return vt_string_unpack(&at, end, f->score, &v->used.score) &&
-           vt_string_unpack(&at, end, f->reason, &v->used.reason) &&
-           vt_string_unpack(&at, end, f->text, &v->text);
+    return vt_string_unpack(&at, end, f->score, VT_NAME_MAX, &v->used.score) &&
+           vt_string_unpack(&at, end, f->reason, VT_REASON_MAX, &v->used.reason) &&
+           vt_string_unpack(&at, end, f->text, vt_text_max(v->kind), &v->text);
 }
 
 /* The event that an entry of their space names. */
 static vtag_err vt_event_read(vt_file *f, const vtf_entry *e, vtag_event *out) {
-    const vtf_blob *b = vt_blob_at(f, e->at, VTF_S_EVENTS);
-    if (b && b->id == e->id && vt_event_unpack(out, b)) return VTAG_OK;
+    const vtf_blob *b = vt_blob_get(f, e, VTF_S_EVENTS);
+    if (b && vt_event_unpack(out, b)) return VTAG_OK;
     return vt_say(&f->env, VTAG_CORRUPT, "event damaged", e->at);
 }
 
@@ -4811,6 +5165,11 @@ static vtag_err vt_kills_apply(vt_rows *r, const vtf_kill *k, size_t n, uint64_t
    published, counted, and share what did not change. This chapter loads them, keeps
    up with other processes, recovers what a crash left, and opens files. */
 
+typedef struct vt_memo { /* a coverage that was counted                        */
+    vtag_tag tag, base; /* 0: none                                             */
+    vtag_cover cover;
+} vt_memo;
+
 typedef struct vt_state {
     uint32_t refs, zero;
     vt_file *file;
@@ -4825,20 +5184,18 @@ typedef struct vt_state {
     vt_tags tags;
     vt_index index;
     vt_rows rows;
+    vt_memo memo; /* of this very state, once published; under the handle's spin */
 } vt_state;
-
-typedef struct vt_memo { /* a coverage that was counted on a committed state */
-    uint64_t commit;
-    vtag_tag tag, base; /* 0: none                                             */
-    vtag_cover cover;
-} vt_memo;
 
 struct vtag_db {
     uint32_t refs; /* the handle's own, and one for each snapshot              */
     uint32_t spin; /* guards state                                             */
     uint32_t gate; /* guards slot, file and refreshing                         */
     uint32_t busy; /* a batch is open in this handle                           */
-    uint32_t closed;
+    uint32_t closed; /* vtag_close was called; atomic                         */
+    uint32_t held;   /* live snapshots; under spin                            */
+    vtag_snap *oldest, *newest; /* of them                                    */
+    uintptr_t holder; /* the thread that began the batch; 0: none; under spin  */
     int writing; /* a batch is open, and the state is up to date; under gate */
     int mine;    /* the newest commit was made here                          */
     int ahead;   /* the state was rolled past the newest slot, in memory     */
@@ -4852,7 +5209,6 @@ struct vtag_db {
     vt_file *file;
     vt_state *state;
     vtf_slot slot;   /* the newest seen or written                               */
-    vt_memo memo;    /* of a coverage; under spin                              */
     uint64_t synced; /* time of the last sync                                  */
     int unsynced;    /* LAZY or NO: commits that no slot names yet               */
 };
@@ -4860,6 +5216,8 @@ struct vtag_db {
 struct vtag_snap {
     vtag_db *db;
     vt_state *state;
+    uint64_t since; /* of the steady clock, ms                                 */
+    vtag_snap *older, *newer;
 };
 
 static void vt_state_drop(vt_state *s) {
@@ -5032,14 +5390,15 @@ static int vt_state_within(const vt_state *s) {
 
 /* Applies the log up to what a slot names. */
 static vtag_err vt_state_walk(vt_state *s, const vtf_slot *slot) {
-    while (s->pos.at != slot->log.at) {
-        vtf_logpos pos = s->pos;
-        const vtf_record *r = vt_log_next(s->file, &pos, NULL);
-        vtag_err err = r && r->head.commit <= slot->head.commit ? VTAG_OK : VTAG_CORRUPT;
-        if (err) return vt_say(&s->file->env, err, "log record damaged", s->pos.at);
-        err = vt_state_apply(s, r, &pos);
-        if (err) return err;
+    vt_walk w;
+    vtag_err err = vt_walk_begin(&w, s->file, &s->pos);
+    while (!err && s->pos.at != slot->log.at) {
+        const vtf_record *r = vt_walk_next(&w, NULL);
+        if (!r || r->head.commit > slot->head.commit)
+            return vt_say(&s->file->env, VTAG_CORRUPT, "log record damaged", s->pos.at);
+        err = vt_state_apply(s, r, &w.pos);
     }
+    if (err) return err;
     if (s->pos.crc != slot->log.crc || s->head.end > slot->head.end ||
         (s->head.commit != VT_UNKNOWN && s->head.commit != slot->head.commit))
         return vt_say(&s->file->env, VTAG_CORRUPT, "log and superblock differ", s->pos.at);
@@ -5138,6 +5497,7 @@ static vtag_err vt_db_poison(vtag_db *db, vtag_err err) {
 static void vt_db_publish(vtag_db *db, vt_state *s) {
     vt_state *old;
     s->file->known = s->head.end;
+    s->file->seen = s->pos;
     vt_spin_lock(&db->spin);
     old = db->state;
     db->state = s;
@@ -5155,55 +5515,68 @@ static vtag_err vt_file_open(const vt_env *env, const char *path, vtag_access ac
     err = env->io->open(env->io->ctx, path, access, &f->f);
     if (err) {
         vt_free(f);
-        return vt_say(env, err, "cannot open the file", 0);
+        return vt_say_why(env, err, "cannot open", path, 0);
     }
     *out = f;
     return VTAG_OK;
 }
 
-/* Checks the identity page and takes the file's uuid and flags from it. */
-static vtag_err vt_identify(vt_file *f) {
-    vtf_identity id;
+/* Reads the identity page, checked. */
+static vtag_err vt_identity_read(vt_file *f, vtf_identity *id) {
     uint64_t size;
     vtag_err err = vt_file_size(f, &size);
-    if (err) return err;
+    if (err) return vt_say_why(&f->env, err, "cannot read", f->env.path, 0);
     if (size < VTF_FRONT + VTF_ALIGN)
         return vt_say(&f->env, VTAG_FORMAT, "too short for a vtag file", size);
-    err = vt_file_read(f, 0, &id, sizeof id);
-    if (err) return err;
-    if (memcmp(id.magic, "\x89vtag\r\n\x1a", 8))
+    err = vt_file_read(f, 0, id, sizeof *id);
+    if (err) return vt_say_why(&f->env, err, "cannot read", f->env.path, 0);
+    if (memcmp(id->magic, "\x89vtag\r\n\x1a", 8))
         return vt_say(&f->env, VTAG_FORMAT, "not a vtag file", 0);
-    if (id.order != VTF_ORDER || id.version > VTF_VERSION || id.incompatible)
+    if (id->order != VTF_ORDER || id->version > VTF_VERSION || id->incompatible)
         return vt_say(&f->env, VTAG_FORMAT, "written by a newer vtag; upgrade this program", 8);
-    if (id.crc != vtf_crc_identity(&id))
+    if (id->crc != vtf_crc_identity(id))
         return vt_say(&f->env, VTAG_CORRUPT, "identity page damaged", 0);
-    if (id.read_compatible && !f->env.read_only)
+    if (id->read_compatible && !f->env.read_only)
         return vt_say(&f->env, VTAG_READONLY, "has features that this vtag may only read", 8);
+    return VTAG_OK;
+}
+
+/* Takes a file's uuid and flags from its identity page. */
+static vtag_err vt_identify(vt_file *f) {
+    vtf_identity id;
+    vtag_err err = vt_identity_read(f, &id);
+    if (err) return err;
     memcpy(f->uuid, id.uuid, sizeof f->uuid);
     f->flags = id.flags;
     f->version = id.version;
     return VTAG_OK;
 }
 
-/* Puts a freshly loaded file in the place of the handle's own. */
-static vtag_err vt_db_take(vtag_db *db, vt_file *f) {
+/* Puts a freshly loaded file in the place of the handle's own. `same`: it is the same file, so
+   that what has been seen of it must not go back. A superseded one is only to be read. */
+static vtag_err vt_db_take(vtag_db *db, vt_file *f, int same) {
     vtf_slot slot;
     vt_state *s = NULL;
     int torn;
     vtag_err err = vt_slot_newest(f, &slot, &torn);
+    if (!err && slot.flags & VTF_SUPERSEDED && !db->env.read_only)
+        err = vt_say(&db->env, VTAG_READONLY,
+                     "a compaction put another file in this one's place; open it read-only", 0);
     if (!err) err = vt_state_load(f, &slot, &s);
     if (err) return err;
+    if (same && s->head.commit < db->state->head.commit) {
+        vt_state_drop(s);
+        return VTAG_OK;
+    }
     vt_file_drop(db->file);
     db->file = vt_file_hold(f);
     db->slot = slot;
-    db->slot.flags &= ~VTF_SUPERSEDED; /* of a copy that was put back          */
     db->mine = db->ahead = 0;
     vt_db_publish(db, s);
     return VTAG_OK;
 }
 
-/* A recovery that was cut off, of a file with padded commits: its copy comes first. A
-   reader mends its own memory. */
+/* A recovery that was cut off: its copy comes first. A reader mends its own memory. */
 static vtag_err vt_db_redo(vt_file *f) {
     const vtag_io *io = f->env.io;
     vtf_slot slot;
@@ -5225,8 +5598,8 @@ static vtag_err vt_db_redo(vt_file *f) {
 }
 
 /* Opens what the path names now: a compaction put another file there, or the one at
-   hand was mended in memory and has moved on since. */
-static vtag_err vt_db_reopen(vtag_db *db) {
+   hand was mended in memory and has moved on since (`same`). */
+static vtag_err vt_db_reopen(vtag_db *db, int same) {
     vt_file *f;
     vtag_access access = db->env.read_only ? VTAG_READ : VTAG_EXISTING;
     vtag_err err = vt_file_open(&db->env, db->path, access, &f);
@@ -5235,7 +5608,7 @@ static vtag_err vt_db_reopen(vtag_db *db) {
     if (!err && memcmp(f->uuid, db->file->uuid, sizeof f->uuid))
         err = vt_say(&db->env, VTAG_FORMAT, "another store lies at this path now", 0);
     if (!err && db->env.read_only) err = vt_db_redo(f);
-    if (!err) err = vt_db_take(db, f);
+    if (!err) err = vt_db_take(db, f, same);
     vt_file_drop(f);
     return err;
 }
@@ -5251,7 +5624,7 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
         return VTAG_OK;
     }
     if (db->file->mended || (!near_ && (db->env.no_map || !db->env.io->map)))
-        return vt_db_reopen(db);
+        return vt_db_reopen(db, 1);
     if (near_) {
         s = vt_state_clone(db->state);
         if (!s) return VTAG_NOMEM;
@@ -5259,7 +5632,6 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
         if (!err && size < slot->head.end) err = VTAG_CORRUPT;
         if (!err) s->left = VT_LOOKS * size;
         if (!err) err = vt_file_cover_to(db->file, slot->head.end);
-        if (!err) err = vt_file_fetch(db->file, s->pos.at, vt_log_room(&s->pos));
         if (!err) err = vt_state_walk(s, slot);
         if (err) vt_state_drop(s);
     }
@@ -5276,19 +5648,20 @@ static vtag_err vt_db_follow(vtag_db *db, const vtf_slot *slot) {
 static vtag_err vt_db_roll(vtag_db *db, const vt_state *from, vt_out *redo, vt_state **out) {
     vt_state *s = vt_state_clone(from);
     uint64_t size, records = 0;
+    vt_walk w;
     vtag_err err = s ? vt_file_size(db->file, &size) : VTAG_NOMEM;
     if (!err) err = vt_file_cover_to(db->file, size / VTF_ALIGN * VTF_ALIGN);
     if (!err) s->left = VT_LOOKS * size;
+    if (!err) err = vt_walk_begin(&w, db->file, &s->pos);
     while (!err) {
-        vtf_logpos pos = s->pos;
-        const vtf_record *r = vt_log_next(db->file, &pos, &s->salt);
+        const vtf_record *r = vt_walk_next(&w, &s->salt);
         if (!r || r->head.commit <= s->head.commit) break;
         if (r->head.end > size || !vt_record_intact(db->file, r, &s->left)) break;
-        if (redo && pos.extent != s->pos.extent) /* the LINK */
+        if (redo && w.pos.extent != s->pos.extent) /* the LINK */
             vt_redo_list(redo, (const vtf_record *)vt_at(db->file, s->pos.at, sizeof *r),
                          s->pos.at);
-        if (redo) vt_redo_list(redo, r, pos.at - r->size);
-        err = vt_state_apply(s, r, &pos);
+        if (redo) vt_redo_list(redo, r, w.pos.at - r->size);
+        err = vt_state_apply(s, r, &w.pos);
         records++;
     }
     if (!err && records && !vt_state_within(s))
@@ -5331,7 +5704,7 @@ static vtag_err vt_db_rewrite(vtag_db *db, const vt_out *list, uint64_t end) {
     uint64_t n = list->n / sizeof(vtf_range), xxh = n ? vt_xxh64(list->p, list->n) : 0;
     if (!err && n && db->slot.redo_at == end && db->slot.redo_n == n && db->slot.redo_xxh == xxh) {
         err = vt_file_sync(db->file); /* the copy of a recovery that was cut off */
-    } else if (!err && n && db->file->flags & VTF_FLAG_PAD) {
+    } else if (!err && n) {
         db->slot.redo_at = end;
         db->slot.redo_n = n;
         db->slot.redo_xxh = xxh;
@@ -5407,35 +5780,46 @@ static vtag_err vt_db_peek(vtag_db *db) {
     return VTAG_OK;
 }
 
-/* Whether another file took this one's place; else *best is its newest slot. */
-static vtag_err vt_db_moved(vtag_db *db, vtf_slot *best, int *torn, int *moved) {
+/* Whether what the path names is not what the handle knows: another file, or one that a
+   compaction replaced, or whose both slots are older, so that someone wrote over it. */
+static int vt_db_moved(const vtag_db *db, const vtf_slot *best, int torn) {
+    if (!db->env.io->same(db->file->f, db->path)) return 1;
+    if (best->seq > db->slot.seq) return (best->flags & VTF_SUPERSEDED) != 0;
+    return !db->poison && best->seq + (torn != 0) < db->slot.seq;
+}
+
+/* Makes durable what a writer without syncs left behind. */
+static vtag_err vt_db_inherit(vtag_db *db) {
     vtag_err err;
-    *moved = !db->env.io->same(db->file->f, db->path);
-    if (*moved) return VTAG_OK;
-    err = vt_slot_newest(db->file, best, torn);
-    *moved = !err && best->seq > db->slot.seq && best->flags & VTF_SUPERSEDED;
+    if (!(db->slot.flags & VTF_UNSYNCED) || db->durability == VTAG_NO_SYNC) return VTAG_OK;
+    err = vt_file_sync(db->file);
+    if (err) db->poison = err;
+    else db->slot.flags &= ~VTF_UNSYNCED;
     return err;
 }
 
 /* Brings the handle up to date with the file. Under gate; a writer holds the lock, and
-   has seen to it that the file is the one at the path. */
+   has seen to it that the file is the one at the path. Where nothing lies at the path any
+   more, a reader goes on with the file that it has. */
 static vtag_err vt_db_refresh(vtag_db *db, int writer) {
     vtf_slot best;
-    int torn, moved;
-    vtag_err err;
+    int torn = 0;
+    vtag_err err, moved;
     if (!db->path) return VTAG_OK;
-    err = vt_db_moved(db, &best, &torn, &moved);
-    if (!err && moved) {
-        err = vt_db_reopen(db);
-        return err == VTAG_IO ? VTAG_OK : err; /* deleted: what we have stays good */
+    memset(&best, 0, sizeof best);
+    err = vt_slot_newest(db->file, &best, &torn);
+    if (err ? !db->env.io->same(db->file->f, db->path) : vt_db_moved(db, &best, torn)) {
+        moved = vt_db_reopen(db, 0);
+        if (writer || moved != VTAG_NOTFOUND) return moved;
     }
     if (!err && best.seq > db->slot.seq) err = vt_db_follow(db, &best);
     if (err) return err;
     if (writer) {
         int begun = torn || db->ahead || db->slot.redo_n; /* perhaps by one that died */
-        return begun || vt_db_tail(db, 1) ? vt_db_recover(db) : VTAG_OK;
+        err = begun || vt_db_tail(db, 1) ? vt_db_recover(db) : VTAG_OK;
+        return err ? err : vt_db_inherit(db);
     }
-    return vt_db_tail(db, 0) ? vt_db_peek(db) : VTAG_OK;
+    return !db->poison && vt_db_tail(db, 0) ? vt_db_peek(db) : VTAG_OK;
 }
 
 /* ---- Open and close ------------------------------------------------------------------------ */
@@ -5453,8 +5837,9 @@ static vtag_err vt_front_write(vt_file *f, uint32_t flags) {
     return vt_file_write(f, 0, &id, sizeof id);
 }
 
-/* Makes an empty store of f: everything else first, then the identity page, so that
-   a crash leaves a file that is plainly unfinished. base: the state's scalars. */
+/* Makes an empty store of f, all of whose bytes are zero: everything else first, then the
+   identity page, so that a crash leaves a file that is plainly unfinished, which
+   vt_file_blank knows. base: the state's scalars. */
 static vtag_err vt_file_create(vt_file *f, const vtf_head *base, uint32_t flags) {
     const vtag_io *io = f->env.io;
     vtf_slot slot = VT_ZERO;
@@ -5469,7 +5854,6 @@ static vtag_err vt_file_create(vt_file *f, const vtf_head *base, uint32_t flags)
     err = io->allocate(f->f, VTF_FRONT);
     if (!err) err = vt_file_cover_to(f, VTF_FRONT);
     if (!err) err = vt_extent_new(f, &slot.head, &e, &slot.log.extent);
-    if (!err) err = vt_file_zero(f, VTF_FRONT + VTF_HEAD_ROOM, VTF_ALIGN - VTF_HEAD_ROOM);
     if (!err) err = io->random(io->ctx, &slot.salt, sizeof slot.salt);
     slot.log.length = e.length;
     slot.log.at = slot.log.extent + VTF_HEAD_ROOM;
@@ -5480,28 +5864,55 @@ static vtag_err vt_file_create(vt_file *f, const vtf_head *base, uint32_t flags)
     return err ? err : vt_file_sync(f);
 }
 
-/* Whether a file is empty, or what a crash left of making one: its identity page,
-   written last, is missing, or torn while both slots say that nothing came after. */
-static vtag_err vt_file_blank(vt_file *f, int *blank) {
+/* Whether [at, at + n) of a file is zeros. */
+static vtag_err vt_file_zeros(vt_file *f, uint64_t at, uint64_t n, int *zeros) {
+    uint8_t part[4096];
+    vtag_err err = VTAG_OK;
+    *zeros = 1;
+    while (n && !err && *zeros) {
+        size_t i, k = (size_t)vt_min_u64(n, sizeof part);
+        err = vt_file_read(f, at, part, k);
+        for (i = 0; !err && i < k; i++)
+            if (part[i]) *zeros = 0;
+        at += k, n -= k;
+    }
+    return err;
+}
+
+/* Whether creation was cut off before anything could be committed: both slots say so. The
+   identity page, which is written last, may then be torn. */
+static vtag_err vt_file_begun(vt_file *f, int *begun) {
     vtf_identity id;
     vtf_slot slot;
-    uint64_t size;
     uint32_t i;
-    size_t k = 0, n;
-    vtag_err err = vt_file_size(f, &size);
-    *blank = 0;
-    if (err || size > VTF_FRONT + VTF_ALIGN) return err;
-    n = (size_t)vt_min_u64(size, sizeof id);
-    err = n ? vt_file_read(f, 0, &id, n) : VTAG_OK;
-    if (err) return err;
-    while (k < n && !((const uint8_t *)&id)[k]) k++;
-    *blank = k == n;
-    if (*blank || size < VTF_FRONT + VTF_ALIGN) return VTAG_OK;
-    *blank = id.crc != vtf_crc_identity(&id);
-    for (i = 0; i < 2 && !err; i++) {
+    vtag_err err = vt_file_read(f, 0, &id, sizeof id);
+    *begun = !err && id.crc != vtf_crc_identity(&id);
+    for (i = 0; i < 2 && !err && *begun; i++) {
         err = vt_file_read(f, VTF_SLOT_AT(i), &slot, sizeof slot);
-        *blank = *blank && !err && vt_slot_whole(&slot, i) && !slot.head.commit;
+        *begun = !err && vt_slot_whole(&slot, i) && !slot.head.commit;
     }
+    return err;
+}
+
+/* Whether a file is empty, or what a crash left of making one: zeros, but for the four places
+   that creation writes, of which only what is unsynced may be torn. Anything else is someone's. */
+static vtag_err vt_file_blank(vt_file *f, int *blank) {
+    static const uint64_t gap[4][2] = {{VTF_IDENTITY, VTF_SLOT_AT(0)},
+                                       {VTF_SLOT_AT(0) + sizeof(vtf_slot), VTF_SLOT_AT(1)},
+                                       {VTF_SLOT_AT(1) + sizeof(vtf_slot), VTF_FRONT},
+                                       {VTF_FRONT + VTF_HEAD_ROOM, VTF_FRONT + VTF_ALIGN}};
+    uint64_t size;
+    size_t i;
+    int begun = 0;
+    vtag_err err = vt_file_size(f, &size);
+    *blank = !err && size <= VTF_FRONT + VTF_ALIGN && size % VTF_IDENTITY == 0;
+    if (err || !*blank || !size) return err;
+    err = vt_file_zeros(f, 0, VTF_IDENTITY, blank);
+    if (!err && !*blank && size == VTF_FRONT + VTF_ALIGN) err = vt_file_begun(f, &begun);
+    *blank |= begun;
+    for (i = 0; i < 4 && !err && *blank; i++)
+        if (gap[i][0] < size)
+            err = vt_file_zeros(f, gap[i][0], vt_min_u64(gap[i][1], size) - gap[i][0], blank);
     return err;
 }
 
@@ -5530,6 +5941,19 @@ static void vt_db_drop(vtag_db *db) {
     vt_free(db);
 }
 
+/* The path by which the handle knows its file, whatever becomes of the current folder and of
+   links on the way. */
+static vtag_err vt_db_path(vtag_db *db, const char *path) {
+    const vtag_io *io = db->env.io;
+    char real[VTAG_PATH_MAX];
+    vtag_err err = io->resolve ? io->resolve(io->ctx, path, real, sizeof real) : VTAG_OK;
+    if (err) return vt_say_why(&db->env, err, "cannot open", path, 0);
+    if (io->resolve) path = real;
+    db->path = (char *)vt_dup(path, strlen(path) + 1, 1);
+    db->env.path = db->path;
+    return db->path ? VTAG_OK : VTAG_NOMEM;
+}
+
 /* A handle on no file yet. path NULL: on an image. */
 static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, const char *path,
                           vtag_db **out) {
@@ -5546,11 +5970,10 @@ static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, const char
     db->durability = o->durability;
     db->lazy_ms = o->lazy_ms ? o->lazy_ms : 1000;
     db->kernels = vt_kernels_pick(o->isa);
-    if (path) db->path = (char *)vt_dup(path, strlen(path) + 1, 1);
     if (!vt_little_endian())
         err = vt_say(&db->env, VTAG_FORMAT, "vtag files are little-endian; this machine is not", 0);
-    else if (!db->kernels) err = vt_say(&db->env, VTAG_ARG, "no such kernels on this machine", 0);
-    else if (path && !db->path) err = VTAG_NOMEM;
+    else if (!db->kernels) err = vt_say(&db->env, VTAG_ARG, "isa: no such kernels on this machine", 0);
+    else if (path) err = vt_db_path(db, path);
     if (err) vt_db_drop(db);
     else *out = db;
     return err;
@@ -5559,15 +5982,17 @@ static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, const char
 static vtag_err vt_db_load(vtag_db *db, vt_file *f) {
     vtag_err err = vt_identify(f);
     if (!err) err = vt_db_redo(f);
-    if (!err) err = vt_db_take(db, f);
+    if (!err) err = vt_db_take(db, f, 0);
     if (!err && vt_db_tail(db, 0)) err = vt_db_peek(db);
     return err;
 }
 
-static vtag_err vt_db_open(vtag_db *db, const vtag_open_opts *o) {
+/* *moved: another file came to lie at the path meanwhile. */
+static vtag_err vt_db_try(vtag_db *db, const vtag_open_opts *o, int *moved) {
     vt_file *f = NULL;
     int blank = 0;
     vtag_err err = vt_file_open(&db->env, db->path, o->access, &f);
+    *moved = 0;
     if (err) return err;
     if (!db->env.read_only && !o->force_network && db->env.io->remote && db->env.io->remote(f->f))
         err = vt_say(&db->env, VTAG_READONLY,
@@ -5575,8 +6000,31 @@ static vtag_err vt_db_open(vtag_db *db, const vtag_open_opts *o) {
     if (!err && (o->access == VTAG_CREATE || o->access == VTAG_NEW)) err = vt_file_blank(f, &blank);
     if (!err && blank) err = vt_db_create(db, f, o->pad_sectors ? VTF_FLAG_PAD : 0);
     if (!err) err = vt_db_load(db, f);
+    *moved = err && !db->env.io->same(f->f, db->path);
     vt_file_drop(f);
     return err;
+}
+
+static vtag_err vt_db_open(vtag_db *db, const vtag_open_opts *o) {
+    vtag_err err;
+    int moved, tries = 0;
+    do err = vt_db_try(db, o, &moved);
+    while (err && moved && ++tries < 3);
+    return err;
+}
+
+/* What can be said of the arguments of an open, before there is a handle. */
+static vtag_err vt_open_check(const vtag_open_opts *o, const vtag_io *io, int source, int out) {
+    vt_env env = VT_ZERO;
+    env.log = o->log;
+    env.log_ctx = o->log_ctx;
+    if (!source) return vt_say(&env, VTAG_ARG, "path or image: nothing was given", 0);
+    if (!out) return vt_say(&env, VTAG_ARG, "db: no place for the handle", 0);
+    if (!io) return vt_say(&env, VTAG_ARG, "opts->io: this system needs one", 0);
+    if ((unsigned)o->access > VTAG_NEW) return vt_say(&env, VTAG_ARG, "opts->access: no such value", 0);
+    if ((unsigned)o->durability > VTAG_NO_SYNC)
+        return vt_say(&env, VTAG_ARG, "opts->durability: no such value", 0);
+    return VTAG_OK;
 }
 
 VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_db **out) {
@@ -5584,11 +6032,12 @@ VTAG_API vtag_err vtag_open(const char *path, const vtag_open_opts *opts, vtag_d
     const vtag_io *io;
     vtag_db *db;
     vtag_err err;
+    if (out) *out = NULL;
     if (!opts) opts = &zero;
+    VTAG_ASSERT(vt_rounds());
     io = opts->io ? opts->io : vt_os_io();
-    if (!path || !*path || !out || !io || (unsigned)opts->access > VTAG_NEW ||
-        (unsigned)opts->durability > VTAG_NO_SYNC)
-        return VTAG_ARG;
+    err = vt_open_check(opts, io, path && *path, out != NULL);
+    if (err) return err;
     err = vt_db_new(opts, io, path, &db);
     if (err) return err;
     err = vt_db_open(db, opts);
@@ -5622,10 +6071,12 @@ VTAG_API vtag_err vtag_open_memory(const void *image, size_t size, const vtag_op
     vt_file *f = NULL;
     vtag_db *db;
     vtag_err err;
+    if (out) *out = NULL;
     if (opts) o = *opts;
     o.access = VTAG_READ;
-    if (!image || !out) return VTAG_ARG;
-    err = vt_db_new(&o, o.io ? o.io : vt_os_io(), NULL, &db);
+    if (!o.io) o.io = vt_os_io();
+    err = vt_open_check(&o, o.io, image != NULL, out != NULL);
+    if (!err) err = vt_db_new(&o, o.io, NULL, &db);
     if (err) return err;
     err = vt_file_image(&db->env, image, size, &f);
     if (!err) err = vt_db_load(db, f);
@@ -5654,14 +6105,53 @@ VTAG_API uint64_t vtag_id(const char *key) { return VTAG_KEY_HASH(key, strlen(ke
 
 static int vt_forked(const vtag_db *db) { return db->pid != vt_os_pid(); }
 
+/* Refuses a call for a reason that the log is told. */
+static vtag_err vt_refuse(const vtag_db *db, vtag_err err, const char *why) {
+    return vt_say(&db->env, err, why, 0);
+}
+
+/* Whether a handle may be asked; what may not is said. */
+static vtag_err vt_db_ready(const vtag_db *db) {
+    if (!db) return VTAG_ARG;
+    return vt_forked(db) ? vt_refuse(db, VTAG_ARG, "in a forked child a handle can only be closed")
+                         : VTAG_OK;
+}
+
+static vtag_err vt_snap_ready(const vtag_snap *s) { return s ? vt_db_ready(s->db) : VTAG_ARG; }
+
+/* The same, where the call also needs `good`. */
+static vtag_err vt_snap_needs(const vtag_snap *s, int good, const char *why) {
+    vtag_err err = vt_snap_ready(s);
+    return err || good ? err : vt_refuse(s->db, VTAG_ARG, why);
+}
+
+static void vt_snap_link(vtag_db *db, vtag_snap *s) {
+    s->older = db->newest;
+    s->newer = NULL;
+    if (db->newest) db->newest->newer = s;
+    else db->oldest = s;
+    db->newest = s;
+    db->held++;
+}
+
+static void vt_snap_unlink(vtag_db *db, vtag_snap *s) {
+    if (s->older) s->older->newer = s->newer;
+    else db->oldest = s->newer;
+    if (s->newer) s->newer->older = s->older;
+    else db->newest = s->older;
+    db->held--;
+}
+
 VTAG_API vtag_err vtag_snapshot(vtag_db *db, vtag_snap **out) {
     vtag_snap *s;
-    vtag_err err = VTAG_OK;
-    if (!db || !out || vt_forked(db)) return VTAG_ARG;
+    vtag_err err = vt_db_ready(db);
+    if (out) *out = NULL;
+    if (!err && !out) err = vt_refuse(db, VTAG_ARG, "s: no place for the snapshot");
+    if (err) return err;
     s = (vtag_snap *)vt_alloc(sizeof *s);
     if (!s) return VTAG_NOMEM;
     vt_spin_lock(&db->gate);
-    if (!db->writing && !db->poison) err = vt_db_refresh(db, 0);
+    if (!db->writing) err = vt_db_refresh(db, 0);
     vt_spin_unlock(&db->gate);
     if (err) {
         vt_free(s);
@@ -5669,8 +6159,10 @@ VTAG_API vtag_err vtag_snapshot(vtag_db *db, vtag_snap **out) {
     }
     vt_atomic_add(&db->refs, 1);
     s->db = db;
+    s->since = vt_os_steady_ms();
     vt_spin_lock(&db->spin);
     s->state = vt_state_hold(db->state);
+    vt_snap_link(db, s);
     vt_spin_unlock(&db->spin);
     *out = s;
     return VTAG_OK;
@@ -5678,6 +6170,9 @@ VTAG_API vtag_err vtag_snapshot(vtag_db *db, vtag_snap **out) {
 
 VTAG_API void vtag_release(vtag_snap *s) {
     if (!s) return;
+    vt_spin_lock(&s->db->spin);
+    vt_snap_unlink(s->db, s);
+    vt_spin_unlock(&s->db->spin);
     vt_state_drop(s->state);
     vt_db_drop(s->db);
     vt_free(s);
@@ -5759,6 +6254,26 @@ struct vtag_batch {
 static vtag_err vt_fail(vtag_batch *b, vtag_err err) {
     if (err && !b->err) b->err = err;
     return err;
+}
+
+/* Refuses one call of a batch, which stays good. */
+static vtag_err vt_deny(const vtag_batch *b, vtag_err err, const char *why) {
+    return vt_refuse(b->db, err, why);
+}
+
+/* The same about element i of an argument. */
+static vtag_err vt_deny_at(const vtag_batch *b, vtag_err err, const char *what, size_t i,
+                           const char *why) {
+    char text[128] = "", digits[24] = "";
+    size_t at = sizeof digits - 1;
+    do digits[--at] = (char)('0' + i % 10);
+    while ((i /= 10) != 0);
+    vt_text_add(text, sizeof text, what);
+    vt_text_add(text, sizeof text, "[");
+    vt_text_add(text, sizeof text, digits + at);
+    vt_text_add(text, sizeof text, "]: ");
+    vt_text_add(text, sizeof text, why);
+    return vt_refuse(b->db, err, text);
 }
 
 /* ---- Streams and space ------------------------------------------------------------- */
@@ -6287,19 +6802,12 @@ static const uint8_t *vt_batch_encode(vtag_batch *b, const vt_tag *t, const floa
     return stored;
 }
 
-static uint32_t vt_vecs_of(const vtag_vec *v, size_t n, vtag_tag tag) {
-    uint32_t parts = 0;
-    size_t i;
-    for (i = 0; i < n; i++) parts += v[i].tag == tag;
-    return parts;
-}
-
 /* Writes the vectors of one tag among v[n] as an item's group in the place of old. */
 static vtag_err vt_group_put(vtag_batch *b, vtag_tag tag, uint64_t id, uint64_t rev,
                              const vtag_vec *v, size_t n) {
     const vtf_entry *old = vt_batch_get(b, VTF_S_ROWS, tag, id);
     const vt_tag *t = vt_tags_get(&b->s->tags, tag);
-    uint32_t parts = vt_vecs_of(v, n, tag), part = 0;
+    uint32_t parts = t->given, part = 0;
     vt_segw *w = vt_batch_segw(b, tag);
     vtag_err err = w ? VTAG_OK : VTAG_NOMEM;
     vt_group g;
@@ -6313,6 +6821,7 @@ static vtag_err vt_group_put(vtag_batch *b, vtag_tag tag, uint64_t id, uint64_t 
     for (i = 0; i < n && !err; i++) {
         const uint8_t *x;
         vtf_row r;
+        VT_COUNT();
         if (v[i].tag != tag) continue;
         memset(&r, 0, sizeof r);
         x = vt_batch_encode(b, t, v[i].x, &r.norm);
@@ -6336,13 +6845,14 @@ static int vt_group_equal(vtag_batch *b, vtag_tag tag, const vt_group *g, const 
     uint32_t part = 0;
     size_t i;
     float norm;
-    if (vt_vecs_of(v, n, tag) != g->parts) return 0;
+    if (t->given != g->parts) return 0;
     if (w && w->seg == g->seg->f.number && (w->rec.n || w->vec.n))
         if (vt_fail(b, vt_stream_flush(b, &w->rec)) || vt_fail(b, vt_stream_flush(b, &w->vec)))
             return 0;
     for (i = 0; i < n; i++) {
         const vtf_row *r;
         const uint8_t *x;
+        VT_COUNT();
         if (v[i].tag != tag) continue;
         r = vt_row(g->seg, g->row + part);
         if (r->off != v[i].off || r->len != v[i].len) return 0;
@@ -6674,7 +7184,8 @@ static vtag_err vt_commit_sync(vtag_db *db, const vt_state *s, int now) {
         db->unsynced = 1;
         return VTAG_OK;
     }
-    err = vt_file_sync(db->file);
+    err = vt_file_name(db->file);
+    if (!err) err = vt_file_sync(db->file);
     if (err) return err;
     vt_slot_fill(&db->slot, s);
     db->synced = time;
@@ -6755,7 +7266,22 @@ static void vt_batch_free(vtag_batch *b) {
     vt_free(b);
 }
 
+static void vt_db_hold(vtag_db *db, uintptr_t thread) {
+    vt_spin_lock(&db->spin);
+    db->holder = thread;
+    vt_spin_unlock(&db->spin);
+}
+
+/* Whether this thread holds the handle's batch, so that waiting for its end would not end. */
+static int vt_db_mine(vtag_db *db) {
+    vt_spin_lock(&db->spin);
+    int mine = db->holder && db->holder == vt_os_thread();
+    vt_spin_unlock(&db->spin);
+    return mine;
+}
+
 static void vt_db_unlock(vtag_db *db) {
+    vt_db_hold(db, 0);
     vt_spin_lock(&db->gate);
     db->writing = 0;
     vt_spin_unlock(&db->gate);
@@ -6763,8 +7289,12 @@ static void vt_db_unlock(vtag_db *db) {
     vt_atomic_store(&db->busy, 0);
 }
 
+#define VT_WAIT  5000u  /* ms for another writer, where the caller does not say */
+#define VT_WAITS 10000u /* ms for another writer, of calls that work long anyway */
+
 /* What is left of a wait that began at `since`, ms. */
 static uint32_t vt_wait_left(uint32_t wait_ms, uint64_t since) {
+    if (wait_ms == VTAG_NONE) return 0;
     uint64_t gone = vt_os_steady_ms() - since;
     return gone < wait_ms ? wait_ms - (uint32_t)gone : 0;
 }
@@ -6792,9 +7322,10 @@ static vtag_err vt_file_lock(vt_file *f, uint32_t wait_ms, uint64_t since) {
    *ready: f is the file to write. */
 static vtag_err vt_db_catch_up(vtag_db *db, vt_file *f, int *ready) {
     vtag_err err = db->poison;
-    if (err) return err;
-    if (!db->env.io->same(f->f, db->path)) return vt_db_reopen(db);
-    if (db->file == f) err = vt_db_refresh(db, 1);
+    if (err) return vt_refuse(db, err, "writing failed before; open the file again");
+    if (db->file != f) return VTAG_OK; /* another thread found it first */
+    if (!db->env.io->same(f->f, db->path)) return vt_db_reopen(db, 0);
+    err = vt_db_refresh(db, 1);
     *ready = db->writing = !err && db->file == f;
     return err;
 }
@@ -6820,32 +7351,51 @@ static vtag_err vt_db_lock(vtag_db *db, uint32_t wait_ms) {
         vt_file_drop(f);
     }
     if (err) vt_atomic_store(&db->busy, 0);
-    return err;
+    return err == VTAG_LOCKED ? vt_refuse(db, err, "another writer is at work") : err;
+}
+
+/* Whether the caller may ask for the lock; `mine`: the answer to who has it already. */
+static vtag_err vt_db_writable(vtag_db *db, vtag_err mine) {
+    vtag_err err = vt_db_ready(db);
+    if (err) return err;
+    if (db->env.read_only) return vt_refuse(db, VTAG_READONLY, "the handle is open read-only");
+    return vt_db_mine(db) ? vt_refuse(db, mine, "this thread holds a batch; end it first") : VTAG_OK;
 }
 
 VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batch **out) {
+    vtag_begin_opts zero = VT_ZERO;
     vtag_batch *b;
-    vtag_err err;
-    if (!db || !out || vt_forked(db) || (opts && !opts->run != !opts->wait)) return VTAG_ARG;
-    if (db->env.read_only) return VTAG_READONLY;
+    vtag_err err = vt_db_ready(db);
+    if (out) *out = NULL;
+    if (!opts) opts = &zero;
+    if (!err && !out) err = vt_refuse(db, VTAG_ARG, "b: no place for the batch");
+    if (!err && !opts->run != !opts->wait)
+        err = vt_refuse(db, VTAG_ARG, "opts->run and opts->wait: one needs the other");
+    if (err) return err;
+    VTAG_ASSERT(vt_rounds());
     b = (vtag_batch *)vt_zalloc(sizeof *b);
     if (!b) return VTAG_NOMEM;
-    err = vt_db_lock(db, opts ? opts->wait_ms : 0);
+    err = vt_db_writable(db, VTAG_LOCKED);
+    if (!err) err = vt_db_lock(db, opts->wait_ms ? opts->wait_ms : VT_WAIT);
     if (err) {
         vt_free(b);
         return err;
     }
+    vt_atomic_add(&db->refs, 1);
+    vt_db_hold(db, vt_os_thread());
     b->db = db;
     b->thrifty = 1;
-    if (opts) b->o = *opts;
+    b->o = *opts;
     b->restore = b->o.restore;
     b->now = db->env.io->now(db->env.io->ctx);
     b->s = vt_state_clone(db->state);
     if (!b->s) err = VTAG_NOMEM;
-    if (!err && b->restore && (b->s->tags.n || b->s->index.n)) err = VTAG_ARG;
+    if (!err && b->restore && (b->s->tags.n || b->s->index.n))
+        err = vt_refuse(db, VTAG_ARG, "opts->restore: the file is not empty");
     if (err) {
         vt_db_unlock(db);
         vt_batch_free(b);
+        vt_db_drop(db);
         return err;
     }
     *out = b;
@@ -6861,34 +7411,15 @@ static void vt_batch_end(vtag_batch *b) {
     vt_batch_free(b);
 }
 
-VTAG_API void vtag_abort(vtag_batch *b) {
-    if (!b) return;
-    if (vt_forked(b->db)) vt_batch_free(b);
-    else vt_batch_end(b);
-}
-
-VTAG_API vtag_err vtag_commit(vtag_batch *b) {
-    vtag_err err;
-    if (!b || vt_forked(b->db)) return VTAG_ARG;
-    err = b->err;
+/* Commits, or drops, and gives the lock back; the handle stays. */
+static vtag_err vt_batch_commit(vtag_batch *b) {
+    vtag_err err = b->err;
     if (!err && b->changed) err = vt_commit_try(b);
     vt_batch_end(b);
     return err;
 }
 
-VTAG_API vtag_err vtag_flush(vtag_db *db) {
-    vtag_err err;
-    if (!db || vt_forked(db)) return VTAG_ARG;
-    if (db->env.read_only) return VTAG_READONLY;
-    err = vt_db_lock(db, 10000);
-    if (err) return err;
-    if (db->unsynced) err = vt_commit_sync(db, db->state, 1);
-    else err = vt_file_sync(db->file);
-    vt_db_poison(db, err);
-    vt_db_unlock(db);
-    return err;
-}
-
+/* Checkpoints, so that the log is short. */
 static vtag_err vt_db_seal(vtag_db *db, uint32_t wait_ms) {
     vtag_begin_opts opts = VT_ZERO;
     vtag_batch *b;
@@ -6898,7 +7429,73 @@ static vtag_err vt_db_seal(vtag_db *db, uint32_t wait_ms) {
     if (err) return err;
     b->seal = 1;
     b->changed = b->s->records > 0;
-    return vtag_commit(b);
+    err = vt_batch_commit(b);
+    vt_db_drop(db);
+    return err;
+}
+
+/* What a clean end is worth: a short log, and lazy commits named in a slot. */
+static void vt_db_tidy(vtag_db *db) {
+    if (db->env.read_only || db->poison || !db->state || !db->path) return;
+    if (db->state->log > 65536) vt_db_seal(db, VTAG_NONE);
+    if (!db->unsynced || vt_db_lock(db, 1000)) return;
+    if (db->unsynced && db->durability == VTAG_NO_SYNC) {
+        vt_slot_fill(&db->slot, db->state);
+        db->slot.flags |= VTF_UNSYNCED;
+        vt_slot_write(db->file, &db->slot);
+    } else if (db->unsynced) {
+        vt_commit_sync(db, db->state, 1);
+    }
+    db->unsynced = 0;
+    vt_db_unlock(db);
+}
+
+/* The batch lets go of the handle, which was perhaps closed meanwhile. */
+static void vt_batch_leave(vtag_db *db) {
+    if (vt_atomic_load(&db->closed)) vt_db_tidy(db);
+    vt_db_drop(db);
+}
+
+VTAG_API void vtag_abort(vtag_batch *b) {
+    vtag_db *db = b ? b->db : NULL;
+    if (!b) return;
+    if (vt_forked(db)) {
+        vt_batch_free(b);
+        vt_db_drop(db);
+    } else {
+        vt_batch_end(b);
+        vt_batch_leave(db);
+    }
+}
+
+VTAG_API vtag_err vtag_commit(vtag_batch *b) {
+    vtag_db *db = b ? b->db : NULL;
+    vtag_err err = vt_db_ready(db);
+    if (err) return err;
+    if (b->err) vt_refuse(db, b->err, "a call of this batch failed; nothing is committed");
+    err = vt_batch_commit(b);
+    vt_batch_leave(db);
+    return err;
+}
+
+VTAG_API void vtag_close(vtag_db *db) {
+    if (db && !vt_forked(db)) {
+        vt_atomic_store(&db->closed, 1);
+        if (!vt_atomic_load(&db->busy)) vt_db_tidy(db);
+    }
+    vt_db_drop(db);
+}
+
+VTAG_API vtag_err vtag_flush(vtag_db *db) {
+    vtag_err err = vt_db_writable(db, VTAG_ARG);
+    if (!err) err = vt_db_lock(db, VT_WAITS);
+    if (err) return err;
+    if (db->unsynced) err = vt_commit_sync(db, db->state, 1);
+    else err = vt_file_name(db->file);
+    if (!err && !db->unsynced) err = vt_file_sync(db->file);
+    vt_db_poison(db, err);
+    vt_db_unlock(db);
+    return err;
 }
 
 /* Commits a sketch that was made of a snapshot. *moved: the file was compacted since, which
@@ -6908,7 +7505,7 @@ static vtag_err vt_db_sketch(vtag_db *db, const vt_state *of, vt_sealer *l, int 
     vtag_batch *b;
     vtag_err err;
     memset(&opts, 0, sizeof opts);
-    opts.wait_ms = 10000;
+    opts.wait_ms = VT_WAITS;
     err = vtag_begin(db, &opts, &b);
     if (err) return err;
     *moved = b->s->file != of->file;
@@ -6924,8 +7521,8 @@ VTAG_API vtag_err vtag_seal(vtag_db *db, vtag_progress *progress, void *ctx) {
     vtag_err err;
     size_t i;
     int moved = 0;
-    if (db && db->env.read_only) return VTAG_READONLY;
-    err = vtag_snapshot(db, &snap);
+    err = vt_db_writable(db, VTAG_ARG);
+    if (!err) err = vtag_snapshot(db, &snap);
     if (err) return err;
     for (i = 0; i < snap->state->rows.n; i++)
         if (vt_sketch_due(snap->state, &snap->state->rows.a[i], 1))
@@ -6942,68 +7539,75 @@ VTAG_API vtag_err vtag_seal(vtag_db *db, vtag_progress *progress, void *ctx) {
     }
     vtag_release(snap);
     if (!err && progress && progress(ctx, done, total)) err = VTAG_CANCELLED;
-    if (!err) err = vt_db_seal(db, 10000);
+    if (!err) err = vt_db_seal(db, VT_WAITS);
     if (!err && progress) progress(ctx, total, total);
     return err;
 }
 
-/* What a clean end is worth: a short log, and lazy commits named in a slot. */
-static void vt_db_tidy(vtag_db *db) {
-    if (db->env.read_only || db->poison || !db->state || !db->path) return;
-    if (db->state->log > 65536) vt_db_seal(db, 0);
-    if (!db->unsynced || vt_db_lock(db, 1000)) return;
-    if (db->unsynced && db->durability == VTAG_NO_SYNC) {
-        vt_slot_fill(&db->slot, db->state);
-        vt_slot_write(db->file, &db->slot);
-    } else if (db->unsynced) {
-        vt_commit_sync(db, db->state, 1);
-    }
-    db->unsynced = 0;
-    vt_db_unlock(db);
-}
-
-VTAG_API void vtag_close(vtag_db *db) {
-    if (db && !vt_forked(db)) vt_db_tidy(db);
-    vt_db_drop(db);
-}
-
 /* ---- Items ------------------------------------------------------------------------------------ */
-
-/* An item's id from its id or key; ARG: neither is good, or they differ. */
-static vtag_err vt_item_id(const vtag_item *item, uint64_t *id) {
-    size_t n;
-    *id = item->id;
-    if (item->key) {
-        n = strlen(item->key);
-        if (!n || n > 255) return VTAG_ARG;
-        *id = vtag_id(item->key);
-        if (item->id && item->id != *id) return VTAG_ARG;
-    }
-    return *id == UINT64_MAX ? VTAG_ARG : VTAG_OK;
-}
 
 /* ARG, or what poisoned the batch. */
 static vtag_err vt_batch_ready(const vtag_batch *b) {
-    return !b || vt_forked(b->db) ? VTAG_ARG : b->err;
+    vtag_err err = vt_db_ready(b ? b->db : NULL);
+    if (err || !b->err) return err;
+    return vt_deny(b, b->err, "an earlier call of this batch failed; it can only be aborted");
+}
+
+/* The same, where the call also needs `good`. */
+static vtag_err vt_batch_needs(const vtag_batch *b, int good, const char *why) {
+    vtag_err err = vt_batch_ready(b);
+    return err || good ? err : vt_deny(b, VTAG_ARG, why);
+}
+
+/* Why a tag cannot be asked or written, said; or OK. */
+static vtag_err vt_batch_tag(const vtag_batch *b, vtag_tag tag, const char *what) {
+    vtag_err err = vt_tag_live(vt_tags_get(&b->s->tags, tag));
+    return err ? vt_deny(b, err, what) : VTAG_OK;
+}
+
+/* An item's id from its id or key; ARG: neither is good, or they differ. */
+static vtag_err vt_item_id(const vtag_batch *b, const vtag_item *item, uint64_t *id) {
+    *id = item->id;
+    if (item->key) {
+        size_t n = strlen(item->key);
+        if (!n || n > VT_NAME_MAX) return vt_deny(b, VTAG_ARG, "item->key: 1 to 255 bytes");
+        *id = vtag_id(item->key);
+        if (item->id && item->id != *id && item->of != item->id + 1)
+            return vt_deny(b, VTAG_ARG, "item->id: neither 0 nor what vtag_id makes of item->key");
+    }
+    return *id == UINT64_MAX ? vt_deny(b, VTAG_ARG, "item->id: UINT64_MAX is no id") : VTAG_OK;
+}
+
+/* The revision that a caller expects of an id; 0: any. One that came with another id's item,
+   which is used again, says nothing. */
+static uint64_t vt_item_rev(const vtag_item *item, uint64_t id) {
+    return item->of && item->of != id + 1 ? 0 : item->rev;
 }
 
 static vtag_err vt_vecs_check(vtag_batch *b, const vtag_vec *v, size_t n) {
     size_t i;
-    if ((n && !v) || n > 1u << 20) return VTAG_ARG;
+    if (n && !v) return vt_deny(b, VTAG_ARG, "v: no vectors, where n says there are");
+    if (n > 1u << 20) return vt_deny(b, VTAG_ARG, "n: at most 1,048,576 vectors an item");
+    VTAG_ASSERT(vt_rounds());
+    for (i = 0; i < b->s->tags.n; i++) b->s->tags.a[i].given = 0;
     for (i = 0; i < n; i++) {
-        const vt_tag *t = vt_tags_get(&b->s->tags, v[i].tag);
+        vt_tag *t = vt_tags_get(&b->s->tags, v[i].tag);
         vtag_err err = vt_tag_live(t);
         float norm;
-        if (err) return err;
-        if (v[i].dim != t->f.dim) return VTAG_DIM;
-        if (!v[i].x) return VTAG_ARG;
-        if (!vt_finite(v[i].x, v[i].dim)) return VTAG_VALUE;
+        VT_COUNT();
+        if (err) return vt_deny_at(b, err, "v", i, "tag: not declared, or retired");
+        if (v[i].dim != t->f.dim) return vt_deny_at(b, VTAG_DIM, "v", i, "dim: not its tag's");
+        if (!v[i].x) return vt_deny_at(b, VTAG_ARG, "v", i, "x: no numbers");
+        if (!vt_finite(v[i].x, v[i].dim))
+            return vt_deny_at(b, VTAG_VALUE, "v", i, "x: holds NaN or infinity");
+        t->given++;
         if (t->f.metric != VTAG_COSINE && t->f.codec == VTAG_F32) continue;
         if (!vt_batch_encode(b, t, v[i].x, &norm)) return vt_fail(b, VTAG_NOMEM);
-        if (t->f.codec == VTAG_F16 && !vt_half_fits(v[i].x, v[i].dim)) return VTAG_VALUE;
-        if (t->f.codec == VTAG_I8 && !vt_i8_fits(v[i].x, v[i].dim)) return VTAG_VALUE;
+        if ((t->f.codec == VTAG_F16 && !vt_half_fits(v[i].x, v[i].dim)) ||
+            (t->f.codec == VTAG_I8 && !vt_i8_fits(v[i].x, v[i].dim)))
+            return vt_deny_at(b, VTAG_VALUE, "v", i, "x: a number too large for its tag's codec");
         if (t->f.metric == VTAG_COSINE && !(norm >= VT_MIN_NORM && norm <= VT_MAX_NORM))
-            return VTAG_VALUE;
+            return vt_deny_at(b, VTAG_VALUE, "v", i, "x: no norm that cosine could divide by");
     }
     return VTAG_OK;
 }
@@ -7013,7 +7617,7 @@ static const vtf_blob *vt_item_blob(vtag_batch *b, const vtf_entry *e, vtag_err 
     const vtf_blob *blob;
     if (!e || !e->at) return NULL;
     *err = vt_fail(b, vt_stream_flush(b, &b->tail[0]));
-    blob = *err ? NULL : vt_blob_at(b->s->file, e->at, VTF_S_ITEMS);
+    blob = *err ? NULL : vt_blob_get(b->s->file, e, VTF_S_ITEMS);
     if (!blob && !*err) *err = vt_fail(b, vt_say(&b->db->env, VTAG_CORRUPT, "item damaged", e->at));
     return blob;
 }
@@ -7023,15 +7627,15 @@ static int vt_payload_equal(const vtag_item *item, const vtf_blob *blob) {
            !memcmp(vt_blob_data(blob), item->data, item->size);
 }
 
-/* Whether every tag's vectors in v[n] equal the fresh stored ones. */
+/* Whether the vectors given, v[n], equal the fresh stored ones under every tag. */
 static int vt_vecs_equal(vtag_batch *b, const vtf_entry *item, const vtag_vec *v, size_t n) {
-    size_t i;
-    for (i = 0; i < n; i++) {
-        const vtf_entry *e = vt_batch_get(b, VTF_S_ROWS, v[i].tag, item->id);
+    for (size_t i = 0; i < b->s->tags.n; i++) {
+        vtag_tag tag = b->s->tags.a[i].f.tag;
         vt_group g;
-        if (!e || e->rev != item->rev || !vt_group_of(&b->s->rows, v[i].tag, e, &g)) return 0;
-        if (vt_vecs_of(v, i, v[i].tag)) continue; /* compared already */
-        if (!vt_group_equal(b, v[i].tag, &g, v, n)) return 0;
+        if (!b->s->tags.a[i].given) continue;
+        const vtf_entry *e = vt_batch_get(b, VTF_S_ROWS, tag, item->id);
+        if (!e || e->rev != item->rev || !vt_group_of(&b->s->rows, tag, e, &g)) return 0;
+        if (!vt_group_equal(b, tag, &g, v, n)) return 0;
     }
     return 1;
 }
@@ -7051,37 +7655,33 @@ static vtag_err vt_put_blob(vtag_batch *b, const vtag_item *item, uint64_t id, c
                             const vtf_blob *blob, uint64_t *at) {
     const char *key = item->key ? item->key : blob && blob->name ? vt_blob_name(blob) : "";
     vtf_blob w = vt_blob_of(VTF_S_ITEMS, id, strlen(key), item->data ? item->size : 0);
-    char copy[256];
     *at = old ? old->at : 0;
     if (old && (!item->data || vt_payload_equal(item, blob))) return VTAG_OK;
     if (!w.name && !w.data) {
         *at = 0;
         return VTAG_OK;
     }
-    memcpy(copy, key, w.name); /* the stored key must not move while it is written */
-    return vt_batch_blob(b, &w, copy, item->data, at);
+    return vt_batch_blob(b, &w, key, item->data, at);
 }
 
-/* Writes the groups of every tag in v[n] that are not as they should be already. */
+/* Writes the groups of v[n], tag by tag, that are not as they should be already. */
 static vtag_err vt_put_groups(vtag_batch *b, uint64_t id, uint64_t rev, int kept, const vtag_vec *v,
                               size_t n) {
     vtag_err err = VTAG_OK;
-    size_t i;
-    for (i = 0; i < n && !err; i++) {
-        const vtf_entry *e;
-        vt_tab *t;
+    for (size_t i = 0; i < b->s->tags.n && !err; i++) {
+        vtag_tag tag = b->s->tags.a[i].f.tag;
         vt_group g;
-        if (vt_vecs_of(v, i, v[i].tag)) continue; /* written already */
-        e = vt_batch_get(b, VTF_S_ROWS, v[i].tag, id);
-        if (kept && e && e->rev == rev && vt_group_of(&b->s->rows, v[i].tag, e, &g) &&
-            vt_group_equal(b, v[i].tag, &g, v, n))
+        if (!b->s->tags.a[i].given) continue;
+        const vtf_entry *e = vt_batch_get(b, VTF_S_ROWS, tag, id);
+        if (kept && e && e->rev == rev && vt_group_of(&b->s->rows, tag, e, &g) &&
+            vt_group_equal(b, tag, &g, v, n))
             continue;
-        err = vt_group_put(b, v[i].tag, id, rev, v, n);
+        err = vt_group_put(b, tag, id, rev, v, n);
         if (err || kept || b->restore) continue;
-        t = vt_batch_tab_make(b, VTF_S_ROWS, v[i].tag);
+        vt_tab *t = vt_batch_tab_make(b, VTF_S_ROWS, tag);
         if (!t) return VTAG_NOMEM;
         t->gave++;
-        vt_tags_get(&b->s->tags, v[i].tag)->f.with++;
+        b->s->tags.a[i].f.with++;
     }
     return err ? err : b->err;
 }
@@ -7090,18 +7690,22 @@ VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, si
     const vtf_entry *old;
     const vtf_blob *blob;
     vtf_entry e;
-    uint64_t id;
+    uint64_t id, rev;
     int kept;
-    vtag_err err = item ? vt_batch_ready(b) : VTAG_ARG;
-    if (!err) err = vt_item_id(item, &id);
-    if (!err && b->restore && (!item->rev || item->rev > VT_COUNTED)) err = VTAG_ARG;
+    vtag_err err = vt_batch_needs(b, item != NULL, "item: missing");
+    if (!err) err = vt_item_id(b, item, &id);
+    if (!err && b->restore && (!item->rev || item->rev > VT_COUNTED))
+        err = vt_deny(b, VTAG_ARG, "item->rev: a restore gives the old one");
     if (!err) err = vt_vecs_check(b, v, n);
     if (err) return err;
+    rev = vt_item_rev(item, id);
     old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
     blob = vt_item_blob(b, old, &err);
     if (err) return err;
-    if (old && item->key && (!blob || strcmp(vt_blob_name(blob), item->key))) return VTAG_EXISTS;
-    if (item->rev && !b->restore && (!old || old->rev != item->rev)) return VTAG_CHANGED;
+    if (old && item->key && (!blob || strcmp(vt_blob_name(blob), item->key)))
+        return vt_deny(b, VTAG_EXISTS, "item->key: the id that it makes has another key, or none");
+    if (rev && !b->restore && (!old || old->rev != rev))
+        return vt_deny(b, VTAG_CHANGED, "item->rev: not what the item has now");
     b->thrifty = 0;
     kept = vt_put_keeps(b, item, old, blob, v, n);
     if (b->err) return b->err;
@@ -7118,20 +7722,25 @@ VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, si
     if (err) return vt_fail(b, err);
     item->id = id;
     item->rev = e.rev;
+    item->of = id + 1;
     return VTAG_OK;
 }
 
 VTAG_API vtag_err vtag_fill(vtag_batch *b, const vtag_item *item, const vtag_vec *v, size_t n) {
     const vtf_entry *old;
     uint64_t id;
-    vtag_err err = item ? vt_batch_ready(b) : VTAG_ARG;
-    if (!err) err = vt_item_id(item, &id);
-    if (!err && (!n || !item->rev || !v || vt_vecs_of(v, n, v[0].tag) != n)) err = VTAG_ARG;
+    vtag_err err = vt_batch_needs(b, item != NULL, "item: missing");
+    if (!err) err = vt_item_id(b, item, &id);
+    if (!err && !item->rev) err = vt_deny(b, VTAG_ARG, "item->rev: say which revision was embedded");
+    if (!err && (!n || !v)) err = vt_deny(b, VTAG_ARG, "v: no vectors");
     if (!err) err = vt_vecs_check(b, v, n);
+    if (!err && vt_tags_get(&b->s->tags, v[0].tag)->given != n)
+        err = vt_deny(b, VTAG_ARG, "v: vectors of several tags");
     if (err) return err;
     old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
-    if (!old) return VTAG_NOTFOUND;
-    if (b->restore ? item->rev > old->rev : item->rev != old->rev) return VTAG_CHANGED;
+    if (!old) return vt_deny(b, VTAG_NOTFOUND, "item: there is none of this id or key");
+    if (b->restore ? item->rev > old->rev : item->rev != old->rev)
+        return vt_deny(b, VTAG_CHANGED, "item->rev: not what the item has now");
     b->thrifty = 0;
     return vt_fail(b, vt_put_groups(b, id, item->rev, 1, v, n));
 }
@@ -7177,14 +7786,16 @@ VTAG_API vtag_err vtag_waive(vtag_batch *b, const vtag_item *item, vtag_tag tag,
     vtf_entry e;
     vtag_event event;
     uint64_t id;
-    vtag_err err = item ? vt_batch_ready(b) : VTAG_ARG;
-    if (!err) err = vt_item_id(item, &id);
-    if (!err) err = vt_tag_live(vt_tags_get(&b->s->tags, tag));
-    if (!err && why && (!*why || strlen(why) > 1024)) err = VTAG_ARG;
+    vtag_err err = vt_batch_needs(b, item != NULL, "item: missing");
+    if (!err) err = vt_item_id(b, item, &id);
+    if (!err) err = vt_batch_tag(b, tag, "tag: not declared, or retired");
+    if (!err && why && (!*why || strlen(why) > VT_REASON_MAX))
+        err = vt_deny(b, VTAG_ARG, "why: 1 to 1,024 bytes, or NULL");
     if (err) return err;
     old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
-    if (!old) return VTAG_NOTFOUND;
-    if (item->rev && item->rev != old->rev) return VTAG_CHANGED;
+    if (!old) return vt_deny(b, VTAG_NOTFOUND, "item: there is none of this id or key");
+    if (vt_item_rev(item, id) && item->rev != old->rev)
+        return vt_deny(b, VTAG_CHANGED, "item->rev: not what the item has now");
     e = vt_entry_of(id, old->rev, VTF_DEAD, b->restore ? item->time : b->now);
     if (!why && !vt_batch_get(b, VTF_S_WAIVERS, tag, id)) return VTAG_OK;
     b->thrifty = 0;
@@ -7203,7 +7814,8 @@ VTAG_API vtag_err vtag_del(vtag_batch *b, uint64_t id) {
     vtag_err err = vt_batch_ready(b);
     size_t i;
     if (err) return err;
-    if (!vt_batch_get(b, VTF_S_ITEMS, 0, id)) return VTAG_NOTFOUND;
+    if (!vt_batch_get(b, VTF_S_ITEMS, 0, id))
+        return vt_deny(b, VTAG_NOTFOUND, "id: there is no such item");
     for (i = 0; i < b->s->tags.n && !err; i++) {
         vtag_tag tag = b->s->tags.a[i].f.tag;
         const vtf_entry *old = vt_batch_get(b, VTF_S_ROWS, tag, id);
@@ -7222,7 +7834,7 @@ VTAG_API vtag_err vtag_del(vtag_batch *b, uint64_t id) {
 
 /* Metadata of a name; NULL: none. *clash: another name has its hash. */
 static const vtf_blob *vt_meta_find(vt_file *f, const vtf_entry *e, const char *name, int *clash) {
-    const vtf_blob *blob = e ? vt_blob_at(f, e->at, VTF_S_NAMES) : NULL;
+    const vtf_blob *blob = e ? vt_blob_get(f, e, VTF_S_NAMES) : NULL;
     *clash = e && (!blob || strcmp(vt_blob_name(blob), name));
     return *clash ? NULL : blob;
 }
@@ -7232,17 +7844,18 @@ VTAG_API vtag_err vtag_meta_set(vtag_batch *b, const char *name, const void *p, 
     vtf_blob blob;
     vtf_entry e;
     int clash;
-    vtag_err err = name && *name && strlen(name) <= 255 ? vt_batch_ready(b) : VTAG_ARG;
+    vtag_err err = vt_batch_needs(b, name && *name && strlen(name) <= VT_NAME_MAX,
+                                  "name: 1 to 255 bytes");
     if (err) return err;
     e = vt_entry_of(vt_xxh64(name, strlen(name)), 0, VTF_DEAD, 0);
-    if (e.id == UINT64_MAX) return VTAG_ARG;
+    if (e.id == UINT64_MAX) return vt_deny(b, VTAG_ARG, "name: its hash is reserved; take another");
     old = vt_batch_get(b, VTF_S_NAMES, 0, e.id);
     err = vt_fail(b, vt_stream_flush(b, &b->tail[0]));
     if (err) return err;
-    if (old && !vt_blob_at(b->s->file, old->at, VTF_S_NAMES))
+    if (old && !vt_blob_get(b->s->file, old, VTF_S_NAMES))
         return vt_fail(b, vt_say(&b->db->env, VTAG_CORRUPT, "metadata damaged", old->at));
     vt_meta_find(b->s->file, old, name, &clash);
-    if (clash) return VTAG_EXISTS;
+    if (clash) return vt_deny(b, VTAG_EXISTS, "name: another has the same hash; take another");
     if (!p && !old) return VTAG_OK;
     b->thrifty = 0;
     blob = vt_blob_of(VTF_S_NAMES, e.id, strlen(name), n);
@@ -7250,14 +7863,19 @@ VTAG_API vtag_err vtag_meta_set(vtag_batch *b, const char *name, const void *p, 
     return vt_fail(b, err ? err : vt_batch_set(b, VTF_S_NAMES, 0, &e));
 }
 
-static vtag_err vt_spec_check(const vtag_spec *s) {
+static vtag_err vt_spec_check(const vtag_batch *b, const vtag_spec *s) {
     size_t model, version;
-    if (!s || !s->name) return VTAG_ARG;
-    if (!vt_name_split(s->name, &model, &version)) return VTAG_NAME;
-    if (!s->dim || s->dim > VTF_MAX_DIM || (unsigned)s->metric > VTAG_L2SQ) return VTAG_ARG;
-    if ((unsigned)s->codec > VTAG_I8 || s->flags & ~(VTAG_ASSUMED | VTAG_NO_SKETCH))
-        return VTAG_ARG;
-    return s->note && strlen(s->note) > 4096 ? VTAG_ARG : VTAG_OK;
+    if (!s || !s->name) return vt_deny(b, VTAG_ARG, "spec->name: missing");
+    if (!vt_name_split(s->name, &model, &version))
+        return vt_deny(b, VTAG_NAME, "spec->name: model@version/preparation of a-z 0-9 . _ -");
+    if (!s->dim || s->dim > VTF_MAX_DIM) return vt_deny(b, VTAG_ARG, "spec->dim: 1 to 32,768");
+    if ((unsigned)s->metric > VTAG_L2SQ) return vt_deny(b, VTAG_ARG, "spec->metric: no such value");
+    if ((unsigned)s->codec > VTAG_I8) return vt_deny(b, VTAG_ARG, "spec->codec: no such value");
+    if (s->flags & ~(VTAG_ASSUMED | VTAG_NO_SKETCH))
+        return vt_deny(b, VTAG_ARG, "spec->flags: no such flag");
+    if (s->note && strlen(s->note) > VT_NOTE_MAX)
+        return vt_deny(b, VTAG_ARG, "spec->note: at most 4,096 bytes");
+    return VTAG_OK;
 }
 
 static int vt_spec_equal(const vt_tag *t, const vtag_spec *s) {
@@ -7274,7 +7892,7 @@ static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
     if (s->codec != VTAG_F32 && b->s->file->version < 2)
         return vt_say(&b->db->env, VTAG_FORMAT, "file of version 1 stores f32 only; compact it", 8);
     err = vt_tags_number(&b->s->tags, s->name, &t.f.tag);
-    if (err) return err;
+    if (err) return vt_deny(b, err, "spec->name: no number left for its model, version or preparation");
     t.f.dim = s->dim;
     t.f.metric = (uint32_t)s->metric;
     t.f.codec = (uint32_t)s->codec;
@@ -7299,12 +7917,14 @@ VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *t
     vtag_event e;
     vt_tag *t;
     vtag_err err = vt_batch_ready(b);
-    if (!err) err = vt_spec_check(spec);
+    if (!err) err = vt_spec_check(b, spec);
     if (err) return err;
     t = vt_tags_find(&b->s->tags, spec->name);
     if (t) {
-        if (t->f.role == VTAG_GONE) return VTAG_RETIRED;
-        if (!vt_spec_equal(t, spec)) return VTAG_EXISTS;
+        if (t->f.role == VTAG_GONE)
+            return vt_deny(b, VTAG_RETIRED, "spec->name: retired; its name is not given again");
+        if (!vt_spec_equal(t, spec))
+            return vt_deny(b, VTAG_EXISTS, "spec: not what was declared under this name");
         if (tag) *tag = t->f.tag;
         return VTAG_OK;
     }
@@ -7334,8 +7954,9 @@ VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
     vtag_tag tag;
     vtf_tag *f;
     vtag_err err;
-    if (!b || !info || !b->restore) return VTAG_ARG;
-    err = vtag_declare(b, &info->spec, &tag);
+    err = vt_batch_needs(b, b && b->restore, "b: not a restore batch");
+    if (!err && !info) err = vt_deny(b, VTAG_ARG, "info: missing");
+    if (!err) err = vtag_declare(b, &info->spec, &tag);
     if (err) return err;
     f = &vt_tags_get(&b->s->tags, tag)->f;
     f->created = info->created;
@@ -7354,9 +7975,12 @@ VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
 }
 
 VTAG_API vtag_err vtag_restore_stat(vtag_batch *b, const vtag_stat *stat) {
-    if (!b || !stat || !b->restore || b->err) return VTAG_ARG;
-    if (stat->commit <= b->s->head.commit || stat->commit > VT_COUNTED) return VTAG_ARG;
-    if (stat->revision > VT_COUNTED) return VTAG_ARG;
+    vtag_err err = vt_batch_needs(b, b && b->restore, "b: not a restore batch");
+    if (!err && !stat) err = vt_deny(b, VTAG_ARG, "stat: missing");
+    if (err) return err;
+    if (stat->commit <= b->s->head.commit || stat->commit > VT_COUNTED)
+        return vt_deny(b, VTAG_ARG, "stat->commit: not past this file's, or above 2^63");
+    if (stat->revision > VT_COUNTED) return vt_deny(b, VTAG_ARG, "stat->revision: above 2^63");
     b->commit_as = stat->commit;
     b->s->head.time = stat->time;
     if (stat->revision > b->s->head.revision) b->s->head.revision = stat->revision;
@@ -7370,7 +7994,7 @@ static vtag_err vt_state_policy(const vt_state *s, vtag_policy *p) {
     const vtf_blob *blob;
     vt_policy_default(p);
     if (!e) return VTAG_OK;
-    blob = vt_blob_at(s->file, e->at, VTF_S_POLICY);
+    blob = vt_blob_get(s->file, e, VTF_S_POLICY);
     if (blob && vt_policy_unpack(p, blob)) return VTAG_OK;
     return vt_say(&s->file->env, VTAG_CORRUPT, "policy damaged", e->at);
 }
@@ -7381,11 +8005,13 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
     vtf_blob blob;
     vtag_event event;
     vt_out o = VT_ZERO;
-    vtag_err err = policy ? vt_batch_ready(b) : VTAG_ARG;
+    vtag_err err = vt_batch_needs(b, policy != NULL, "policy: missing");
     if (err) return err;
-    if (!b->restore && (!reason || !*reason || strlen(reason) > 1024)) return VTAG_ARG;
+    if (!b->restore && (!reason || !*reason || strlen(reason) > VT_REASON_MAX))
+        return vt_deny(b, VTAG_ARG, "reason: 1 to 1,024 bytes");
     vt_policy_default(&p);
-    if (!vt_policy_resolve(&p, policy)) return VTAG_ARG;
+    if (!vt_policy_resolve(&p, policy))
+        return vt_deny(b, VTAG_ARG, "policy: a share above 1, NaN, or a name or hold too long");
     vt_policy_pack(&o, &p);
     blob = vt_blob_of(VTF_S_POLICY, 0, 0, o.n);
     b->thrifty = 0;
@@ -7822,17 +8448,26 @@ static int vt_ids_ascend(const vtag_ids *ids) {
     return 1;
 }
 
-static vtag_err vt_query_check(const vt_state *s, vtag_vec q, const vtag_search_opts *o,
+static vtag_err vt_query_check(const vtag_snap *snap, vtag_vec q, const vtag_search_opts *o,
                                const vt_tag **t) {
+    const vtag_db *db = snap->db;
+    const vt_state *s = snap->state;
     vtag_err err;
     *t = vt_tags_get(&s->tags, q.tag);
     err = vt_tag_live(*t);
-    if (err) return err;
-    if (vt_tag_role(*t, &s->head) == VTAG_CANDIDATE && !o->preview) return VTAG_PREVIEW;
-    if (q.dim != (*t)->f.dim) return VTAG_DIM;
-    if (!q.x || (o->parts ? o->part >= o->parts : o->part)) return VTAG_ARG;
-    if (o->only && !vt_ids_ascend(o->only)) return VTAG_ARG;
-    return (unsigned)o->mode > VTAG_APPROX ? VTAG_ARG : VTAG_OK;
+    if (err) return vt_refuse(db, err, "q.tag: not declared, or retired");
+    if (vt_tag_role(*t, &s->head) == VTAG_CANDIDATE && !o->preview)
+        return vt_refuse(db, VTAG_PREVIEW, "q.tag: a candidate; opts->preview allows it");
+    if (q.dim != (*t)->f.dim) return vt_refuse(db, VTAG_DIM, "q.dim: not its tag's");
+    if (!q.x) return vt_refuse(db, VTAG_ARG, "q.x: no numbers");
+    if (o->parts ? o->part >= o->parts : o->part)
+        return vt_refuse(db, VTAG_ARG, "opts->part: not below opts->parts");
+    if (o->only && !vt_ids_ascend(o->only))
+        return vt_refuse(db, VTAG_ARG, "opts->only: ids must ascend, and be there");
+    if (o->max_dist && *o->max_dist != *o->max_dist)
+        return vt_refuse(db, VTAG_ARG, "opts->max_dist: NaN");
+    return (unsigned)o->mode > VTAG_APPROX ? vt_refuse(db, VTAG_ARG, "opts->mode: no such value")
+                                           : VTAG_OK;
 }
 
 /* Pads a query into the scan's own memory, and takes its norm. */
@@ -7920,13 +8555,17 @@ VTAG_API vtag_err vtag_search_many(const vtag_snap *snap, vtag_vec q, size_t nq,
     vtag_err err;
     memset(&zero, 0, sizeof zero);
     memset(&c, 0, sizeof c);
-    if (!snap || (nq && !n) || (k && nq && !hits) || vt_forked(snap->db)) return VTAG_ARG;
-    if (k && nq > SIZE_MAX / sizeof *hits / k) return VTAG_ARG;
+    for (j = 0; n && j < nq; j++) n[j] = 0;
+    err = vt_snap_needs(snap, n || !nq, "n: no place for the counts");
+    if (!err && k && nq && !hits) err = vt_refuse(snap->db, VTAG_ARG, "hits: no place for them");
+    if (!err && k && nq > SIZE_MAX / sizeof *hits / k) err = vt_refuse(snap->db, VTAG_ARG, "k: too many");
+    if (err) return err;
+    VTAG_ASSERT(vt_rounds());
     c.s = snap->state;
     c.o = opts ? opts : &zero;
     c.k = snap->db->kernels;
     c.nq = nq;
-    err = vt_query_check(c.s, q, c.o, &c.tag);
+    err = vt_query_check(snap, q, c.o, &c.tag);
     if (err || !nq) return err;
     c.metric = (vtag_metric)c.tag->f.metric;
     c.score = c.metric == VTAG_L2SQ ? c.k->l2sq : c.k->dot;
@@ -7936,6 +8575,7 @@ VTAG_API vtag_err vtag_search_many(const vtag_snap *snap, vtag_vec q, size_t nq,
     c.cands = (size_t)vt_min_u64(vt_max_u64(VT_CANDIDATES / nq, 512), 32768);
     err = vt_scan_memory(&c, k, hits, &block);
     for (j = 0; j < nq && !err; j++) err = vt_ask_begin(&c, &c.ask[j], q.x + j * q.dim);
+    if (err == VTAG_VALUE) vt_refuse(snap->db, err, "q.x: holds NaN or infinity, or has no norm");
     if (!err && k && c.o->only) vt_scan_only(&c);
     if (!err && k && !c.o->only && nq >= VT_MANY) {
         c.every = (uint32_t)vt_min_u64(vt_scan_size(&c) / VT_WARM + 1, 32);
@@ -8041,17 +8681,17 @@ static vtag_err vt_cover_count(const vt_state *s, vtag_tag tag, vtag_tag base, v
 typedef struct vt_view {
     vtag_db *db;
     const vt_state *s;
+    vt_state *as; /* the published state that it equals, which remembers; NULL: none */
     uint64_t now;
-    int committed; /* the state is what its commit number says                 */
 } vt_view;
 
 static vt_view vt_view_snap(const vtag_snap *s) {
-    vt_view v = {s->db, s->state, s->db->env.io->now(s->db->env.io->ctx), 1};
+    vt_view v = {s->db, s->state, s->state, s->db->env.io->now(s->db->env.io->ctx)};
     return v;
 }
 
 static vt_view vt_view_batch(const vtag_batch *b) {
-    vt_view v = {b->db, b->s, b->now, !b->changed};
+    vt_view v = {b->db, b->s, b->changed ? NULL : b->db->state, b->now};
     return v;
 }
 
@@ -8059,35 +8699,42 @@ static vt_view vt_view_batch(const vtag_batch *b) {
 static vtag_err vt_cover(const vt_view *v, vtag_tag tag, vtag_tag base, vtag_cover *c) {
     vt_memo memo;
     vtag_err err;
-    if (!v->committed) return vt_cover_count(v->s, tag, base, c);
+    if (!v->as) return vt_cover_count(v->s, tag, base, c);
     vt_spin_lock(&v->db->spin);
-    memo = v->db->memo;
+    memo = v->as->memo;
     vt_spin_unlock(&v->db->spin);
-    if (memo.tag == tag && memo.base == base && memo.commit == v->s->head.commit) {
+    if (memo.tag == tag && memo.base == base) {
         *c = memo.cover;
         return VTAG_OK;
     }
     err = vt_cover_count(v->s, tag, base, c);
     if (err) return err;
-    memo.commit = v->s->head.commit;
     memo.tag = tag;
     memo.base = base;
     memo.cover = *c;
     vt_spin_lock(&v->db->spin);
-    v->db->memo = memo;
+    v->as->memo = memo;
     vt_spin_unlock(&v->db->spin);
     return VTAG_OK;
+}
+
+/* Why a tag cannot be asked, said; or OK. */
+static vtag_err vt_snap_tag(const vtag_snap *s, vtag_tag tag, const char *what) {
+    vtag_err err = vt_tag_live(vt_tags_get(&s->state->tags, tag));
+    return err ? vt_refuse(s->db, err, what) : VTAG_OK;
 }
 
 VTAG_API vtag_err vtag_coverage(const vtag_snap *s, vtag_tag tag, vtag_tag base,
                                 vtag_cover *cover) {
     vt_view view;
     vtag_err err;
-    if (!s || !cover || vt_forked(s->db)) return VTAG_ARG;
+    if (cover) memset(cover, 0, sizeof *cover);
+    err = vt_snap_needs(s, cover != NULL, "cover: no place for it");
+    if (err) return err;
     view = vt_view_snap(s);
     if (!base) base = s->state->head.active;
-    err = vt_tag_live(vt_tags_get(&s->state->tags, tag));
-    if (!err) err = vt_tag_live(vt_tags_get(&s->state->tags, base));
+    err = vt_snap_tag(s, tag, "tag: not declared, or retired");
+    if (!err) err = vt_snap_tag(s, base, "base: not declared, or retired");
     return err ? err : vt_cover(&view, tag, base, cover);
 }
 
@@ -8095,7 +8742,7 @@ VTAG_API vtag_err vtag_coverage(const vtag_snap *s, vtag_tag tag, vtag_tag base,
 
 /* Completes an item from its entry: key and payload, checked. */
 static vtag_err vt_item_fill(const vt_state *s, const vtf_entry *e, vtag_item *item) {
-    const vtf_blob *b = e->at ? vt_blob_at(s->file, e->at, VTF_S_ITEMS) : NULL;
+    const vtf_blob *b = e->at ? vt_blob_get(s->file, e, VTF_S_ITEMS) : NULL;
     memset(item, 0, sizeof *item);
     if (e->at && !b) return vt_say(&s->file->env, VTAG_CORRUPT, "item damaged", e->at);
     item->id = e->id;
@@ -8104,6 +8751,7 @@ static vtag_err vt_item_fill(const vt_state *s, const vtf_entry *e, vtag_item *i
     item->key = b && b->name ? vt_blob_name(b) : NULL;
     item->data = b && b->data ? vt_blob_data(b) : NULL;
     item->size = b ? (size_t)b->data : 0;
+    item->of = e->id + 1;
     return VTAG_OK;
 }
 
@@ -8113,7 +8761,7 @@ static vtag_err vt_line_fill(const vt_state *s, vtag_tag tag, const vt_line *l, 
     if (err || !tag) return err;
     item->state = l->state;
     if (l->state != VTAG_WAIVED) return VTAG_OK;
-    b = vt_blob_at(s->file, l->waiver->at, VTF_S_WAIVERS);
+    b = vt_blob_get(s->file, l->waiver, VTF_S_WAIVERS);
     if (!b) return vt_say(&s->file->env, VTAG_CORRUPT, "waiver damaged", l->waiver->at);
     item->why = (const char *)vt_blob_data(b);
     return VTAG_OK;
@@ -8195,28 +8843,39 @@ static vtag_err vt_items_by_rev(const vt_state *s, vtag_tag tag, uint32_t states
     return VTAG_OK;
 }
 
+/* What every iterator needs. */
+static vtag_err vt_iter_ready(const vtag_snap *s, const uint64_t *cursor, int out, size_t cap,
+                              size_t *n) {
+    if (n) *n = 0;
+    vtag_err err = vt_snap_needs(s, n != NULL, "n: no place for the count");
+    if (!err && !cursor) err = vt_refuse(s->db, VTAG_ARG, "cursor: missing");
+    if (!err && cap && !out) err = vt_refuse(s->db, VTAG_ARG, "out: no place for cap of them");
+    return err;
+}
+
 VTAG_API vtag_err vtag_items(const vtag_snap *s, vtag_tag tag, uint32_t states, uint64_t *cursor,
                              vtag_item *out, size_t cap, size_t *n) {
     uint32_t order = VTAG_NEWEST_FIRST | VTAG_OLDEST_FIRST;
     vtag_err err;
-    if (!s || !cursor || !n || (cap && !out) || vt_forked(s->db)) return VTAG_ARG;
-    if (states & ~(VTAG_ALL | order) || (states & order) == order) return VTAG_ARG;
-    if (tag && !(states & VTAG_ALL)) return VTAG_ARG;
-    err = tag ? vt_tag_live(vt_tags_get(&s->state->tags, tag)) : VTAG_OK;
-    if (err) return err;
-    if (!cap) {
-        *n = 0;
-        return VTAG_OK;
-    }
+    err = vt_iter_ready(s, cursor, out != NULL, cap, n);
+    if (!err && (states & ~(VTAG_ALL | order) || (states & order) == order))
+        err = vt_refuse(s->db, VTAG_ARG, "states: unknown bits, or two orders");
+    if (!err && tag && !(states & VTAG_ALL))
+        err = vt_refuse(s->db, VTAG_ARG, "states: none is asked for");
+    if (!err && tag) err = vt_snap_tag(s, tag, "tag: not declared, or retired");
+    if (err || !cap) return err;
     if (states & order) return vt_items_by_rev(s->state, tag, states, cursor, out, cap, n);
     return vt_items_by_id(s->state, tag, states, cursor, out, cap, n);
 }
 
 VTAG_API vtag_err vtag_get(const vtag_snap *s, uint64_t id, vtag_item *item) {
     const vtf_entry *e;
-    if (!s || !item || vt_forked(s->db)) return VTAG_ARG;
+    vtag_err err = vt_snap_needs(s, item != NULL, "item: no place for it");
+    if (item) memset(item, 0, sizeof *item);
+    if (err) return err;
     e = vt_state_item(s->state, id);
-    return e ? vt_item_fill(s->state, e, item) : VTAG_NOTFOUND;
+    return e ? vt_item_fill(s->state, e, item)
+             : vt_refuse(s->db, VTAG_NOTFOUND, "id: there is no such item");
 }
 
 VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uint32_t part,
@@ -8226,16 +8885,16 @@ VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uin
     const vt_tag *t;
     vt_group g;
     vtag_err err;
-    if (!s || vt_forked(s->db)) return VTAG_ARG;
-    t = vt_tags_get(&s->state->tags, tag);
-    err = vt_tag_live(t);
+    err = vt_snap_ready(s);
+    if (!err) err = vt_snap_tag(s, tag, "tag: not declared, or retired");
     if (err) return err;
-    if (x && dim != t->f.dim) return VTAG_DIM;
+    t = vt_tags_get(&s->state->tags, tag);
+    if (x && dim != t->f.dim) return vt_refuse(s->db, VTAG_DIM, "dim: not the tag's");
     e = vt_state_group(s->state, tag, id);
-    if (!e) return VTAG_NOTFOUND;
+    if (!e) return vt_refuse(s->db, VTAG_NOTFOUND, "id: no vector of it under this tag");
     if (!vt_group_of(&s->state->rows, tag, e, &g))
         return vt_say(&s->db->env, VTAG_CORRUPT, "index entry points nowhere", e->at);
-    if (part >= g.parts) return VTAG_NOTFOUND;
+    if (part >= g.parts) return vt_refuse(s->db, VTAG_NOTFOUND, "part: the item has fewer");
     r = vt_row(g.seg, g.row + part);
     if (!vt_row_sound(g.seg, g.row + part) || r->id != id)
         return vt_say(&s->db->env, VTAG_CORRUPT, "row damaged", vt_row_at(g.seg, g.row + part));
@@ -8339,12 +8998,15 @@ static vtag_err vt_judge(const vt_view *w, vtag_tag tag, const vtag_gate *gate, 
     vtag_policy policy;
     vtag_verdict strict = VT_ZERO;
     vtag_err err = vt_tag_live(vt_tags_get(&s->tags, tag));
-    if (!err) err = vt_state_policy(s, &policy);
+    if (err) return vt_refuse(w->db, err, "tag: not declared, or retired");
+    err = vt_state_policy(s, &policy);
     if (err) return err;
     memset(v, 0, sizeof *v);
     *forced = 0;
-    if (!vt_gate_resolve(&v->used, gate, &policy.gate)) return VTAG_ARG;
-    if (vt_gate_below(&v->used, &policy.gate) && !v->used.reason) return VTAG_ARG;
+    if (!vt_gate_resolve(&v->used, gate, &policy.gate))
+        return vt_refuse(w->db, VTAG_ARG, "gate: a share above 1, NaN, or a name or reason too long");
+    if (vt_gate_below(&v->used, &policy.gate) && !v->used.reason)
+        return vt_refuse(w->db, VTAG_ARG, "gate->reason: needed to go below the policy");
     err = vt_judge_terms(w, tag, s->head.active, v);
     if (!err && (!active || (active->f.tag != tag && !vt_tag_had_rows(s, active))))
         v->pass = 1, v->failed = 0; /* there is nothing to lose                */
@@ -8371,14 +9033,17 @@ VTAG_API vtag_err vtag_judge(const vtag_snap *s, vtag_tag tag, const vtag_gate *
                              vtag_verdict *verdict) {
     vt_view view;
     int forced;
-    if (!s || !verdict || vt_forked(s->db)) return VTAG_ARG;
+    vtag_err err = vt_snap_needs(s, verdict != NULL, "verdict: no place for it");
+    if (verdict) memset(verdict, 0, sizeof *verdict);
+    if (err) return err;
     view = vt_view_snap(s);
     return vt_judge(&view, tag, gate, verdict, &forced);
 }
 
 VTAG_API vtag_err vtag_policy_get(const vtag_snap *s, vtag_policy *policy) {
-    if (!s || !policy || vt_forked(s->db)) return VTAG_ARG;
-    return vt_state_policy(s->state, policy);
+    vtag_err err = vt_snap_needs(s, policy != NULL, "policy: no place for it");
+    if (policy) memset(policy, 0, sizeof *policy);
+    return err ? err : vt_state_policy(s->state, policy);
 }
 
 /* ---- Changes of roles -------------------------------------------------------------------------- */
@@ -8418,6 +9083,7 @@ VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gat
     vt_view view;
     int forced;
     vtag_err err = vt_batch_ready(b);
+    if (verdict) memset(verdict, 0, sizeof *verdict);
     if (err) return err;
     err = vt_batch_settle(b);
     view = vt_view_batch(b);
@@ -8426,7 +9092,7 @@ VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gat
     if (err) return err;
     if (verdict) *verdict = v;
     if (tag == b->s->head.active) return VTAG_OK;
-    if (!v.pass) return VTAG_GATE;
+    if (!v.pass) return vt_deny(b, VTAG_GATE, "tag: its gate holds; the verdict says which terms");
     t = vt_tags_get(&b->s->tags, tag);
     left = vt_tags_get(&b->s->tags, b->s->head.active);
     e = vt_event_of(b, VTAG_K_CUTOVER, tag, left ? left->f.tag : 0);
@@ -8458,17 +9124,17 @@ VTAG_API vtag_err vtag_rollback(vtag_batch *b, vtag_tag to, vtag_cover *hidden) 
     vtf_head *h;
     vt_view view;
     vtag_err err = vt_batch_ready(b);
+    if (hidden) memset(hidden, 0, sizeof *hidden);
     if (err) return err;
     h = &b->s->head;
-    if (hidden) memset(hidden, 0, sizeof *hidden);
     if ((!to && h->flags & VTF_ROLLED_BACK) || (to && to == h->active)) return VTAG_OK;
-    if (!to && !h->standby) return VTAG_NOTFOUND;
+    if (!to && !h->standby) return vt_deny(b, VTAG_NOTFOUND, "to: there is no standby");
     if (!to) to = h->standby;
-    t = vt_tags_get(&b->s->tags, to);
-    err = vt_tag_live(t);
+    err = vt_batch_tag(b, to, "to: not declared, or retired");
     if (err) return err;
+    t = vt_tags_get(&b->s->tags, to);
     left = vt_tags_get(&b->s->tags, h->active);
-    if (t->f.role != VTAG_OLDER || !left) return VTAG_ARG;
+    if (t->f.role != VTAG_OLDER || !left) return vt_deny(b, VTAG_ARG, "to: it was never active");
     err = vt_batch_settle(b);
     e = vt_event_of(b, VTAG_K_ROLLBACK, to, left->f.tag);
     view = vt_view_batch(b);
@@ -8550,19 +9216,22 @@ VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, v
     vt_tag *t, *active;
     vt_view view;
     int early;
-    vtag_err err = reason && (!*reason || strlen(reason) > 1024) ? VTAG_ARG : vt_batch_ready(b);
+    vtag_err err = vt_batch_needs(b, !reason || (*reason && strlen(reason) <= VT_REASON_MAX),
+                                  "reason: 1 to 1,024 bytes, or NULL");
+    if (lost) memset(lost, 0, sizeof *lost);
+    if (!err) err = vt_batch_tag(b, tag, "tag: not declared, or retired");
     if (err) return err;
     t = vt_tags_get(&b->s->tags, tag);
-    err = vt_tag_live(t);
-    if (!err) err = vt_batch_settle(b);
+    err = vt_batch_settle(b);
     e = vt_event_of(b, VTAG_K_RETIRED, tag, b->s->head.active);
     if (!err) err = vt_fail(b, vt_lost_count(b->s, tag, &e.cover));
     if (err) return err;
     if (lost) *lost = e.cover;
     err = vt_retire_check(b, t, &early);
     if (err == VTAG_NOMEM || err == VTAG_CORRUPT) return vt_fail(b, err);
-    if (!err && early && !reason) err = VTAG_KEPT;
-    if (err) return err;
+    if (err) return vt_deny(b, err, err == VTAG_INUSE ? "tag: it is active" : "tag: a hold keeps it");
+    if (early && !reason)
+        return vt_deny(b, VTAG_KEPT, "tag: still within its retention; a reason overrides that");
     e.flags = early ? VTAG_FORCED : 0;
     e.text = reason;
     e.name = t->name;
@@ -8609,18 +9278,21 @@ static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info
 
 VTAG_API vtag_err vtag_find(const vtag_snap *s, const char *name, vtag_tag *tag) {
     const vt_tag *t;
-    if (!s || !name || !tag || vt_forked(s->db)) return VTAG_ARG;
+    vtag_err err = vt_snap_needs(s, name && tag, "name or tag: missing");
+    if (err) return err;
     t = vt_tags_find(&s->state->tags, name);
-    if (!t) return VTAG_NOTAG;
+    if (!t) return vt_refuse(s->db, VTAG_NOTAG, "name: no tag has it");
     *tag = t->f.tag;
     return VTAG_OK;
 }
 
 VTAG_API vtag_err vtag_tag_info(const vtag_snap *s, vtag_tag tag, vtag_info *info) {
     const vt_tag *t;
-    if (!s || !info || vt_forked(s->db)) return VTAG_ARG;
+    vtag_err err = vt_snap_needs(s, info != NULL, "info: no place for it");
+    if (info) memset(info, 0, sizeof *info);
+    if (err) return err;
     t = vt_tags_get(&s->state->tags, tag ? tag : s->state->head.active);
-    if (!t) return VTAG_NOTAG;
+    if (!t) return vt_refuse(s->db, VTAG_NOTAG, "tag: not declared");
     vt_info_fill(s, t, info);
     return VTAG_OK;
 }
@@ -8628,7 +9300,8 @@ VTAG_API vtag_err vtag_tag_info(const vtag_snap *s, vtag_tag tag, vtag_info *inf
 VTAG_API vtag_err vtag_tags(const vtag_snap *s, uint64_t *cursor, vtag_info *out, size_t cap,
                             size_t *n) {
     size_t got = 0;
-    if (!s || !cursor || !n || (cap && !out) || vt_forked(s->db)) return VTAG_ARG;
+    vtag_err err = vt_iter_ready(s, cursor, out != NULL, cap, n);
+    if (err) return err;
     while (got < cap && *cursor < s->state->tags.n)
         vt_info_fill(s, &s->state->tags.a[(*cursor)++], &out[got++]);
     *n = got;
@@ -8639,17 +9312,33 @@ VTAG_API vtag_err vtag_tags(const vtag_snap *s, uint64_t *cursor, vtag_info *out
 
 /* Events live in the index like everything else; nothing ever removes one. */
 
+static int vt_within(const char *s, size_t most) { return !s || strlen(s) <= most; }
+
+/* Whether an event's texts are within what a reader will take. */
+static vtag_err vt_note_texts(const vtag_batch *b, const vtag_event *e) {
+    if (!vt_within(e->text, vt_text_max(e->kind)))
+        return vt_deny(b, VTAG_ARG, "event->text: at most 1,024 bytes");
+    if (!vt_within(e->name, VT_NAME_MAX)) return vt_deny(b, VTAG_ARG, "event->name: at most 255 bytes");
+    if (!vt_within(e->used.score, VT_NAME_MAX))
+        return vt_deny(b, VTAG_ARG, "event->used.score: at most 255 bytes");
+    if (!vt_within(e->used.reason, VT_REASON_MAX))
+        return vt_deny(b, VTAG_ARG, "event->used.reason: at most 1,024 bytes");
+    return VTAG_OK;
+}
+
 /* Whether a caller may note e; sets its flags. */
 static vtag_err vt_note_check(vtag_batch *b, vtag_event *e) {
     vtag_policy policy;
     vtag_err err;
     if (e->kind != VTAG_K_NOTE && e->kind != VTAG_K_SCORE && e->kind != VTAG_K_SHADOW &&
         e->kind != VTAG_K_HELD)
-        return VTAG_ARG;
-    if (e->text && strlen(e->text) > 1024) return VTAG_ARG;
-    if ((e->tag || e->kind == VTAG_K_SCORE) && !vt_tags_get(&b->s->tags, e->tag)) return VTAG_NOTAG;
-    if (e->base && !vt_tags_get(&b->s->tags, e->base)) return VTAG_NOTAG;
-    if (e->kind == VTAG_K_SCORE && (!e->name || !*e->name || e->value != e->value)) return VTAG_ARG;
+        return vt_deny(b, VTAG_ARG, "event->kind: the engine writes this one itself");
+    if ((e->tag || e->kind == VTAG_K_SCORE) && !vt_tags_get(&b->s->tags, e->tag))
+        return vt_deny(b, VTAG_NOTAG, "event->tag: not declared");
+    if (e->base && !vt_tags_get(&b->s->tags, e->base))
+        return vt_deny(b, VTAG_NOTAG, "event->base: not declared");
+    if (e->kind == VTAG_K_SCORE && (!e->name || !*e->name || e->value != e->value))
+        return vt_deny(b, VTAG_ARG, "event->name and value: a score needs both");
     err = vt_batch_settle(b);
     if (!err) err = vt_state_policy(b->s, &policy);
     if (err) return vt_fail(b, err);
@@ -8661,12 +9350,13 @@ static vtag_err vt_note_check(vtag_batch *b, vtag_event *e) {
 
 VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event) {
     vtag_event e;
-    vtag_err err = event ? vt_batch_ready(b) : VTAG_ARG;
+    vtag_err err = vt_batch_needs(b, event != NULL, "event: missing");
+    if (!err) err = vt_note_texts(b, event);
     if (err) return err;
     e = *event;
-    if ((e.text && strlen(e.text) > 4096) || (e.name && strlen(e.name) > 255)) return VTAG_ARG;
     if (!b->restore) err = vt_note_check(b, &e);
-    else if (!e.seq || e.seq > VT_COUNTED) err = VTAG_ARG;
+    else if (!e.seq || e.seq > VT_COUNTED)
+        err = vt_deny(b, VTAG_ARG, "event->seq: a restore gives the old one");
     if (err) return err;
     b->thrifty = 0;
     return vt_event_add(b, &e, 0);
@@ -8678,8 +9368,8 @@ VTAG_API vtag_err vtag_history(const vtag_snap *s, uint64_t *cursor, vtag_event 
     vt_iter it;
     uint64_t next;
     size_t got = 0;
-    vtag_err err;
-    if (!s || !cursor || !n || (cap && !out) || vt_forked(s->db)) return VTAG_ARG;
+    vtag_err err = vt_iter_ready(s, cursor, out != NULL, cap, n);
+    if (err) return err;
     next = *cursor;
     err = vt_iter_begin(&it, vt_index_find(&s->state->index, VTF_S_EVENTS, 0), next);
     while (!err && got < cap && (e = vt_iter_next(&it)) != NULL) {
@@ -8697,13 +9387,16 @@ VTAG_API vtag_err vtag_meta_get(const vtag_snap *s, const char *name, const void
     const vtf_blob *b;
     const vtf_entry *e;
     int clash;
-    if (!s || !name || !p || !n || vt_forked(s->db)) return VTAG_ARG;
+    vtag_err err = vt_snap_needs(s, name && p && n, "name, p or n: missing");
+    if (p) *p = NULL;
+    if (n) *n = 0;
+    if (err) return err;
     e = vt_space_get(vt_index_find(&s->state->index, VTF_S_NAMES, 0), vt_xxh64(name, strlen(name)));
-    if (!e) return VTAG_NOTFOUND;
-    if (!vt_blob_at(s->state->file, e->at, VTF_S_NAMES))
+    if (!e) return vt_refuse(s->db, VTAG_NOTFOUND, "name: there is nothing under it");
+    if (!vt_blob_get(s->state->file, e, VTF_S_NAMES))
         return vt_say(&s->db->env, VTAG_CORRUPT, "metadata damaged", e->at);
     b = vt_meta_find(s->state->file, e, name, &clash);
-    if (!b) return VTAG_NOTFOUND;
+    if (!b) return vt_refuse(s->db, VTAG_NOTFOUND, "name: there is nothing under it");
     *p = vt_blob_data(b);
     *n = (size_t)b->data;
     return VTAG_OK;
@@ -8715,12 +9408,12 @@ VTAG_API vtag_err vtag_metas(const vtag_snap *s, uint64_t *cursor, const char **
     vt_iter it;
     uint64_t next;
     size_t got = 0;
-    vtag_err err;
-    if (!s || !cursor || !n || (cap && !names) || vt_forked(s->db)) return VTAG_ARG;
+    vtag_err err = vt_iter_ready(s, cursor, names != NULL, cap, n);
+    if (err) return err;
     next = *cursor;
     err = vt_iter_begin(&it, vt_index_find(&s->state->index, VTF_S_NAMES, 0), next);
     while (!err && got < cap && (e = vt_iter_next(&it)) != NULL) {
-        const vtf_blob *b = vt_blob_at(s->state->file, e->at, VTF_S_NAMES);
+        const vtf_blob *b = vt_blob_get(s->state->file, e, VTF_S_NAMES);
         if (!b) err = vt_say(&s->db->env, VTAG_CORRUPT, "metadata damaged", e->at);
         if (b) names[got++] = vt_blob_name(b);
         next = e->id + 1;
@@ -8739,9 +9432,14 @@ VTAG_API vtag_err vtag_metas(const vtag_snap *s, uint64_t *cursor, const char **
 VTAG_API vtag_err vtag_stats(const vtag_snap *s, vtag_stat *stat) {
     const vt_state *st;
     size_t i;
-    if (!s || !stat || vt_forked(s->db)) return VTAG_ARG;
+    vtag_err err = vt_snap_needs(s, stat != NULL, "stat: no place for it");
+    if (stat) memset(stat, 0, sizeof *stat);
+    if (err) return err;
     st = s->state;
-    memset(stat, 0, sizeof *stat);
+    vt_spin_lock(&s->db->spin);
+    stat->held = s->db->held;
+    stat->held_ms = vt_os_steady_ms() - s->db->oldest->since;
+    vt_spin_unlock(&s->db->spin);
     memcpy(stat->uuid, st->file->uuid, sizeof stat->uuid);
     stat->commit = st->head.commit;
     stat->time = st->head.time;
@@ -8792,9 +9490,10 @@ static int vt_checked(vt_check *c, uint64_t bytes) {
 }
 
 static void vt_check_front(vt_check *c) {
+    vtf_identity id;
     vtf_slot slot;
     uint32_t i;
-    if (vt_identify(c->s->file)) vt_bad(c, "identity page damaged", 0);
+    if (vt_identity_read(c->s->file, &id)) vt_bad(c, "identity page damaged", 0);
     vt_checked(c, VTF_IDENTITY);
     for (i = 0; i < 2; i++) {
         if (vt_slot_read(c->s->file, i, &slot) || !slot.seq)
@@ -8822,10 +9521,10 @@ static void vt_check_extents(vt_check *c) {
 static void vt_check_log(vt_check *c) {
     const vt_state *s = c->s;
     const vtf_extent *e = vt_extent_at(s->file, VTF_FRONT, VTF_LOG);
-    vtf_logpos pos = {VTF_FRONT + VTF_HEAD_ROOM, VTF_FRONT, e ? e->length : 0, 0, 0};
-    while (pos.at != s->pos.at) {
-        uint64_t at = pos.at;
-        const vtf_record *r = vt_log_next(s->file, &pos, NULL);
+    vt_walk w = {s->file, {VTF_FRONT + VTF_HEAD_ROOM, VTF_FRONT, e ? e->length : 0, 0, 0}, 0};
+    while (w.pos.at != s->pos.at) {
+        uint64_t at = w.pos.at;
+        const vtf_record *r = vt_walk_next(&w, NULL);
         if (!r) {
             vt_bad(c, "log record damaged", at);
             return;
@@ -8963,9 +9662,9 @@ static int vt_check_blobs(vt_check *c, const vt_space *s) {
     vt_iter it;
     if (s->kind == VTF_S_ROWS || vt_iter_begin(&it, s, 0)) return 1;
     while (!c->cancelled && (e = vt_iter_next(&it)) != NULL) {
-        const vtf_blob *b = e->at ? vt_blob_at(c->s->file, e->at, s->kind) : NULL;
+        const vtf_blob *b = e->at ? vt_blob_get(c->s->file, e, s->kind) : NULL;
         keys++;
-        if ((e->at || s->kind != VTF_S_ITEMS) && (!b || b->id != e->id))
+        if ((e->at || s->kind != VTF_S_ITEMS) && !b)
             vt_bad(c, "key, payload or text damaged", e->at);
         else if (b && !vt_blob_reads(s->kind, b))
             vt_bad(c, s->kind == VTF_S_EVENTS ? "event damaged" : "policy damaged", e->at);
@@ -8982,7 +9681,9 @@ VTAG_API vtag_err vtag_verify(const vtag_snap *snap, vtag_report *report, vtag_p
     vt_check c = {NULL, &r, progress, ctx, 0, 0};
     size_t i;
     int go;
-    if (!snap || !report || vt_forked(snap->db)) return VTAG_ARG;
+    vtag_err err = vt_snap_needs(snap, report != NULL, "report: no place for it");
+    if (report) memset(report, 0, sizeof *report);
+    if (err) return err;
     c.s = snap->state;
     c.total = c.s->head.end;
     vt_check_front(&c);
@@ -9016,10 +9717,11 @@ static vtag_err vt_copy_step(vt_copy *c) {
 }
 
 /* Copies a blob, checked; *at: where it lies now. */
-static vtag_err vt_copy_blob(vt_copy *c, uint32_t kind, uint64_t *at) {
+static vtag_err vt_copy_blob(vt_copy *c, uint32_t kind, uint64_t id, uint64_t *at) {
     const vtf_blob *b = vt_blob_at(c->from->file, *at, kind);
     vtf_blob w;
-    if (!b) return vt_say(&c->from->file->env, VTAG_CORRUPT, "damaged; cannot be copied", *at);
+    if (!b || b->id != id)
+        return vt_say(&c->from->file->env, VTAG_CORRUPT, "damaged; cannot be copied", *at);
     w = *b;
     return vt_batch_blob(c->to, &w, vt_blob_name(b), vt_blob_data(b), at);
 }
@@ -9031,7 +9733,7 @@ static vtag_err vt_copy_tags(vt_copy *c) {
     for (i = 0; i < tags->n && !err; i++) {
         vt_tag t = tags->a[i];
         t.changed = 1;
-        err = vt_copy_blob(c, 0, &t.f.names);
+        err = vt_copy_blob(c, 0, t.f.tag, &t.f.names);
         if (!err) err = vt_tag_text(&t, t.name, t.note);
         if (!err) err = vt_tags_add(&c->to->s->tags, &t);
     }
@@ -9045,7 +9747,7 @@ static vtag_err vt_copy_space(vt_copy *c, const vt_space *s) {
     while (!err && (e = vt_iter_next(&it)) != NULL) {
         vtf_entry w = *e;
         if (s->kind == VTF_S_WAIVERS && vt_stale(c->from, e->id, e->rev)) continue;
-        if (w.at || s->kind != VTF_S_ITEMS) err = vt_copy_blob(c, s->kind, &w.at);
+        if (w.at || s->kind != VTF_S_ITEMS) err = vt_copy_blob(c, s->kind, w.id, &w.at);
         if (!err) err = vt_batch_set(c->to, s->kind, s->tag, &w);
         if (!err) err = vt_copy_step(c);
     }
@@ -9118,8 +9820,76 @@ static vtag_err vt_copy_state(vt_copy *c) {
     return vt_fail(c->to, err);
 }
 
-/* An empty store at path with the uuid of another, open for a copy of it. */
-static vtag_err vt_copy_open(vtag_db *like, const char *path, vtag_db **out) {
+/* ---- Files of our own beside the store ----- */
+
+/* A name in the folder of a path that nobody else uses: it hangs on the store and the path. */
+static char *vt_part_path(const vtag_db *db, const char *path) {
+    static const char digit[] = "0123456789abcdef";
+    char name[] = ".vtag-0123456789abcdef.part";
+    const char *slash = strrchr(path, '/');
+    size_t dir = slash ? (size_t)(slash - path) + 1 : 0;
+    char *p = (char *)vt_alloc(dir + sizeof name);
+    vt_xxh h;
+    vt_xxh_init(&h);
+    vt_xxh_update(&h, db->file->uuid, sizeof db->file->uuid);
+    vt_xxh_update(&h, path + dir, strlen(path + dir));
+    uint64_t x = vt_xxh_digest(&h);
+    for (size_t i = 0; i < 16; i++) name[6 + i] = digit[x >> (60 - 4 * i) & 15];
+    if (!p) return NULL;
+    memcpy(p, path, dir);
+    memcpy(p + dir, name, sizeof name);
+    return p;
+}
+
+/* Removes what a killed process left under a name of ours; LOCKED: it is at work still,
+   EXISTS: it is not ours. */
+static vtag_err vt_part_clear(const vtag_db *like, const char *part) {
+    const vtag_io *io = like->env.io;
+    vtf_identity id;
+    vt_file *f = NULL;
+    int blank = 0;
+    vtag_err err = vt_file_open(&like->env, part, VTAG_EXISTING, &f);
+    if (err) return err == VTAG_NOTFOUND ? VTAG_OK : err;
+    err = io->lock(f->f, VTAG_LOCK_WRITER, 0);
+    if (!err && io->same(f->f, part)) {
+        err = vt_file_blank(f, &blank);
+        if (!err && !blank) err = vt_identity_read(f, &id);
+        if (!err && !blank && memcmp(id.uuid, like->file->uuid, sizeof id.uuid)) err = VTAG_EXISTS;
+        if (err == VTAG_FORMAT) err = VTAG_EXISTS;
+        if (!err) err = io->remove(io->ctx, part);
+    }
+    vt_file_drop(f);
+    return err;
+}
+
+/* Makes the file of a name of ours, which only its maker removes. */
+static vtag_err vt_part_new(const vtag_db *like, const char *part, vt_file **out) {
+    const vtag_io *io = like->env.io;
+    vt_file *f = (vt_file *)vt_zalloc(sizeof *f);
+    vtag_err err = f ? VTAG_EXISTS : VTAG_NOMEM;
+    for (int tries = 0; err == VTAG_EXISTS && tries < 3; tries++) {
+        if (io->create) err = io->create(io->ctx, part, like->file->f, &f->f);
+        else err = io->open(io->ctx, part, VTAG_NEW, &f->f);
+        vtag_err cleared = err == VTAG_EXISTS ? vt_part_clear(like, part) : VTAG_OK;
+        if (cleared) err = cleared;
+        if (cleared) break;
+    }
+    if (err) {
+        vt_free(f);
+        return vt_say_why(&like->env, err, "cannot make", part, 0);
+    }
+    f->refs = 1;
+    f->env = like->env;
+    f->env.path = NULL;
+    f->named = 1; /* of no matter: it will have another */
+    memcpy(f->uuid, like->file->uuid, sizeof f->uuid);
+    *out = f;
+    return VTAG_OK;
+}
+
+/* An empty store with the uuid of another at a path of ours, open for a copy of it. */
+static vtag_err vt_copy_open(vtag_db *like, const char *part, int replace, vtag_db **out) {
+    const vtag_io *io = like->env.io;
     vtag_open_opts o = VT_ZERO;
     vtf_head base = VT_ZERO;
     vt_file *f = NULL;
@@ -9128,12 +9898,21 @@ static vtag_err vt_copy_open(vtag_db *like, const char *path, vtag_db **out) {
     o.log = like->env.log;
     o.log_ctx = like->env.log_ctx;
     o.no_map = like->env.no_map;
-    err = vt_db_new(&o, like->env.io, path, &db);
+    o.isa = like->kernels->isa;
+    err = vt_db_new(&o, io, part, &db);
     if (err) return err;
-    err = vt_file_open(&db->env, path, VTAG_NEW, &f);
-    if (!err) memcpy(f->uuid, like->file->uuid, sizeof f->uuid);
+    err = vt_part_new(like, part, &f);
+    if (err) {
+        vt_db_drop(db);
+        return err;
+    }
+    if (replace && io->like) err = io->like(f->f, like->file->f);
+    if (err)
+        vt_say_why(&like->env, err, "cannot give the new file the rights, or the only name, of",
+                   like->path, 0);
     if (!err) err = vt_file_create(f, &base, like->file->flags);
     if (!err) err = vt_db_load(db, f);
+    if (err) io->remove(io->ctx, part);
     vt_file_drop(f);
     if (err) vt_db_drop(db);
     else *out = db;
@@ -9143,11 +9922,13 @@ static vtag_err vt_copy_open(vtag_db *like, const char *path, vtag_db **out) {
 /* Writes a state to a new file, durably. event: added to its history, or NULL. */
 static vtag_err vt_copy_write(vt_copy *c, vtag_db *to, vtag_event *event) {
     const vt_state *s = c->from;
+    const vt_file *f = to->file;
     vtag_err err = vtag_begin(to, NULL, &c->to);
     size_t i;
     if (err) return err;
     for (i = 0; i < s->index.n; i++) c->total += s->index.a[i].live;
-    err = vt_copy_state(c);
+    if (to->file != f) err = vt_say(&to->env, VTAG_LOCKED, "another process is making this file", 0);
+    if (!err) err = vt_copy_state(c);
     if (!err && event) {
         event->seq = s->head.event + 1;
         event->time = to->env.io->now(to->env.io->ctx);
@@ -9160,13 +9941,26 @@ static vtag_err vt_copy_write(vt_copy *c, vtag_db *to, vtag_event *event) {
     return err;
 }
 
-static char *vt_path_with(const char *path, const char *suffix) {
-    size_t n = strlen(path), m = strlen(suffix) + 1;
-    char *p = (char *)vt_alloc(n + m);
-    if (!p) return NULL;
-    memcpy(p, path, n);
-    memcpy(p + n, suffix, m);
-    return p;
+/* Gives the written file its name; nothing is replaced unless it is told to. Its lock, which
+   is held then, keeps others from clearing it away. */
+static vtag_err vt_part_publish(const vtag_db *db, vt_file *f, const char *part, const char *path,
+                                int replace) {
+    const vtag_io *io = db->env.io;
+    vtag_err err = io->lock(f->f, VTAG_LOCK_WRITER, 0);
+    if (!err && !io->same(f->f, part)) err = VTAG_LOCKED;
+    if (err) return vt_say(&db->env, err, "another process cleared the new file away", 0);
+    if (io->publish) err = io->publish(io->ctx, part, path, replace);
+    else err = io->rename(io->ctx, part, path);
+    return err ? vt_say_why(&db->env, err, "cannot put the new file at", path, 0) : VTAG_OK;
+}
+
+/* Whether anything has this name. */
+static int vt_path_taken(const vtag_io *io, const char *path) {
+    void *there;
+    if (io->exists) return io->exists(io->ctx, path);
+    vtag_err err = io->open(io->ctx, path, VTAG_READ, &there);
+    if (!err) io->close(there);
+    return err != VTAG_NOTFOUND;
 }
 
 VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress *progress,
@@ -9174,23 +9968,25 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
     const vtag_io *io;
     vtag_db *to = NULL;
     vt_copy c = {NULL, progress, ctx, 0, 0, NULL};
-    char *part;
-    void *there;
-    vtag_err err;
-    if (!s || !path || !*path || vt_forked(s->db) || !s->db->env.io) return VTAG_ARG;
+    char *part, real[VTAG_PATH_MAX];
+    vtag_err err = vt_snap_needs(s, path && *path, "path: missing");
+    if (err) return err;
     io = s->db->env.io;
     c.from = s->state;
-    err = io->open(io->ctx, path, VTAG_READ, &there);
-    if (!err) io->close(there);
-    if (err != VTAG_IO) return !err || err == VTAG_FORMAT ? VTAG_EXISTS : err;
-    part = vt_path_with(path, ".part");
+    if (vt_path_taken(io, path))
+        return vt_say_path(&s->db->env, VTAG_EXISTS, "not copied; there is already", path);
+    if (io->resolve) err = io->resolve(io->ctx, path, real, sizeof real);
+    if (err) return vt_say_why(&s->db->env, err, "cannot make", path, 0);
+    if (io->resolve) path = real;
+    part = vt_part_path(s->db, path);
     if (!part) return VTAG_NOMEM;
-    io->remove(io->ctx, part);
-    err = vt_copy_open(s->db, part, &to);
-    if (!err) err = vt_copy_write(&c, to, NULL);
+    err = vt_copy_open(s->db, part, 0, &to);
+    if (!err) {
+        err = vt_copy_write(&c, to, NULL);
+        if (!err) err = vt_part_publish(s->db, to->file, part, path, 0);
+        if (err && io->same(to->file->f, part)) io->remove(io->ctx, part);
+    }
     vt_db_drop(to);
-    if (!err) err = io->rename(io->ctx, part, path);
-    if (err) io->remove(io->ctx, part);
     vt_free(part);
     return err;
 }
@@ -9205,18 +10001,17 @@ static void vt_supersede(vt_file *f, const vt_state *s, vtf_slot slot) {
 
 /* Puts the written file `to` in the place of db's, whose lock is held. */
 static vtag_err vt_compact_swap(vtag_db *db, vtag_db *to, const char *part) {
-    const vtag_io *io = db->env.io;
     vt_file *old = vt_file_hold(db->file), *f = to->file;
     vtf_slot slot = db->slot;
-    vtag_err err = io->lock(f->f, VTAG_LOCK_WRITER, 0);
-    if (!err) err = io->rename(io->ctx, part, db->path);
+    vtag_err err = vt_part_publish(db, f, part, db->path, 1);
     if (!err) {
         vt_supersede(old, db->state, slot);
+        f->env = db->env;
         vt_spin_lock(&db->gate);
-        err = vt_db_take(db, f);
+        err = vt_db_take(db, f, 0);
         vt_spin_unlock(&db->gate);
         vt_db_poison(db, err);
-        if (!err) io->unlock(old->f, VTAG_LOCK_WRITER);
+        if (!err) db->env.io->unlock(old->f, VTAG_LOCK_WRITER);
     }
     vt_file_drop(old);
     return err;
@@ -9228,24 +10023,31 @@ VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) 
     vtag_db *to = NULL;
     vtag_event event;
     vt_copy c = {NULL, progress, ctx, 0, 0, NULL};
+    const vtag_io *io;
     char *part;
     vtag_err err;
-    opts.wait_ms = 10000;
-    err = vtag_begin(db, &opts, &b);
+    opts.wait_ms = VT_WAITS;
+    err = vt_db_writable(db, VTAG_ARG);
+    if (!err) err = vtag_begin(db, &opts, &b);
     if (err) return err;
+    io = db->env.io;
     c.from = db->state;
     event = vt_event_of(b, VTAG_K_COMPACTED, 0, 0);
-    part = vt_path_with(db->path, ".compact");
-    if (part) db->env.io->remove(db->env.io->ctx, part);
-    err = part ? vt_copy_open(db, part, &to) : VTAG_NOMEM;
-    if (!err) err = vt_copy_write(&c, to, &event);
-    if (!err) err = vt_compact_swap(db, to, part);
-    if (err && part) db->env.io->remove(db->env.io->ctx, part);
+    part = vt_part_path(db, db->path);
+    err = part ? vt_copy_open(db, part, 1, &to) : VTAG_NOMEM;
+    if (!err) {
+        err = vt_copy_write(&c, to, &event);
+        if (!err) err = vt_compact_swap(db, to, part);
+        if (err && io->same(to->file->f, part)) io->remove(io->ctx, part);
+    }
     vtag_abort(b);
     vt_db_drop(to);
     vt_free(part);
     return err;
 }
 
+#ifdef __clang__
+#pragma float_control(pop)
+#endif
 #endif /* VTAG_IMPLEMENTATION_DONE */
 #endif /* VTAG_IMPLEMENTATION */

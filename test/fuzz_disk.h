@@ -150,7 +150,7 @@ static inline vtag_err disk_open_file(void *ctx, const char *path, vtag_access a
     disk_open *o;
     int i;
     if (f && access == VTAG_NEW) return VTAG_EXISTS;
-    if (!f && (access == VTAG_READ || access == VTAG_EXISTING)) return VTAG_IO;
+    if (!f && (access == VTAG_READ || access == VTAG_EXISTING)) return VTAG_NOTFOUND;
     for (i = 0; !f && i < DISK_FILES; i++)
         if (!d->f[i]->named && !d->f[i]->opens) {
             if (disk_dead(d)) return VTAG_IO;

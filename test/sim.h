@@ -440,7 +440,7 @@ static inline vtag_err sim_io_open(void *ctx, const char *path, vtag_access acce
     int i = sim_find(s, path), n = 0;
     if (sim_fails(s, SIM_OPEN)) return s->fault.err;
     if (i >= 0 && access == VTAG_NEW) return VTAG_EXISTS;
-    if (i < 0 && (access == VTAG_READ || access == VTAG_EXISTING)) return VTAG_IO;
+    if (i < 0 && (access == VTAG_READ || access == VTAG_EXISTING)) return VTAG_NOTFOUND;
     if (i < 0 && !sim_alive(s)) return VTAG_IO;
     if (i < 0) i = sim_create(s, path);
     while (n < SIM_OPENS && s->open[n]) n++;

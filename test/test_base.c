@@ -174,8 +174,8 @@ static void open_does_what_each_access_says(void)
 {
     const vtag_io *io = vt_os_io();
     void *f = NULL;
-    ERR(VTAG_IO, io->open(NULL, t_path("access"), VTAG_EXISTING, &f));
-    ERR(VTAG_IO, io->open(NULL, t_path("access"), VTAG_READ, &f));
+    ERR(VTAG_NOTFOUND, io->open(NULL, t_path("access"), VTAG_EXISTING, &f));
+    ERR(VTAG_NOTFOUND, io->open(NULL, t_path("access"), VTAG_READ, &f));
     MUST(io->open(NULL, t_path("access"), VTAG_NEW, &f));
     io->close(f);
     ERR(VTAG_EXISTS, io->open(NULL, t_path("access"), VTAG_NEW, &f));
@@ -183,9 +183,9 @@ static void open_does_what_each_access_says(void)
     io->close(open_file("access", VTAG_EXISTING));
     io->close(open_file("access", VTAG_READ));
     OK(io->remove(NULL, t_path("access")));
-    ERR(VTAG_IO, io->remove(NULL, t_path("access")));
+    ERR(VTAG_NOTFOUND, io->remove(NULL, t_path("access")));
     io->close(open_file("access", VTAG_CREATE));
-    ERR(VTAG_IO, io->open(NULL, t_path("no/such"), VTAG_CREATE, &f));
+    ERR(VTAG_NOTFOUND, io->open(NULL, t_path("no/such"), VTAG_CREATE, &f));
 }
 
 static void open_refuses_what_is_no_regular_file(void)
@@ -406,7 +406,7 @@ static void a_file_knows_whether_its_path_still_names_it(void)
     CHECK(io->same(b, t_path("old")));
     OK(io->remove(NULL, t_path("old")));
     CHECK(!io->same(b, t_path("old")));
-    ERR(VTAG_IO, io->rename(NULL, t_path("new"), t_path("old")));
+    ERR(VTAG_NOTFOUND, io->rename(NULL, t_path("new"), t_path("old")));
     io->close(a);
     io->close(b);
 }

@@ -673,9 +673,9 @@ static void access_says_what_must_be_there(void)
     vtag_open_opts o = {0};
     vtag_db *db = NULL;
     o.access = VTAG_EXISTING;
-    ERR(VTAG_IO, vtag_open(path, &o, &db));
+    ERR(VTAG_NOTFOUND, vtag_open(path, &o, &db));
     o.access = VTAG_READ;
-    ERR(VTAG_IO, vtag_open(path, &o, &db));
+    ERR(VTAG_NOTFOUND, vtag_open(path, &o, &db));
     o.access = VTAG_NEW;
     OK(vtag_open(path, &o, &db));
     vtag_close(db);

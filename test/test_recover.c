@@ -277,11 +277,15 @@ static void a_reader_of_a_half_recovery_with_any_call_failing(void)
 /* Copies the record at pos and its ranges from one file to another, and moves pos. */
 static void copy_record(vt_file *to, vt_file *from, vtf_logpos *pos)
 {
-    const vtf_record *r = vt_log_next(from, pos, NULL);
+    vt_walk w;
+    const vtf_record *r;
     vt_out list = VT_ZERO;
     const vtf_range *g;
     size_t i;
+    OK(vt_walk_begin(&w, from, pos));
+    r = vt_walk_next(&w, NULL);
     REQUIRE(r != NULL);
+    *pos = w.pos;
     vt_redo_list(&list, r, pos->at - r->size);
     g = (const vtf_range *)(const void *)list.p;
     for (i = 0; i < list.n / sizeof *g; i++)
@@ -366,11 +370,13 @@ static vtag_err seal(vtag_db *db) { return vtag_seal(db, NULL, NULL); }
 static void mark_ranges(vt_file *f, vtf_logpos pos, uint8_t *hashed)
 {
     const vtf_record *r;
-    while ((r = vt_log_next(f, &pos, NULL)) != NULL) {
+    vt_walk w;
+    OK(vt_walk_begin(&w, f, &pos));
+    while ((r = vt_walk_next(&w, NULL)) != NULL) {
         vt_out list = VT_ZERO;
         const vtf_range *g;
         size_t i;
-        vt_redo_list(&list, r, pos.at - r->size);
+        vt_redo_list(&list, r, w.pos.at - r->size);
         g = (const vtf_range *)(const void *)list.p;
         for (i = 0; i < list.n / sizeof *g; i++)
             memset(hashed + g[i].at, 1, (size_t)g[i].length);

@@ -4,6 +4,7 @@
    Include it after vtag.h (with VTAG_IMPLEMENTATION) and test.h. */
 #ifndef VTAG_TEST_UTIL_H
 #define VTAG_TEST_UTIL_H
+#include <float.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,7 +102,7 @@ static inline vtag_err ram_open_file(void *ctx, const char *path, vtag_access ac
     ram_file *f;
     int i = ram_slot(r, path);
     if (i >= 0 && access == VTAG_NEW) return VTAG_EXISTS;
-    if (i < 0 && (access == VTAG_READ || access == VTAG_EXISTING)) return VTAG_IO;
+    if (i < 0 && (access == VTAG_READ || access == VTAG_EXISTING)) return VTAG_NOTFOUND;
     if (i < 0) i = ram_create(r, path);
     f = calloc(1, sizeof *f);
     if (!f) return VTAG_NOMEM;
@@ -865,6 +866,8 @@ static inline float rule_dist(vtag_metric m, const float *x, const float *y, uin
     else if (m == VTAG_DOT) d = -rule_dot(x, y, dim);
     else d = 1.0 - rule_dot(x, y, dim) / ((double)rule_norm(x, dim) * (double)rule_norm(y, dim));
     if (m == VTAG_COSINE && !(d > 0)) d = 0;
+    if (d > (double)FLT_MAX) d = (double)FLT_MAX;
+    if (d < -(double)FLT_MAX) d = -(double)FLT_MAX;
     return (float)d + 0.0f; /* never -0 */
 }
 
