@@ -8555,10 +8555,11 @@ VTAG_API vtag_err vtag_search_many(const vtag_snap *snap, vtag_vec q, size_t nq,
     vtag_err err;
     memset(&zero, 0, sizeof zero);
     memset(&c, 0, sizeof c);
-    for (j = 0; n && j < nq; j++) n[j] = 0;
-    err = vt_snap_needs(snap, n || !nq, "n: no place for the counts");
+    int sane = nq <= SIZE_MAX / sizeof *hits / (k ? k : 1);
+    for (j = 0; sane && n && j < nq; j++) n[j] = 0;
+    err = vt_snap_needs(snap, sane, "nq or k: too many");
+    if (!err) err = vt_snap_needs(snap, n || !nq, "n: no place for the counts");
     if (!err && k && nq && !hits) err = vt_refuse(snap->db, VTAG_ARG, "hits: no place for them");
-    if (!err && k && nq > SIZE_MAX / sizeof *hits / k) err = vt_refuse(snap->db, VTAG_ARG, "k: too many");
     if (err) return err;
     VTAG_ASSERT(vt_rounds());
     c.s = snap->state;

@@ -277,7 +277,7 @@ static void a_search_takes_no_mode_but_two_and_no_query_without_a_norm(void)
     ERR(VTAG_ARG, vtag_search(s, v2(p.a, 1, 0), &o, 4, hits, &n));
     ERR(VTAG_VALUE, vtag_search(s, v2(p.a, 0, 0), NULL, 4, hits, &n));
     ERR(VTAG_VALUE, vtag_search(s, v2(p.a, 3e38f, 3e38f), NULL, 4, hits, &n));
-    CHECK_EQ(n, 9);
+    CHECK_EQ(n, 0);
     OK(vtag_search(s, v2(p.a, 2e38f, 2e38f), NULL, 4, hits, &n));
     CHECK_EQ(n, 4);
     vtag_release(s);
@@ -475,7 +475,7 @@ static void damaged_metadata_is_not_given_out(void)
     *at ^= 1;
     s = look(e.db);
     ERR(VTAG_CORRUPT, vtag_meta_get(s, "name", &p, &n));
-    CHECK(!p && n == 7);
+    CHECK(!p && n == 0);
     ERR(VTAG_CORRUPT, vtag_verify(s, &rep, NULL, NULL));
     CHECK_EQ(rep.bad, 1);
     *at ^= 1;
@@ -560,7 +560,7 @@ static void restored_numbers_never_go_back(void)
     vtag_abort(b);
     b = poisoned(e.db, 1);
     st.commit = 21;
-    ERR(VTAG_ARG, vtag_restore_stat(b, &st));
+    ERR(VTAG_NOMEM, vtag_restore_stat(b, &st));
     ERR(VTAG_NOMEM, vtag_commit(b));
     CHECK_EQ(stat_of(e.db).commit, 20);
     env_down(&e);

@@ -351,14 +351,15 @@ static void L6_a_flip_writes_the_same_bytes_at_any_size(void)
 static void L7_null_arguments_of_a_batch_get_an_answer(void)
 {
     law w;
-    vtag_batch *b;
+    vtag_batch *b, *none;
     vtag_tag tag;
     vtag_item it = item_of(1, "x");
     vtag_event ev;
     law_up(&w, 3, 1);
     memset(&ev, 0, sizeof ev);
     b = begin(w.e.db);
-    ERR(VTAG_ARG, vtag_begin(NULL, NULL, &b));
+    ERR(VTAG_ARG, vtag_begin(NULL, NULL, &none));
+    CHECK(none == NULL);
     CHECK(vtag_declare(b, NULL, &tag) != VTAG_OK);
     ERR(VTAG_ARG, vtag_put(b, NULL, NULL, 0));
     ERR(VTAG_ARG, vtag_put(b, &it, NULL, 3));
