@@ -1147,11 +1147,14 @@ static void vt_out_align(vt_out *o, size_t to) {
    taken while a writer is at work (vtag_copy takes one); scans, which trust sketches and
    rows as they lie, where vtag_vector and vtag_get check each record that they return.
 
-   History: version 1 is the first. Version 2 has sketches, and codecs other than F32,
-   for which a file of version 1 must be compacted first. */
+   History: version 1 is the first. Version 2 has sketches, and codecs other than F32.
+   Version 3 counts the bytes of live blobs, marks files in which nothing is dead, and has
+   extensions of events and policies, a second name for a tag, and space 7 for facts; it is
+   not closed yet. Older files are read and written as they are; what they cannot hold needs
+   a compaction first, which makes them version 3. */
 
 /* clang-format off */
-#define VTF_VERSION      2u
+#define VTF_VERSION      3u
 #define VTF_ORDER        0x01020304u
 #define VTF_FRONT        65536u   /* where extents begin                       */
 #define VTF_ALIGN        65536u   /* their granularity                         */
@@ -1192,6 +1195,7 @@ typedef struct vtf_head {     /* the scalars of a state                        *
     uint32_t zero;
 } vtf_head;
 #define VTF_ROLLED_BACK 1u    /* the newest change of roles was a rollback     */
+#define VTF_WHOLE       2u    /* nothing was deleted, replaced or retired since the file was made */
 
 typedef struct vtf_logpos {   /* where the next record goes                    */
     uint64_t at;
@@ -1264,8 +1268,9 @@ typedef struct vtf_entry {    /* one key of an index space                     *
    EVENTS     0    number    commit         its blob             kind << 32 | tag
    NAMES      0    hash      0              blob of name, bytes  0
    POLICY     0    0         0              its blob             0
-   at VTF_DEAD: no such key any more. */
-enum { VTF_S_ITEMS = 1, VTF_S_ROWS, VTF_S_WAIVERS, VTF_S_EVENTS, VTF_S_NAMES, VTF_S_POLICY };
+   FACTS      0    item      labels         blob of meta, 0: none number
+   at VTF_DEAD: no such key any more. Blobs of a tag's names have kind 0. */
+enum { VTF_S_ITEMS = 1, VTF_S_ROWS, VTF_S_WAIVERS, VTF_S_EVENTS, VTF_S_NAMES, VTF_S_POLICY, VTF_S_FACTS };
 
 typedef struct vtf_run {      /* a sorted array of entries; also its header in INDEX */
     uint32_t space, tag;
@@ -1294,9 +1299,9 @@ typedef struct vtf_tag {
     uint64_t kept_from;       /* head.clock when it stopped being active; may wrap below 0 */
     uint64_t puts_from;       /* head.puts when it was declared; may wrap below 0 */
     uint64_t with;            /* new revisions that gave it                    */
-    uint64_t names;           /* blob: name, note                              */
+    uint64_t names;           /* blob: name; note, then NUL and alias if there is one */
     uint32_t forced_from;     /* forced past the gate against this tag; 0: not */
-    uint32_t zero;
+    uint32_t alias;           /* its length + 1; 0: none                       */
 } vtf_tag;
 
 typedef struct vtf_blob {     /* then name, NUL, zeros to 8; data, NUL, zeros to 8 */
@@ -1330,8 +1335,23 @@ typedef struct vtf_policy {   /* data of the policy's blob; then its strings   *
     vtf_gate gate;
     uint64_t retain_ms;
     uint32_t retain_scores;
-    uint32_t score, hold, zero;
+    uint32_t score, hold;
+    uint32_t flags;           /* VTF_EXTENDED                                  */
 } vtf_policy;
+#define VTF_EXTENDED 0x80000000u /* of an event's or a policy's flags: behind the strings, zeros to 8, then extensions */
+
+typedef struct vtf_more {     /* an extension; those of unknown kind are passed over, and copied */
+    uint32_t bytes, kind;     /* bytes with this header, a multiple of 8; VTF_X_... */
+} vtf_more;
+enum { VTF_X_BY = 1, VTF_X_COMMAND, VTF_X_RUN, VTF_X_AUDIT, VTF_X_GATE };
+/* BY and COMMAND are texts, NUL and zeros behind them; the others: */
+typedef struct vtf_run_counts { uint64_t in, filled, waived, failed; } vtf_run_counts;
+typedef struct vtf_audit {
+    uint64_t sampled, untestable, below; /* rows; below: cosine under .995     */
+    double   worst;           /* cosine                                        */
+    uint64_t from, to;        /* Unix ms: when the rows were written           */
+} vtf_audit;
+typedef struct vtf_gate_more { uint32_t min_audit_ppm, min_recall_ppm; } vtf_gate_more;
 
 typedef struct vtf_record {   /* then sections                                 */
     uint32_t magic, crc;      /* crc: of all after it                          */
@@ -1360,6 +1380,7 @@ typedef struct vtf_delta {    /* arg: the space; then n entries, unless at     *
     int32_t  live;            /* change of the number of live keys             */
     uint32_t gave;            /* new revisions that gave this tag              */
     uint64_t at;              /* a vtf_run in INDEX instead of inline entries  */
+    int64_t  bytes;           /* change of what live keys' blobs take; not before version 3 */
 } vtf_delta;
 
 typedef struct vtf_tail {     /* the extent of its kind that is being filled   */
@@ -1367,7 +1388,11 @@ typedef struct vtf_tail {     /* the extent of its kind that is being filled   *
     uint64_t at, length, used;
 } vtf_tail;
 
-typedef struct vtf_space { uint32_t space, tag; uint64_t live, runs; } vtf_space;
+typedef struct vtf_space {
+    uint32_t space, tag;
+    uint64_t live, runs;
+    uint64_t bytes;           /* of live keys' blobs; not before version 3     */
+} vtf_space;
 
 typedef struct vtf_ckpt {     /* directory; then tags, segments, spaces, runs of each space */
     uint32_t magic, zero;
@@ -1395,7 +1420,11 @@ VT_STATIC_ASSERT(sizeof(vtf_gate) == 40 && sizeof(vtf_policy) == 64, vtf_gate);
 VT_STATIC_ASSERT(sizeof(vtag_cover) == 64 && offsetof(vtag_cover, oldest) == 56, vtag_cover_order);
 VT_STATIC_ASSERT(sizeof(vtf_event) == 176, vtf_event);
 VT_STATIC_ASSERT(sizeof(vtf_record) == 112 && sizeof(vtf_link) == 128, vtf_record);
-VT_STATIC_ASSERT(sizeof(vtf_delta) == 24 && sizeof(vtf_tail) == 32, vtf_delta);
+VT_STATIC_ASSERT(sizeof(vtf_delta) == 32 && offsetof(vtf_delta, bytes) == 24, vtf_delta);
+VT_STATIC_ASSERT(sizeof(vtf_space) == 32 && offsetof(vtf_space, bytes) == 24, vtf_space);
+VT_STATIC_ASSERT(sizeof(vtf_tail) == 32 && sizeof(vtf_more) == 8, vtf_tail);
+VT_STATIC_ASSERT(sizeof(vtf_run_counts) == 32 && sizeof(vtf_gate_more) == 8, vtf_more_counts);
+VT_STATIC_ASSERT(sizeof(vtf_audit) == 48 && offsetof(vtf_audit, worst) == 24, vtf_audit);
 VT_STATIC_ASSERT(sizeof(vtf_ckpt) == 128, vtf_ckpt);
 
 static uint64_t vt_align(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
@@ -1429,6 +1458,15 @@ static uint64_t vtf_blob_data(const vtf_blob *b) {
 
 static uint64_t vtf_blob_bytes(const vtf_blob *b) {
     return vtf_blob_data(b) + vt_align(b->data + 1, 8);
+}
+
+/* What ends a struct came with version 3; older files end it before. */
+static uint32_t vtf_delta_size(uint32_t version) {
+    return version < 3 ? (uint32_t)offsetof(vtf_delta, bytes) : (uint32_t)sizeof(vtf_delta);
+}
+
+static uint32_t vtf_space_size(uint32_t version) {
+    return version < 3 ? (uint32_t)offsetof(vtf_space, bytes) : (uint32_t)sizeof(vtf_space);
 }
 /* ==== 6  System ================================================== >>system */
 
@@ -4629,6 +4667,7 @@ static vtag_err vt_event_read(vt_file *f, const vtf_entry *e, vtag_event *out) {
 typedef struct vt_run {
     const vtf_entry *e;
     uint64_t n, min, max;
+    uint64_t lo, hi; /* least and largest id of this run and the older ones    */
     uint64_t at;  /* of an INDEX run's entries; 0: of the log or memory        */
     uint32_t crc; /* of an INDEX run                                           */
     vt_buf *own;  /* holds e; NULL: e lies in the file                         */
@@ -4636,10 +4675,13 @@ typedef struct vt_run {
 
 typedef struct vt_space {
     uint32_t kind, tag;
-    uint64_t live; /* keys                                                     */
+    uint64_t live;  /* keys                                                    */
+    uint64_t bytes; /* of their blobs; VT_UNKNOWN: of a file before version 3  */
     vt_run *runs;
     size_t n, cap;
 } vt_space;
+
+#define VT_UNKNOWN UINT64_MAX
 
 typedef struct vt_index {
     vt_space *a;
@@ -4693,10 +4735,20 @@ static vtag_err vt_index_copy(vt_index *to, const vt_index *from) {
     return VTAG_OK;
 }
 
+/* Sees to the bounds of runs [from, n), so that who looks for an id knows when to stop. */
+static void vt_space_bound(vt_space *s, size_t from) {
+    for (size_t i = from; i < s->n; i++) {
+        vt_run *r = &s->runs[i];
+        r->lo = i ? vt_min_u64(r->min, r[-1].lo) : r->min;
+        r->hi = i ? vt_max_u64(r->max, r[-1].hi) : r->max;
+    }
+}
+
 /* Takes over the run's hold on its entries. */
 static vtag_err vt_space_push(vt_space *s, const vt_run *run) {
     vtag_err err = vt_append(&s->runs, &s->n, &s->cap, run, sizeof *run);
     if (err) vt_buf_drop(run->own);
+    else vt_space_bound(s, s->n - 1);
     return err;
 }
 
@@ -4708,6 +4760,7 @@ static void vt_space_replace(vt_space *s, size_t from, size_t to, const vt_run *
     if (one) s->runs[from] = *by;
     else vt_buf_drop(by->own);
     s->n -= to - from - one;
+    vt_space_bound(s, from);
 }
 
 /* Position of the first entry with an id of at least id: by interpolation, which suits ids
@@ -4722,6 +4775,7 @@ static uint64_t vt_run_lower(const vt_run *r, uint64_t id) {
             mid = lo +
                   (uint64_t)((double)(id - least) / (double)(most - least) * (double)(hi - lo - 1));
         x = r->e[mid].id;
+        VT_COUNT();
         if (x == id) return mid;
         if (x < id) lo = mid + 1, least = x;
         else hi = mid, most = x;
@@ -4735,6 +4789,8 @@ static const vtf_entry *vt_space_any(const vt_space *s, uint64_t id) {
     while (i-- > 0) {
         const vt_run *r = &s->runs[i];
         uint64_t at;
+        VT_COUNT();
+        if (id < r->lo || id > r->hi) return NULL;
         if (id < r->min || id > r->max) continue;
         at = vt_run_lower(r, id);
         if (at < r->n && r->e[at].id == id) return &r->e[at];
@@ -4936,6 +4992,7 @@ static vtag_err vt_run_named(vt_file *f, const vtf_run *d, vt_run *r, uint64_t *
 static vtag_err vt_index_apply(vt_index *x, vt_file *f, const vtf_section *sec, const vtf_delta *d,
                                uint64_t *left) {
     vt_space *s = vt_index_space(x, sec->arg, d->tag);
+    uint32_t size = vtf_delta_size(f->version);
     const vtf_run *block;
     vt_run r;
     vtag_err err;
@@ -4949,11 +5006,12 @@ static vtag_err vt_index_apply(vt_index *x, vt_file *f, const vtf_section *sec, 
         err = vt_run_named(f, block, &r, left);
         if (err) return err;
     } else {
-        if (d->n > (sec->size - sizeof *sec - sizeof *d) / sizeof(vtf_entry))
+        if (d->n > (sec->size - sizeof *sec - size) / sizeof(vtf_entry))
             return vt_say(&f->env, VTAG_CORRUPT, "malformed log section", 0);
-        vt_run_of(&r, (const vtf_entry *)(d + 1), d->n);
+        vt_run_of(&r, (const vtf_entry *)(const void *)((const uint8_t *)d + size), d->n);
     }
     s->live += (uint64_t)(int64_t)d->live;
+    s->bytes = f->version < 3 ? VT_UNKNOWN : s->bytes + (uint64_t)d->bytes;
     if (!r.n) return VTAG_OK;
     err = vt_space_push(s, &r);
     return err ? err : vt_space_tidy(s);
@@ -5184,7 +5242,8 @@ typedef struct vt_state {
     vt_tags tags;
     vt_index index;
     vt_rows rows;
-    vt_memo memo; /* of this very state, once published; under the handle's spin */
+    vt_memo memo;     /* of this very state, once published; under the handle's spin */
+    uint64_t planned; /* bytes of a compact copy of it, likewise; 0: not known  */
 } vt_state;
 
 struct vtag_db {
@@ -5270,7 +5329,7 @@ static const vtf_entry *vt_state_group(const vt_state *s, vtag_tag tag, uint64_t
 }
 
 #define VT_COUNTED (UINT64_MAX / 2) /* commits, revisions and events that a restore may bring */
-#define VT_UNKNOWN UINT64_MAX       /* head.commit of a checkpoint whose log has not been walked */
+/* VT_UNKNOWN as head.commit: of a checkpoint whose log has not been walked */
 
 /* ---- Folding the log ------------------------------------------------------------- */
 
@@ -5326,7 +5385,7 @@ static vtag_err vt_apply_section(vt_state *s, const vtf_section *sec) {
         return vt_kills_apply(&s->rows, (const vtf_kill *)p, n / sizeof(vtf_kill), &s->left);
     case VTF_TAILS: return vt_apply_tails(s, (const vtf_tail *)p, n / sizeof(vtf_tail));
     case VTF_DELTA:
-        if (n < sizeof(vtf_delta)) return VTAG_CORRUPT;
+        if (n < vtf_delta_size(s->file->version)) return VTAG_CORRUPT;
         vt_apply_gave(s, sec->arg, (const vtf_delta *)p);
         return vt_index_apply(&s->index, s->file, sec, (const vtf_delta *)p, &s->left);
     case VTF_CKPT:
@@ -5410,15 +5469,18 @@ static vtag_err vt_state_walk(vt_state *s, const vtf_slot *slot) {
 
 /* ---- Checkpoint directory ------------------------------------------------------------ */
 
-static vtag_err vt_ckpt_spaces(vt_state *s, const vtf_space *sp, uint32_t spaces,
-                               const vtf_run *runs, uint32_t n) {
+static vtag_err vt_ckpt_spaces(vt_state *s, const uint8_t *p, uint32_t spaces, const vtf_run *runs,
+                               uint32_t n) {
+    uint32_t version = s->file->version;
     vtag_err err = VTAG_OK;
     uint64_t k;
-    for (; spaces && !err; spaces--, sp++) {
+    for (; spaces && !err; spaces--, p += vtf_space_size(version)) {
+        const vtf_space *sp = (const vtf_space *)(const void *)p;
         vt_space *x = vt_index_space(&s->index, sp->space, sp->tag);
         if (!x) return VTAG_NOMEM;
         if (sp->runs > n) return VTAG_CORRUPT;
         x->live = sp->live;
+        x->bytes = version < 3 ? VT_UNKNOWN : sp->bytes;
         for (k = 0; k < sp->runs && !err; k++, runs++, n--) {
             vt_run r;
             err = vt_run_named(s->file, runs, &r, &s->left);
@@ -5432,20 +5494,20 @@ static vtag_err vt_ckpt_load(vt_state *s) {
     const vtf_ckpt *c = (const vtf_ckpt *)vt_at(s->file, s->ckpt.at, s->ckpt.length);
     const vtf_tag *tags;
     const vtf_seg *segs;
-    const vtf_space *spaces;
+    const uint8_t *spaces;
     vtag_err err;
-    uint64_t need;
+    uint64_t need, per = vtf_space_size(s->file->version);
     uint32_t i;
     if (!c || s->ckpt.at % 8 || s->ckpt.length < sizeof *c || s->ckpt.length > SIZE_MAX ||
         vt_crc32c(0, c, (size_t)s->ckpt.length) != s->ckpt.crc || c->magic != VTF_CKPT_MAGIC)
         return vt_say(&s->file->env, VTAG_CORRUPT, "checkpoint damaged", s->ckpt.at);
     need = sizeof *c + (uint64_t)c->tags * sizeof *tags + (uint64_t)c->segs * sizeof *segs +
-           (uint64_t)c->spaces * sizeof *spaces + (uint64_t)c->runs * sizeof(vtf_run);
+           (uint64_t)c->spaces * per + (uint64_t)c->runs * sizeof(vtf_run);
     if (need != s->ckpt.length)
         return vt_say(&s->file->env, VTAG_CORRUPT, "malformed checkpoint", s->ckpt.at);
     tags = (const vtf_tag *)(c + 1);
     segs = (const vtf_seg *)(tags + c->tags);
-    spaces = (const vtf_space *)(segs + c->segs);
+    spaces = (const uint8_t *)(segs + c->segs);
     err = vt_apply_tails(s, c->tails, 3);
     for (i = 0; i < c->tags && !err; i++)
         err = vt_tags_apply(&s->tags, s->file, tags + i, &s->left);
@@ -5453,7 +5515,8 @@ static vtag_err vt_ckpt_load(vt_state *s) {
         err = segs[i].number == i ? vt_rows_apply(&s->rows, s->file, &s->tags, segs + i)
                                   : VTAG_CORRUPT;
     if (!err)
-        err = vt_ckpt_spaces(s, spaces, c->spaces, (const vtf_run *)(spaces + c->spaces), c->runs);
+        err = vt_ckpt_spaces(s, spaces, c->spaces,
+                             (const vtf_run *)(const void *)(spaces + c->spaces * per), c->runs);
     return err ? vt_say(&s->file->env, err, "cannot load the checkpoint", s->ckpt.at) : err;
 }
 
@@ -5924,6 +5987,7 @@ static vtag_err vt_db_create(vtag_db *db, vt_file *f, uint32_t flags) {
     vtag_err err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
     if (err) return err;
     base.time = io->now(io->ctx);
+    base.flags = VTF_WHOLE;
     err = vt_file_blank(f, &blank);
     if (!err && blank) {
         err = io->random(io->ctx, f->uuid, sizeof f->uuid);
@@ -6193,6 +6257,7 @@ VTAG_API void vtag_release(vtag_snap *s) {
 #define VT_SKETCHY (1u << 20)  /* bytes of rows from which on a sketch pays */
 #define VT_EXTENT  (1u << 20)  /* bytes of the largest shared extents   */
 #define VT_LOG     262144u     /* bytes of a further log extent         */
+#define VT_FIT     (1u << 30)  /* bytes of the largest extents that are cut to fit */
 
 typedef struct vt_stream { /* bytes on their way to [start, ...) of the file   */
     uint64_t start, at;    /* at: where buf goes                               */
@@ -6214,7 +6279,8 @@ typedef struct vt_tab { /* changed keys of a space, by hash                    *
     vtf_entry *e;
     uint32_t *slot; /* position in e, plus 1                                   */
     size_t n, cap, slots;
-    int64_t live; /* change of the number of live keys                         */
+    int64_t live;  /* change of the number of live keys                        */
+    int64_t bytes; /* and of what their blobs take                             */
     uint32_t gave;
     size_t runs; /* of the space, its newest, that this batch made            */
 } vt_tab;
@@ -6229,7 +6295,9 @@ struct vtag_batch {
     vtag_db *db;
     vt_state *s;
     vtag_err err; /* what poisoned it                                          */
-    int restore, changed, roles, seal;
+    int restore, changed, roles;
+    int seal;    /* checkpoint, and leave no entries in the log               */
+    int sketch;  /* make the sketches of partly filled segments too           */
     int thrifty; /* may use the log's reserve                                  */
     int full;    /* there was no room for another extent                       */
     uint64_t now;
@@ -6248,6 +6316,9 @@ struct vtag_batch {
     vtf_entry *events; /* of them; at is relative to blobs                */
     size_t nevents, cevents;
     vt_out scratch;
+    vtf_range newest; /* the blob written last: where, and its bytes          */
+    int fits;         /* it is known what comes: extents are cut to fit       */
+    uint64_t coming[3]; /* bytes of each tail that do, where it is            */
     uint64_t commit_as; /* restore: the number that the commit takes; 0: next  */
 };
 
@@ -6343,12 +6414,14 @@ static vtag_err vt_tail_space(vtag_batch *b, vtf_tail *t, vt_stream *s, uint64_t
     }
     err = vt_stream_close(b, s);
     if (err) return err;
+    uint64_t *coming = &b->coming[t - b->s->tails];
     e.kind = t->kind;
-    e.length = vt_align(n + VTF_HEAD_ROOM, VTF_ALIGN);
-    if (e.length < VT_EXTENT / 4)
+    e.length = vt_align(vt_max_u64(n, vt_min_u64(*coming, VT_FIT)) + VTF_HEAD_ROOM, VTF_ALIGN);
+    if (!b->fits && e.length < VT_EXTENT / 4)
         e.length = vt_max_u64(e.length, vt_min_u64(2 * t->length, VT_EXTENT));
     err = vt_batch_extent(b, &e, &t->at);
     if (err) return err;
+    *coming -= vt_min_u64(*coming, e.length - VTF_HEAD_ROOM);
     t->length = e.length;
     t->used = VTF_HEAD_ROOM;
     vt_stream_open(s, t->at + t->used);
@@ -6373,7 +6446,10 @@ static vtag_err vt_batch_blob(vtag_batch *b, vtf_blob *blob, const void *name, c
     b->scratch.n = 0;
     vt_blob_put(&b->scratch, blob, name, data);
     if (b->scratch.err) return VTAG_NOMEM;
-    return vt_tail_put(b, VTF_ITEMS, b->scratch.p, b->scratch.n, at);
+    b->newest.length = b->scratch.n;
+    vtag_err err = vt_tail_put(b, VTF_ITEMS, b->scratch.p, b->scratch.n, at);
+    b->newest.at = *at;
+    return err;
 }
 
 static vtf_blob vt_blob_of(uint32_t kind, uint64_t id, size_t name, size_t data) {
@@ -6383,33 +6459,49 @@ static vtf_blob vt_blob_of(uint32_t kind, uint64_t id, size_t name, size_t data)
 
 /* ---- Runs in INDEX -------------------------------------------------------------------- */
 
+/* Begins a run of at most max entries, which vt_run_add then takes in ascending order. */
+static vtag_err vt_run_begin(vtag_batch *b, const vt_space *sp, uint64_t max, vtf_run *d) {
+    vtf_tail *t = vt_state_tail(b->s, VTF_INDEX);
+    vt_stream *s = &b->tail[1];
+    vtag_err err = vt_tail_space(b, t, s, sizeof *d + max * sizeof(vtf_entry));
+    if (!err) err = vt_stream_close(b, s);
+    if (err) return err;
+    memset(d, 0, sizeof *d);
+    d->space = sp->kind;
+    d->tag = sp->tag;
+    d->at = t->at + t->used + sizeof *d;
+    vt_stream_open(s, d->at);
+    return VTAG_OK;
+}
+
+static vtag_err vt_run_add(vtag_batch *b, vtf_run *d, const vtf_entry *e) {
+    if (!d->n++) d->min = e->id;
+    d->max = e->id;
+    d->crc = vt_crc32c(d->crc, e, sizeof *e);
+    return vt_stream_put(b, &b->tail[1], e, sizeof *e);
+}
+
+/* Ends it; an empty one leaves nothing. */
+static vtag_err vt_run_end(vtag_batch *b, const vtf_run *d, vt_run *run) {
+    vtag_err err = vt_stream_close(b, &b->tail[1]);
+    uint64_t head = d->at - sizeof *d;
+    memset(run, 0, sizeof *run);
+    if (err || !d->n) return err;
+    err = vt_file_write(b->s->file, head, d, sizeof *d);
+    if (!err) err = vt_range_add(b, head, sizeof *d, vt_xxh64(d, sizeof *d));
+    if (err) return err;
+    vt_state_tail(b->s, VTF_INDEX)->used += sizeof *d + d->n * sizeof(vtf_entry);
+    return vt_run_load(b->s->file, d, run);
+}
+
 /* Writes what an iterator gives, at most max entries, as a run. */
 static vtag_err vt_run_write(vtag_batch *b, const vt_space *sp, vt_iter *it, uint64_t max,
                              vt_run *run) {
-    vtf_tail *t = vt_state_tail(b->s, VTF_INDEX);
-    vt_stream *s = &b->tail[1];
-    vtf_run d = VT_ZERO;
     const vtf_entry *e;
-    vtag_err err = vt_tail_space(b, t, s, sizeof d + max * sizeof *e);
-    if (!err) err = vt_stream_close(b, s);
-    if (err) return err;
-    d.space = sp->kind;
-    d.tag = sp->tag;
-    d.at = t->at + t->used + sizeof d;
-    vt_stream_open(s, d.at);
-    while (!err && (e = vt_iter_next(it)) != NULL) {
-        if (!d.n++) d.min = e->id;
-        d.max = e->id;
-        d.crc = vt_crc32c(d.crc, e, sizeof *e);
-        err = vt_stream_put(b, s, e, sizeof *e);
-    }
-    if (!err) err = vt_stream_close(b, s);
-    if (!err && d.n) err = vt_file_write(b->s->file, d.at - sizeof d, &d, sizeof d);
-    if (!err && d.n) err = vt_range_add(b, d.at - sizeof d, sizeof d, vt_xxh64(&d, sizeof d));
-    memset(run, 0, sizeof *run);
-    if (err || !d.n) return err;
-    t->used += sizeof d + d.n * sizeof *e;
-    return vt_run_load(b->s->file, &d, run);
+    vtf_run d;
+    vtag_err err = vt_run_begin(b, sp, max, &d);
+    while (!err && (e = vt_iter_next(it)) != NULL) err = vt_run_add(b, &d, e);
+    return err ? err : vt_run_end(b, &d, run);
 }
 
 /* Writes runs [from, to) of a space as one run in their place. */
@@ -6441,7 +6533,7 @@ static vtf_entry *vt_tab_get(const vt_tab *t, uint64_t id) {
     size_t i = t->slots ? vt_tab_hash(t, id) : 0;
     if (!t->n) return NULL;
     for (; t->slot[i]; i = (i + 1) & (t->slots - 1))
-        if (t->e[t->slot[i] - 1].id == id) return &t->e[t->slot[i] - 1];
+        if (VT_COUNT(), t->e[t->slot[i] - 1].id == id) return &t->e[t->slot[i] - 1];
     return NULL;
 }
 
@@ -6518,31 +6610,76 @@ static vtag_err vt_tab_fold(vtag_batch *b, vt_tab *t, int spill) {
     return VTAG_OK;
 }
 
-/* The newest entry of a key as the batch sees it, or NULL. */
-static const vtf_entry *vt_batch_get(const vtag_batch *b, uint32_t kind, uint32_t tag,
+/* Keeps the runs that a batch makes of a space few, so that its last key is found as soon as its
+   first: four of a size become one, and take in older ones of up to twice as many. Runs of
+   ascending ids, of which one at most has an id, stay. */
+static vtag_err vt_tab_merge(vtag_batch *b, vt_tab *t) {
+    vt_space *s = vt_index_find(&b->s->index, t->kind, t->tag);
+    size_t first = s->n - t->runs, from = s->n - 4, i;
+    uint64_t sum = 0;
+    if (t->runs < 4) return VTAG_OK;
+    for (i = from; i < s->n; i++) {
+        if (s->runs[i].n > 2 * s->runs[s->n - 1].n) return VTAG_OK;
+        sum += s->runs[i].n;
+    }
+    while (from > first && s->runs[from - 1].n <= 2 * sum) sum += s->runs[--from].n;
+    if (vt_runs_disjoint(s->runs, from, s->n)) return VTAG_OK;
+    t->runs -= s->n - from - 1;
+    return vt_space_store(b, s, from, s->n);
+}
+
+/* The newest entry of a key as the batch sees it, dead or alive, or NULL. */
+static const vtf_entry *vt_batch_any(const vtag_batch *b, uint32_t kind, uint32_t tag,
                                      uint64_t id) {
     const vt_tab *t = vt_batch_tab(b, kind, tag);
     const vtf_entry *e = t ? vt_tab_get(t, id) : NULL;
-    if (!e) return vt_space_get(vt_index_find(&b->s->index, kind, tag), id);
-    return e->at == VTF_DEAD ? NULL : e;
+    return e ? e : vt_space_any(vt_index_find(&b->s->index, kind, tag), id);
+}
+
+static const vtf_entry *vt_batch_get(const vtag_batch *b, uint32_t kind, uint32_t tag,
+                                     uint64_t id) {
+    const vtf_entry *e = vt_batch_any(b, kind, tag, id);
+    return e && e->at != VTF_DEAD ? e : NULL;
+}
+
+/* Bytes that the blob of an entry takes; 0: it has none, or a damaged one. */
+static uint64_t vt_batch_weighs(vtag_batch *b, const vtf_entry *e, vtag_err *err) {
+    const vtf_blob *blob;
+    uint64_t n;
+    if (!e || !e->at || e->at == VTF_DEAD) return 0;
+    if (e->at == b->newest.at) return b->newest.length;
+    *err = vt_stream_flush(b, &b->tail[0]);
+    blob = *err ? NULL : (const vtf_blob *)vt_at(b->s->file, e->at, sizeof *blob);
+    n = blob && blob->data >> 48 == 0 ? vtf_blob_bytes(blob) : 0;
+    return n && vt_at(b->s->file, e->at, n) ? n : 0;
 }
 
 static vtag_err vt_batch_set(vtag_batch *b, uint32_t kind, uint32_t tag, const vtf_entry *e) {
     vt_tab *t = vt_batch_tab_make(b, kind, tag);
     vt_space *s = vt_index_space(&b->s->index, kind, tag);
-    vtf_entry *old;
-    int had, has = e->at != VTF_DEAD;
     vtag_err err = VTAG_OK;
     if (!t || !s) return VTAG_NOMEM;
-    had = vt_batch_get(b, kind, tag, e->id) != NULL;
-    old = vt_tab_get(t, e->id);
-    if (old) *old = *e;
+    vtf_entry *mine = vt_tab_get(t, e->id);
+    const vtf_entry *old = mine ? mine : vt_space_any(s, e->id);
+    int had = old && old->at != VTF_DEAD, has = e->at != VTF_DEAD;
+    uint64_t blob = 0;
+    if (kind != VTF_S_ROWS && !(had && has && old->at == e->at)) {
+        uint64_t before = vt_batch_weighs(b, old, &err);
+        blob = vt_batch_weighs(b, e, &err) - before;
+        if (before) b->s->head.flags &= ~VTF_WHOLE;
+    }
+    if (err) return err;
+    if (mine) *mine = *e;
     else err = vt_tab_add(t, e);
     if (err) return err;
     t->live += has - had;
+    t->bytes += (int64_t)blob;
     s->live += (uint64_t)(int64_t)(has - had);
+    if (s->bytes != VT_UNKNOWN) s->bytes += blob;
     b->changed = 1;
-    return t->n < VT_SPILL ? VTAG_OK : vt_tab_fold(b, t, 1);
+    if (t->n < VT_SPILL) return VTAG_OK;
+    err = vt_tab_fold(b, t, 1);
+    return err ? err : vt_tab_merge(b, t);
 }
 
 static vtf_entry vt_entry_of(uint64_t id, uint64_t rev, uint64_t at, uint64_t aux) {
@@ -6633,6 +6770,7 @@ static vtag_err vt_batch_kill(vtag_batch *b, uint32_t seg, uint32_t row, uint32_
     vt_seg *s = &b->s->rows.a[seg];
     vtf_kill *k = b->nkills ? &b->kills[b->nkills - 1] : NULL;
     b->changed = 1;
+    b->s->head.flags &= ~VTF_WHOLE;
     if (k && k->seg == seg && k->row + k->n == row) {
         k->n += n;
         return vt_rows_kill(s, row, n);
@@ -6746,7 +6884,7 @@ static vtag_err vt_batch_seal_all(vtag_batch *b) {
     size_t i;
     for (i = 0; i < b->s->rows.n && !err; i++)
         if (b->s->rows.a[i].touched && !(b->sealer.e.base && b->sealer.seg == i))
-            err = vt_batch_seal(b, (uint32_t)i, b->seal);
+            err = vt_batch_seal(b, (uint32_t)i, b->sketch);
     return err ? err : vt_batch_sealed(b);
 }
 
@@ -6922,8 +7060,8 @@ static void vt_ckpt_build(const vt_state *s, vt_out *o) {
     for (i = 0; i < s->rows.n; i++) vt_out_put(o, &s->rows.a[i].f, sizeof(vtf_seg));
     for (i = 0; i < s->index.n; i++) {
         const vt_space *x = &s->index.a[i];
-        vtf_space d = {x->kind, x->tag, x->live, x->n};
-        vt_out_put(o, &d, sizeof d);
+        vtf_space d = {x->kind, x->tag, x->live, x->n, x->bytes};
+        vt_out_put(o, &d, vtf_space_size(s->file->version));
     }
     for (i = 0; i < s->index.n; i++)
         for (j = 0; j < s->index.a[i].n; j++) {
@@ -6996,28 +7134,31 @@ static vtag_err vt_emit_segs(vtag_batch *b, vt_out *o) {
     return err;
 }
 
-static void vt_emit_delta(vt_out *o, uint32_t kind, const vtf_delta *d, const vtf_entry *e) {
+static void vt_emit_delta(const vtag_batch *b, vt_out *o, uint32_t kind, const vtf_delta *d,
+                          const vtf_entry *e) {
     size_t at = vt_section_begin(o, VTF_DELTA, kind);
-    vt_out_put(o, d, sizeof *d);
+    vt_out_put(o, d, vtf_delta_size(b->s->file->version));
     if (!d->at) vt_out_put(o, e, d->n * sizeof *e);
     vt_section_end(o, at);
 }
 
 /* The runs that the batch added to a space; large ones go to INDEX first. */
 static vtag_err vt_emit_tab(vtag_batch *b, vt_tab *t, vt_out *o) {
-    vtag_err err = vt_tab_fold(b, t, t->n > VT_INLINE);
+    uint64_t most = b->seal ? 0 : VT_INLINE; /* keys that stay in the record */
+    vtag_err err = vt_tab_fold(b, t, t->n > most);
     vt_space *s = vt_index_find(&b->s->index, t->kind, t->tag);
     size_t i;
     for (i = s && !err ? s->n - t->runs : 0; s && i < s->n && !err; i++) {
         vtf_delta d = VT_ZERO;
-        if (s->runs[i].n > VT_INLINE && !s->runs[i].at) err = vt_space_store(b, s, i, i + 1);
+        if (s->runs[i].n > most && !s->runs[i].at) err = vt_space_store(b, s, i, i + 1);
         d.tag = t->tag;
         d.n = (uint32_t)s->runs[i].n;
         d.at = s->runs[i].at;
         d.live = (int32_t)t->live;
         d.gave = t->gave;
-        t->live = t->gave = 0;
-        if (!err) vt_emit_delta(o, t->kind, &d, s->runs[i].e);
+        d.bytes = t->bytes;
+        t->live = t->bytes = t->gave = 0;
+        if (!err) vt_emit_delta(b, o, t->kind, &d, s->runs[i].e);
     }
     return err;
 }
@@ -7100,10 +7241,12 @@ static vtag_err vt_emit_events(vtag_batch *b, vt_out *o, uint64_t at) {
         b->events[i].at += at + sizeof(vtf_record) + sizeof(vtf_section);
     d.n = (uint32_t)b->nevents;
     d.live = (int32_t)b->nevents;
-    vt_emit_delta(o, VTF_S_EVENTS, &d, b->events);
+    d.bytes = (int64_t)b->blobs.n;
+    vt_emit_delta(b, o, VTF_S_EVENTS, &d, b->events);
     err = vt_run_copy(&run, b->events, b->nevents);
     if (!err) err = vt_space_push(s, &run);
     s->live += b->nevents;
+    if (s->bytes != VT_UNKNOWN) s->bytes += b->blobs.n;
     return err;
 }
 
@@ -7427,7 +7570,7 @@ static vtag_err vt_db_seal(vtag_db *db, uint32_t wait_ms) {
     opts.wait_ms = wait_ms;
     err = vtag_begin(db, &opts, &b);
     if (err) return err;
-    b->seal = 1;
+    b->seal = b->sketch = 1;
     b->changed = b->s->records > 0;
     err = vt_batch_commit(b);
     vt_db_drop(db);
@@ -7984,7 +8127,7 @@ VTAG_API vtag_err vtag_restore_stat(vtag_batch *b, const vtag_stat *stat) {
     b->commit_as = stat->commit;
     b->s->head.time = stat->time;
     if (stat->revision > b->s->head.revision) b->s->head.revision = stat->revision;
-    b->s->head.flags = stat->rolled_back ? VTF_ROLLED_BACK : 0;
+    b->s->head.flags = (b->s->head.flags & VTF_WHOLE) | (stat->rolled_back ? VTF_ROLLED_BACK : 0);
     b->changed = 1;
     return VTAG_OK;
 }
@@ -9114,7 +9257,7 @@ VTAG_API vtag_err vtag_cutover(vtag_batch *b, vtag_tag tag, const vtag_gate *gat
         vt_leave(b, left, VTAG_CANDIDATE);
         if (b->s->head.standby == tag) b->s->head.standby = vt_newest_older(b->s);
     }
-    b->s->head.flags &= ~VTF_ROLLED_BACK;
+    b->s->head.flags &= ~(uint32_t)VTF_ROLLED_BACK;
     b->roles = 1;
     return vt_event_add(b, &e, 1);
 }
@@ -9244,6 +9387,7 @@ VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, v
     }
     t->f.role = VTAG_GONE;
     t->changed = 1;
+    b->s->head.flags &= ~VTF_WHOLE;
     if (b->s->head.standby == tag) b->s->head.standby = vt_newest_older(b->s);
     b->roles = 1;
     return vt_event_add(b, &e, 1);
@@ -9430,6 +9574,98 @@ VTAG_API vtag_err vtag_metas(const vtag_snap *s, uint64_t *cursor, const char **
 
 /* Statistics, verification of every referenced byte, backup and compaction. */
 
+/* ---- What a compaction leaves ------------------------------------------------ */
+
+typedef struct vt_plan { /* of a compact copy of a state: bytes, and whether it needs an index */
+    uint64_t blobs, index, meta, rows;
+    int sealed; /* else all entries fit into the record of its one commit     */
+} vt_plan;
+
+/* Bytes of a space's live blobs; of a file before version 3 they are looked up one by one. */
+static uint64_t vt_space_weighs(vt_file *f, const vt_space *s) {
+    const vtf_entry *e;
+    uint64_t sum = 0;
+    vt_iter it;
+    if (s->kind == VTF_S_ROWS) return 0;
+    if (s->bytes != VT_UNKNOWN) return s->bytes;
+    if (vt_iter_begin(&it, s, 0) == VTAG_OK)
+        while ((e = vt_iter_next(&it)) != NULL) {
+            const vtf_blob *b = e->at ? (const vtf_blob *)vt_at(f, e->at, sizeof *b) : NULL;
+            if (b && b->data >> 48 == 0) sum += vtf_blob_bytes(b);
+        }
+    vt_iter_end(&it);
+    return sum;
+}
+
+/* Bytes of a tag's live rows, with their sketches, in segments that are cut to fit. */
+static uint64_t vt_plan_rows(const vt_state *s, const vt_tag *t, uint64_t *segments) {
+    uint64_t n = 0, sum = 0, stride = vt_stride(t->f.dim, t->f.codec), most;
+    uint32_t code = vt_sketch_dim(t->f.dim) / 2 + 16;
+    for (size_t i = 0; i < s->rows.n; i++)
+        if (s->rows.a[i].f.tag == t->f.tag) n += s->rows.a[i].f.rows - s->rows.a[i].f.dead;
+    most = vt_max_u64(vt_min_u64(VT_SEGMENT / (stride + sizeof(vtf_row)), 65536), 1);
+    while (n && t->f.role != VTAG_GONE) {
+        uint64_t rows = vt_min_u64(n, most);
+        sum += vt_align(vtf_vectors_at(rows) + rows * stride, VTF_ALIGN);
+        if (!(t->f.flags & VTAG_NO_SKETCH) && 2 * code <= stride && rows * stride >= VT_SKETCHY)
+            sum += vt_align(vt_sketch_parts((uint32_t)rows, vt_sketch_dim(t->f.dim)).bytes, VTF_ALIGN);
+        n -= rows;
+        ++*segments;
+    }
+    return sum;
+}
+
+static vt_plan vt_plan_of(const vt_state *s) {
+    vt_plan p = {512, 2 * sizeof(vtf_run), 0, 0, 0}; /* a line in history comes with it */
+    uint64_t segments = 0, entries = 0, record = 4 * sizeof(vtf_record), spaces = 0;
+    for (size_t i = 0; i < s->tags.n; i++) {
+        const vtf_blob *b = (const vtf_blob *)vt_at(s->file, s->tags.a[i].f.names, sizeof *b);
+        p.rows += vt_plan_rows(s, &s->tags.a[i], &segments);
+        p.blobs += b && b->data >> 48 == 0 ? vtf_blob_bytes(b) : 0;
+    }
+    for (size_t i = 0; i < s->index.n; i++) {
+        const vt_space *x = &s->index.a[i];
+        const vt_tag *t = x->kind == VTF_S_ROWS ? vt_tags_get(&s->tags, x->tag) : NULL;
+        if (!x->live || (t && t->f.role == VTAG_GONE)) continue;
+        p.blobs += vt_space_weighs(s->file, x);
+        p.index += sizeof(vtf_run) + x->live * sizeof(vtf_entry);
+        entries = vt_max_u64(entries, x->live);
+        spaces++;
+    }
+    record += s->tags.n * sizeof(vtf_tag) + segments * (sizeof(vtf_seg) + 6 * sizeof(vtf_range));
+    record += p.index;
+    p.sealed = entries >= VT_INLINE || record + VTF_LOG_RESERVE > VTF_ALIGN - VTF_HEAD_ROOM;
+    p.meta = sizeof(vtf_ckpt) + s->tags.n * sizeof(vtf_tag) + segments * sizeof(vtf_seg) +
+             spaces * (sizeof(vtf_space) + sizeof(vtf_run));
+    return p;
+}
+
+static uint64_t vt_plan_extent(uint64_t bytes) {
+    return bytes ? vt_align(bytes + bytes / VT_FIT * VTF_HEAD_ROOM + VTF_HEAD_ROOM, VTF_ALIGN) : 0;
+}
+
+/* Bytes of the file: its front, its log, and what it holds. */
+static uint64_t vt_plan_bytes(const vt_plan *p) {
+    uint64_t sum = VTF_FRONT + VTF_ALIGN + vt_plan_extent(p->blobs) + p->rows;
+    return p->sealed ? sum + vt_plan_extent(p->index) + vt_plan_extent(p->meta) : sum;
+}
+
+/* The same for a published state, which remembers. */
+static uint64_t vt_state_plan(vtag_db *db, vt_state *s) {
+    vt_plan p;
+    uint64_t known;
+    vt_spin_lock(&db->spin);
+    known = s->planned;
+    vt_spin_unlock(&db->spin);
+    if (known) return known;
+    p = vt_plan_of(s);
+    known = vt_plan_bytes(&p);
+    vt_spin_lock(&db->spin);
+    s->planned = known;
+    vt_spin_unlock(&db->spin);
+    return known;
+}
+
 VTAG_API vtag_err vtag_stats(const vtag_snap *s, vtag_stat *stat) {
     const vt_state *st;
     size_t i;
@@ -9445,7 +9681,8 @@ VTAG_API vtag_err vtag_stats(const vtag_snap *s, vtag_stat *stat) {
     stat->commit = st->head.commit;
     stat->time = st->head.time;
     stat->revision = st->head.revision;
-    stat->file_bytes = stat->live_bytes = st->head.end;
+    stat->file_bytes = st->head.end;
+    stat->live_bytes = vt_min_u64(vt_state_plan(s->db, s->state), st->head.end);
     stat->items = vt_space_live(vt_index_find(&st->index, VTF_S_ITEMS, 0));
     stat->events = vt_space_live(vt_index_find(&st->index, VTF_S_EVENTS, 0));
     stat->tags = (uint32_t)st->tags.n;
@@ -9454,15 +9691,9 @@ VTAG_API vtag_err vtag_stats(const vtag_snap *s, vtag_stat *stat) {
     stat->standby = st->head.standby;
     stat->rolled_back = (st->head.flags & VTF_ROLLED_BACK) != 0;
     stat->isa = s->db->kernels->isa;
-    for (i = 0; i < st->rows.n; i++) {
-        const vt_seg *g = &st->rows.a[i];
-        const vt_tag *t = vt_tags_get(&st->tags, g->f.tag);
-        uint64_t live = t->f.role == VTAG_GONE ? 0 : g->f.rows - g->f.dead;
-        stat->rows += live;
-        stat->live_bytes -=
-            g->f.length - vt_min_u64(g->f.length, live * (g->stride + sizeof(vtf_row)));
-        if (!live) stat->live_bytes -= vt_sketch_length(st->file, g);
-    }
+    for (i = 0; i < st->rows.n; i++)
+        if (vt_tags_get(&st->tags, st->rows.a[i].f.tag)->f.role != VTAG_GONE)
+            stat->rows += st->rows.a[i].f.rows - st->rows.a[i].f.dead;
     return VTAG_OK;
 }
 
@@ -9710,6 +9941,8 @@ typedef struct vt_copy {
     void *ctx;
     uint64_t done, total;
     vtag_batch *to;
+    vt_plan plan;
+    vtf_run run; /* that is being written                                     */
 } vt_copy;
 
 static vtag_err vt_copy_step(vt_copy *c) {
@@ -9741,19 +9974,53 @@ static vtag_err vt_copy_tags(vt_copy *c) {
     return err;
 }
 
+/* Takes an entry into the space that is being copied: into its run, or, where all fit into the
+   record of the commit, into its table. */
+static vtag_err vt_copy_entry(vt_copy *c, const vt_space *s, const vtf_entry *e) {
+    if (!c->plan.sealed) return vt_batch_set(c->to, s->kind, s->tag, e);
+    return vt_run_add(c->to, &c->run, e);
+}
+
+/* Begins and ends the copy of a space. Its run is counted as if a table had gone there. */
+static vtag_err vt_copy_begin(vt_copy *c, const vt_space *s) {
+    vt_space *x = vt_index_space(&c->to->s->index, s->kind, s->tag);
+    if (!x || !vt_batch_tab_make(c->to, s->kind, s->tag)) return VTAG_NOMEM;
+    return c->plan.sealed ? vt_run_begin(c->to, x, s->live, &c->run) : VTAG_OK;
+}
+
+static vtag_err vt_copy_end(vt_copy *c, const vt_space *s, uint64_t bytes) {
+    vt_tab *t = vt_batch_tab(c->to, s->kind, s->tag);
+    vt_space *x = vt_index_find(&c->to->s->index, s->kind, s->tag);
+    vt_run run;
+    if (!c->plan.sealed) return VTAG_OK;
+    vtag_err err = vt_run_end(c->to, &c->run, &run);
+    if (err || !run.n) return err;
+    t->runs++;
+    t->live += (int64_t)run.n;
+    t->bytes += (int64_t)bytes;
+    x->live += run.n;
+    x->bytes += bytes;
+    return vt_space_push(x, &run);
+}
+
 static vtag_err vt_copy_space(vt_copy *c, const vt_space *s) {
     const vtf_entry *e;
+    uint64_t bytes = 0;
     vt_iter it;
     vtag_err err = vt_iter_begin(&it, s, 0);
+    if (!err && s->live) err = vt_copy_begin(c, s);
     while (!err && (e = vt_iter_next(&it)) != NULL) {
         vtf_entry w = *e;
         if (s->kind == VTF_S_WAIVERS && vt_stale(c->from, e->id, e->rev)) continue;
-        if (w.at || s->kind != VTF_S_ITEMS) err = vt_copy_blob(c, s->kind, w.id, &w.at);
-        if (!err) err = vt_batch_set(c->to, s->kind, s->tag, &w);
+        if (w.at || (s->kind != VTF_S_ITEMS && s->kind != VTF_S_FACTS)) {
+            err = vt_copy_blob(c, s->kind, w.id, &w.at);
+            bytes += c->to->newest.length;
+        }
+        if (!err) err = vt_copy_entry(c, s, &w);
         if (!err) err = vt_copy_step(c);
     }
     vt_iter_end(&it);
-    return err;
+    return err || !s->live ? err : vt_copy_end(c, s, bytes);
 }
 
 /* Copies a group's rows, each checked, and points *e at them. */
@@ -9792,13 +10059,14 @@ static vtag_err vt_copy_rows(vt_copy *c, const vt_tag *t) {
         if (c->from->rows.a[i].f.tag == t->f.tag)
             c->to->o.expect_rows += c->from->rows.a[i].f.rows - c->from->rows.a[i].f.dead;
     err = vt_iter_begin(&it, s, 0);
+    if (!err && s->live) err = vt_copy_begin(c, s);
     while (!err && (e = vt_iter_next(&it)) != NULL) {
         vtf_entry moved = *e;
         err = vt_copy_group(c, w, &moved);
-        if (!err) err = vt_batch_set(c->to, VTF_S_ROWS, t->f.tag, &moved);
+        if (!err) err = vt_copy_entry(c, s, &moved);
     }
     vt_iter_end(&it);
-    return err;
+    return err || !s->live ? err : vt_copy_end(c, s, 0);
 }
 
 /* Copies a state into a batch on an empty file; the batch's commit takes its number. */
@@ -9812,7 +10080,12 @@ static vtag_err vt_copy_state(vt_copy *c) {
     h->commit = kept.commit;
     h->end = kept.end;
     h->extent = kept.extent;
-    c->to->restore = c->to->changed = c->to->seal = 1;
+    h->flags = (h->flags & VTF_ROLLED_BACK) | VTF_WHOLE;
+    c->plan = vt_plan_of(s);
+    c->to->restore = c->to->changed = c->to->sketch = c->to->fits = 1;
+    c->to->seal = c->plan.sealed;
+    c->to->coming[0] = c->plan.blobs;
+    c->to->coming[1] = c->plan.sealed ? c->plan.index : 0;
     c->to->commit_as = s->head.commit;
     err = vt_copy_tags(c);
     for (i = 0; i < s->index.n && !err; i++)
@@ -9968,12 +10241,14 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
                             void *ctx) {
     const vtag_io *io;
     vtag_db *to = NULL;
-    vt_copy c = {NULL, progress, ctx, 0, 0, NULL};
+    vt_copy c = VT_ZERO;
     char *part, real[VTAG_PATH_MAX];
     vtag_err err = vt_snap_needs(s, path && *path, "path: missing");
     if (err) return err;
     io = s->db->env.io;
     c.from = s->state;
+    c.progress = progress;
+    c.ctx = ctx;
     if (vt_path_taken(io, path))
         return vt_say_path(&s->db->env, VTAG_EXISTS, "not copied; there is already", path);
     if (io->resolve) err = io->resolve(io->ctx, path, real, sizeof real);
@@ -10018,14 +10293,22 @@ static vtag_err vt_compact_swap(vtag_db *db, vtag_db *to, const char *part) {
     return err;
 }
 
+/* Whether a compacted copy is worth its place: it is smaller, or of a newer format, or leaves out
+   what was deleted or replaced. */
+static int vt_compact_gains(const vtag_db *db, const vtag_db *to) {
+    return to->state->head.end < db->state->head.end || to->file->version > db->file->version ||
+           !(db->state->head.flags & VTF_WHOLE);
+}
+
 VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) {
     vtag_begin_opts opts = VT_ZERO;
     vtag_batch *b;
     vtag_db *to = NULL;
     vtag_event event;
-    vt_copy c = {NULL, progress, ctx, 0, 0, NULL};
+    vt_copy c = VT_ZERO;
     const vtag_io *io;
     char *part;
+    int gains;
     vtag_err err;
     opts.wait_ms = VT_WAITS;
     err = vt_db_writable(db, VTAG_ARG);
@@ -10033,13 +10316,17 @@ VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) 
     if (err) return err;
     io = db->env.io;
     c.from = db->state;
+    c.progress = progress;
+    c.ctx = ctx;
     event = vt_event_of(b, VTAG_K_COMPACTED, 0, 0);
     part = vt_part_path(db, db->path);
     err = part ? vt_copy_open(db, part, 1, &to) : VTAG_NOMEM;
     if (!err) {
         err = vt_copy_write(&c, to, &event);
-        if (!err) err = vt_compact_swap(db, to, part);
-        if (err && io->same(to->file->f, part)) io->remove(io->ctx, part);
+        gains = !err && vt_compact_gains(db, to);
+        if (!err && gains) err = vt_compact_swap(db, to, part);
+        if ((err || !gains) && io->same(to->file->f, part)) io->remove(io->ctx, part);
+        if (!err && !gains) vt_refuse(db, VTAG_OK, "a compaction would gain nothing; none was made");
     }
     vtag_abort(b);
     vt_db_drop(to);
