@@ -183,7 +183,8 @@ typedef enum vtag_access {
 typedef enum vtag_kind {
     VTAG_K_NOTE, VTAG_K_DECLARED, VTAG_K_SCORE, VTAG_K_SHADOW, VTAG_K_WAIVED,
     VTAG_K_POLICY, VTAG_K_HELD, VTAG_K_CUTOVER, VTAG_K_ROLLBACK, VTAG_K_RETIRED,
-    VTAG_K_COMPACTED
+    VTAG_K_COMPACTED,
+    VTAG_K_AUDIT, VTAG_K_BACKFILL, VTAG_K_IMPORT, VTAG_K_ALIAS
 } vtag_kind;
 
 /* ---- Values ---------------------------------------------------------------- */
@@ -253,6 +254,7 @@ typedef struct vtag_info {
     uint64_t  writes_with, writes_without; /* new revisions since declared that gave, or left out, it */
     uint64_t  kept_ms;           /* retention credited                         */
     int       forced;            /* cut over below policy, until its gate passes */
+    const char *alias;           /* a second name that it answers to; NULL: none */
 } vtag_info;
 
 typedef struct vtag_ids { const uint64_t *ids; size_t n; } vtag_ids; /* ascending */
@@ -286,6 +288,7 @@ typedef struct vtag_gate {       /* 0: the file's policy, else the default; VTAG
     double      max_drop;        /* and lose at most this against the active tag's if has_drop */
     int         has_min, has_drop;
     uint32_t    min_queries;     /* 75                                         */
+    uint32_t    min_audit_ppm, min_recall_ppm; /* 0: not asked for. What asks for them holds: nothing measures them yet */
     const char *reason;          /* required to go below the policy; recorded  */
 } vtag_gate;
 
@@ -300,6 +303,8 @@ typedef struct vtag_verdict {
 #define VTAG_TERM_WAIVED    2u
 #define VTAG_TERM_FRESHNESS 4u
 #define VTAG_TERM_SCORE     8u
+#define VTAG_TERM_AUDIT     16u
+#define VTAG_TERM_RECALL    32u
 
 typedef struct vtag_policy {     /* kept in the file; changes are history      */
     vtag_gate   gate;
@@ -307,6 +312,13 @@ typedef struct vtag_policy {     /* kept in the file; changes are history      *
     uint32_t    retain_scores;   /* passing scores of the active tag needed to retire; 0: none */
     const char *hold;            /* non-NULL: nothing may be retired, not even with a reason */
 } vtag_policy;
+
+typedef struct vtag_audit {      /* stored vectors embedded again and compared */
+    uint64_t    sampled, untestable; /* rows compared, and left out            */
+    uint64_t    below;           /* of them under a cosine of .995             */
+    double      worst;           /* the least cosine                           */
+    uint64_t    from, to;        /* when those rows were written, Unix ms      */
+} vtag_audit;
 
 typedef struct vtag_event {      /* one line of the audit history              */
     uint64_t    seq, time;       /* from 1, gapless; Unix ms                   */
@@ -320,6 +332,9 @@ typedef struct vtag_event {      /* one line of the audit history              *
     vtag_gate   used;            /* its thresholds                             */
     vtag_cover  cover;           /* at that moment                             */
     const char *name, *text;     /* score's name; note or reason, up to 1,024 bytes */
+    const char *by, *command;    /* who did it, 255 bytes, and with what, 1,024; NULL: not known */
+    uint64_t    in, filled, waived, failed_items; /* of a backfill or an import */
+    vtag_audit  audit;
 } vtag_event;
 #define VTAG_FORCED      1u
 #define VTAG_PROVISIONAL 2u      /* a score taken at a coverage that the policy does not pass */
@@ -486,6 +501,13 @@ VTAG_API void vtag_abort(vtag_batch *b);
  *         FORMAT (a codec, in a file of version 1; compact it first). */
 VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *tag);
 
+/* Gives a tag a second name, by which vtag_find knows it too: legacy vectors whose model was
+ * found out. One a tag, for good; the packed id stays.
+ *   reason   recorded, 1..1,024 bytes
+ * Errors: NAME ARG NOTAG RETIRED EXISTS (the name is taken; the tag has an alias) FORMAT
+ *         (a file before version 3; compact it first). */
+VTAG_API vtag_err vtag_alias(vtag_batch *b, vtag_tag tag, const char *name, const char *reason);
+
 /* Writes an item with any number n of its vectors v[n], of any tags; vectors of one
  * tag are its parts, in the order given, and replace all it had. Tags not given
  * become stale, unless the content did not change: the revision is kept when the
@@ -512,10 +534,10 @@ VTAG_API vtag_err vtag_waive(vtag_batch *b, const vtag_item *item, vtag_tag tag,
 /* Deletes an item and its vectors under every tag. Errors: NOTFOUND. */
 VTAG_API vtag_err vtag_del(vtag_batch *b, uint64_t id);
 
-/* Adds a line to the history: NOTE, SCORE, SHADOW or HELD; the engine sets seq and
+/* Adds a line to the history: NOTE, SCORE, SHADOW, HELD, AUDIT, BACKFILL or IMPORT; the engine sets seq and
  * time, and marks a score PROVISIONAL if event->cover does not pass the policy.
  * A score's commit and cover are those of the snapshot that was scored.
- * Errors: ARG NOTAG. */
+ * Errors: ARG NOTAG FORMAT (by, command, counts or an audit, in a file before version 3). */
 VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event);
 
 /* Keeps n bytes under a name of 1..255 bytes; p NULL removes them.
@@ -4283,7 +4305,7 @@ static int vt_text_ok(const void *p, uint64_t n, uint64_t most) {
 /* Whether a whole blob keeps within the limits of its kind. */
 static int vt_blob_fits(const vtf_blob *b, const void *name, const void *data) {
     if (!vt_text_ok(name, b->name, VT_NAME_MAX)) return 0;
-    if (b->kind == 0) return b->name && vt_text_ok(data, b->data, VT_NOTE_MAX);
+    if (b->kind == 0) return b->name && b->data <= VT_NOTE_MAX + 1 + VT_NAME_MAX;
     if (b->kind == VTF_S_NAMES) return b->name > 0;
     if (b->kind == VTF_S_WAIVERS) return b->data && vt_text_ok(data, b->data, VT_REASON_MAX);
     return 1;
@@ -4341,8 +4363,8 @@ static void vt_blob_put(vt_out *o, vtf_blob *b, const void *name, const void *da
 
 typedef struct vt_tag {
     vtf_tag f;
-    const char *name, *note;
-    vt_buf *own; /* holds name and note; NULL: they lie in the file            */
+    const char *name, *note, *alias;
+    vt_buf *own;    /* holds them; NULL: they lie in the file                  */
     int changed;    /* in the batch at hand                                    */
     uint32_t given; /* vectors of it in the put at hand                        */
 } vt_tag;
@@ -4362,7 +4384,8 @@ static vt_tag *vt_tags_get(const vt_tags *t, vtag_tag tag) {
 static vt_tag *vt_tags_find(const vt_tags *t, const char *name) {
     size_t i;
     for (i = 0; i < t->n; i++)
-        if (!strcmp(t->a[i].name, name)) return &t->a[i];
+        if (!strcmp(t->a[i].name, name) || (t->a[i].alias && !strcmp(t->a[i].alias, name)))
+            return &t->a[i];
     return NULL;
 }
 
@@ -4373,12 +4396,19 @@ static vtag_err vt_tags_add(vt_tags *t, const vt_tag *tag) {
     return err;
 }
 
-static vtag_err vt_tag_text(vt_tag *t, const char *name, const char *note) {
-    size_t n = strlen(name) + 1, m = note ? strlen(note) + 1 : 0;
-    t->own = vt_buf_new(n + m);
-    if (!t->own) return VTAG_NOMEM;
-    t->name = (const char *)memcpy(vt_buf_data(t->own), name, n);
-    t->note = m ? (const char *)memcpy((char *)vt_buf_data(t->own) + n, note, m) : NULL;
+/* Gives a tag texts of its own in the place of what it had; note and alias may be NULL. */
+static vtag_err vt_tag_text(vt_tag *t, const char *name, const char *note, const char *alias) {
+    size_t n = strlen(name) + 1, m = note ? strlen(note) + 1 : 0, k = alias ? strlen(alias) + 1 : 0;
+    vt_buf *own = vt_buf_new(n + m + k);
+    if (!own) return VTAG_NOMEM;
+    char *p = (char *)vt_buf_data(own);
+    memcpy(p, name, n);
+    if (m) memcpy(p + n, note, m);
+    if (k) memcpy(p + n + m, alias, k);
+    t->name = p;
+    t->note = m ? p + n : NULL;
+    t->alias = k ? p + n + m : NULL;
+    t->own = own;
     return VTAG_OK;
 }
 
@@ -4420,28 +4450,44 @@ static int vt_name_split(const char *name, size_t *model, size_t *version) {
     return !*s;
 }
 
-/* A tag as the file has it; replaces the one of its number. *left: see vt_spend. */
+/* The texts of a tag as its blob has them; 0: they are not as they must be. */
+static int vt_tag_read(vt_tag *t, const vtf_blob *b) {
+    const char *data = (const char *)vt_blob_data(b);
+    size_t note = strlen(data), model, version;
+    if (note > VT_NOTE_MAX || !vt_name_split(vt_blob_name(b), &model, &version)) return 0;
+    if (b->data != note + t->f.alias) return 0;
+    t->name = vt_blob_name(b);
+    t->note = note ? data : NULL;
+    t->alias = t->f.alias ? data + note + 1 : NULL;
+    return !t->alias || (vt_name_split(t->alias, &model, &version) &&
+                         strlen(t->alias) + 1 == t->f.alias && strcmp(t->name, t->alias));
+}
+
+/* A tag as the file has it; replaces the one of its number, whose texts may get an alias.
+   *left: see vt_spend. */
 static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f, uint64_t *left) {
     vt_tag *old = vt_tags_get(t, f->tag);
     const vtf_blob *b;
     vt_tag tag = VT_ZERO;
-    size_t model, version;
-    if (old) {
-        if (f->dim != old->f.dim || f->metric != old->f.metric || f->codec != old->f.codec ||
-            f->names != old->f.names || f->role > VTAG_GONE)
-            return vt_say(&file->env, VTAG_CORRUPT, "a tag changed its meaning", f->names);
+    tag.f = *f;
+    if (f->role > VTAG_GONE) return vt_say(&file->env, VTAG_CORRUPT, "malformed tag", f->names);
+    if (old && (f->dim != old->f.dim || f->metric != old->f.metric || f->codec != old->f.codec ||
+                (f->names == old->f.names && f->alias != old->f.alias)))
+        return vt_say(&file->env, VTAG_CORRUPT, "a tag changed its meaning", f->names);
+    if (old && f->names == old->f.names) {
         old->f = *f;
         return VTAG_OK;
     }
     b = vt_blob_at(file, f->names, 0);
-    if (!b || b->id != f->tag || !vt_spend(left, vtf_blob_bytes(b)) || !f->tag || !f->dim ||
-        !vt_name_split(vt_blob_name(b), &model, &version) ||
-        f->dim > VTF_MAX_DIM || f->codec > VTAG_I8 || f->metric > VTAG_L2SQ || f->role > VTAG_GONE)
+    if (!b || b->id != f->tag || !vt_spend(left, vtf_blob_bytes(b)) || !vt_tag_read(&tag, b) ||
+        !f->tag || !f->dim || f->dim > VTF_MAX_DIM || f->codec > VTAG_I8 || f->metric > VTAG_L2SQ)
         return vt_say(&file->env, VTAG_CORRUPT, "malformed tag", f->names);
-    tag.f = *f;
-    tag.name = vt_blob_name(b);
-    tag.note = b->data ? (const char *)vt_blob_data(b) : NULL;
-    return vt_tags_add(t, &tag);
+    if (!old) return vt_tags_add(t, &tag);
+    if (strcmp(old->name, tag.name) || file->version < 3 || old->alias)
+        return vt_say(&file->env, VTAG_CORRUPT, "a tag changed its meaning", f->names);
+    vt_buf_drop(old->own);
+    *old = tag;
+    return VTAG_OK;
 }
 
 /* Why a tag, NULL if there is none, cannot be asked or written; or OK. */
@@ -4496,6 +4542,7 @@ static vtag_err vt_tags_number(const vt_tags *t, const char *name, vtag_tag *tag
 #define VT_UNPACK(member) v->member = f->member;
 #define VT_GATE_MEMBERS(X) \
     X(min_ppm) X(max_waived_ppm) X(max_age_ms) X(min_score) X(max_drop) X(min_queries)
+#define VT_GATE_MORE(X) X(min_audit_ppm) X(min_recall_ppm)
 #define VT_EVENT_MEMBERS(X) \
     X(time) X(tag) X(base) X(flags) X(failed) X(value) X(base_value) X(queries) X(commit)
 
@@ -4540,6 +4587,8 @@ static void vt_policy_default(vtag_policy *p) {
 
 static int vt_ppm_ok(uint32_t ppm) { return ppm <= 1000000u || ppm == VTAG_NONE; }
 
+static uint32_t vt_limit(uint32_t x) { return x == VTAG_NONE ? 0 : x; }
+
 /* Fills *out with what g states, and base where it states nothing; 0: out of range. */
 static int vt_gate_resolve(vtag_gate *out, const vtag_gate *g, const vtag_gate *base) {
     *out = *base;
@@ -4549,6 +4598,9 @@ static int vt_gate_resolve(vtag_gate *out, const vtag_gate *g, const vtag_gate *
     if (g->max_waived_ppm) out->max_waived_ppm = g->max_waived_ppm;
     if (g->max_age_ms) out->max_age_ms = g->max_age_ms;
     if (g->min_queries) out->min_queries = g->min_queries;
+    if (!vt_ppm_ok(g->min_audit_ppm) || !vt_ppm_ok(g->min_recall_ppm)) return 0;
+    if (g->min_audit_ppm) out->min_audit_ppm = vt_limit(g->min_audit_ppm);
+    if (g->min_recall_ppm) out->min_recall_ppm = vt_limit(g->min_recall_ppm);
     if (g->score && (!base->score || strcmp(g->score, base->score))) {
         out->score = g->score;
         out->has_min = out->has_drop = 0;
@@ -4562,13 +4614,13 @@ static int vt_gate_resolve(vtag_gate *out, const vtag_gate *g, const vtag_gate *
            !(out->has_drop && out->max_drop != out->max_drop);
 }
 
-static uint64_t vt_limit(uint32_t x) { return x == VTAG_NONE ? 0 : x; }
-
 /* Whether a gate asks less than the policy's in any term. */
 static int vt_gate_below(const vtag_gate *g, const vtag_gate *policy) {
     if (vt_limit(g->min_ppm) < vt_limit(policy->min_ppm)) return 1;
     if (vt_limit(g->max_waived_ppm) > vt_limit(policy->max_waived_ppm)) return 1;
     if (g->max_age_ms > policy->max_age_ms) return 1;
+    if (g->min_audit_ppm < policy->min_audit_ppm) return 1;
+    if (g->min_recall_ppm < policy->min_recall_ppm) return 1;
     if (!policy->score) return 0;
     if (strcmp(g->score, policy->score)) return 1;
     if (policy->has_min && (!g->has_min || g->min_score < policy->min_score)) return 1;
@@ -4587,29 +4639,85 @@ static int vt_policy_resolve(vtag_policy *p, const vtag_policy *given) {
     return !p->hold || strlen(p->hold) <= VT_REASON_MAX;
 }
 
+/* Extensions: what came to events and policies later. */
+static void vt_more_put(vt_out *o, uint32_t kind, const void *p, size_t n) {
+    vtf_more m = {(uint32_t)vt_align(sizeof m + n, 8), kind};
+    vt_out_put(o, &m, sizeof m);
+    vt_out_put(o, p, n);
+    vt_out_align(o, 8);
+}
+
+static void vt_more_text(vt_out *o, uint32_t kind, const char *s) {
+    if (s) vt_more_put(o, kind, s, strlen(s) + 1);
+}
+
+static void vt_more_gate(vt_out *o, const vtag_gate *v) {
+    vtf_gate_more more = VT_ZERO, *f = &more;
+    VT_GATE_MORE(VT_PACK)
+    if (more.min_audit_ppm || more.min_recall_ppm) vt_more_put(o, VTF_X_GATE, f, sizeof *f);
+}
+
+/* The next of the extensions in [*p, end), or NULL; *bad: what is there is none. */
+static const vtf_more *vt_more_next(const uint8_t **p, const uint8_t *end, int *bad) {
+    const vtf_more *m = (const vtf_more *)(const void *)*p;
+    if (*p == end) return NULL;
+    *bad = (size_t)(end - *p) < sizeof *m || m->bytes < sizeof *m || m->bytes % 8 ||
+           m->bytes > (size_t)(end - *p);
+    if (*bad) return NULL;
+    *p += m->bytes;
+    return m;
+}
+
+/* Where they begin, behind the strings that end at `at`. */
+static const uint8_t *vt_more_begin(const vtf_blob *b, const uint8_t *at) {
+    const uint8_t *data = vt_blob_data(b);
+    uint64_t from = vt_align((uint64_t)(at - data), 8);
+    return from > b->data ? data + b->data : data + from;
+}
+
+static int vt_gate_more(vtag_gate *v, const vtf_more *m) {
+    const vtf_gate_more *f = (const vtf_gate_more *)(const void *)(m + 1);
+    if (m->bytes < sizeof *m + sizeof *f) return 0;
+    VT_GATE_MORE(VT_UNPACK)
+    return 1;
+}
+
 static void vt_policy_pack(vt_out *o, const vtag_policy *p) {
-    vtf_policy f = VT_ZERO, *at;
+    vtf_policy f = VT_ZERO;
+    size_t n;
     vt_gate_pack(&f.gate, &p->gate);
     f.retain_ms = p->retain_ms;
     f.retain_scores = p->retain_scores;
     vt_out_put(o, &f, sizeof f);
     f.score = vt_string_pack(o, p->gate.score);
     f.hold = vt_string_pack(o, p->hold);
-    at = (vtf_policy *)(void *)o->p;
-    if (!o->err) *at = f;
+    n = o->n;
+    if (p->gate.min_audit_ppm || p->gate.min_recall_ppm) {
+        vt_out_align(o, 8);
+        vt_more_gate(o, &p->gate);
+    }
+    if (o->n > n) f.flags = VTF_EXTENDED;
+    if (!o->err) memcpy(o->p, &f, sizeof f);
 }
 
 static int vt_policy_unpack(vtag_policy *p, const vtf_blob *b) {
     const uint8_t *at = vt_blob_data(b), *end = at + b->data;
     const vtf_policy *f = (const vtf_policy *)at;
+    const vtf_more *m;
+    int bad = 0, good;
     if (b->data < sizeof *f) return 0;
     memset(p, 0, sizeof *p);
     vt_gate_unpack(&p->gate, &f->gate);
     p->retain_ms = f->retain_ms;
     p->retain_scores = f->retain_scores;
     at += sizeof *f;
-    return vt_string_unpack(&at, end, f->score, VT_NAME_MAX, &p->gate.score) &&
+    good = vt_string_unpack(&at, end, f->score, VT_NAME_MAX, &p->gate.score) &&
            vt_string_unpack(&at, end, f->hold, VT_REASON_MAX, &p->hold);
+    if (!good || !(f->flags & VTF_EXTENDED)) return good;
+    at = vt_more_begin(b, at);
+    while (good && (m = vt_more_next(&at, end, &bad)) != NULL)
+        if (m->kind == VTF_X_GATE) good = vt_gate_more(&p->gate, m);
+    return good && !bad;
 }
 
 /* ---- Events ------------------------------------------------------------------ */
@@ -4617,6 +4725,36 @@ static int vt_policy_unpack(vtag_policy *p, const vtf_blob *b) {
 /* Most bytes of an event's text; of a declaration it is the tag's note. */
 static uint32_t vt_text_max(vtag_kind kind) {
     return kind == VTAG_K_DECLARED ? VT_NOTE_MAX : VT_REASON_MAX;
+}
+
+#define VT_COUNT_MEMBERS(X) X(in) X(filled) X(waived)
+#define VT_AUDIT_MEMBERS(X) X(sampled) X(untestable) X(below) X(worst) X(from) X(to)
+
+static int vt_event_counts(const vtag_event *v) { return v->in || v->filled || v->waived || v->failed_items; }
+
+static int vt_event_audits(const vtag_event *v) { return v->audit.sampled || v->audit.untestable; }
+
+/* Whether an event holds what came with version 3. */
+static int vt_event_extends(const vtag_event *v) {
+    return v->by || v->command || vt_event_counts(v) || vt_event_audits(v) ||
+           v->used.min_audit_ppm || v->used.min_recall_ppm;
+}
+
+static void vt_event_more(vt_out *o, const vtag_event *v) {
+    vt_more_text(o, VTF_X_BY, v->by);
+    vt_more_text(o, VTF_X_COMMAND, v->command);
+    if (vt_event_counts(v)) {
+        vtf_run_counts counts = VT_ZERO, *f = &counts;
+        VT_COUNT_MEMBERS(VT_PACK)
+        f->failed = v->failed_items;
+        vt_more_put(o, VTF_X_RUN, f, sizeof *f);
+    }
+    if (vt_event_audits(v)) {
+        const vtag_audit *a = &v->audit;
+        vtf_audit f = {a->sampled, a->untestable, a->below, a->worst, a->from, a->to};
+        vt_more_put(o, VTF_X_AUDIT, &f, sizeof f);
+    }
+    vt_more_gate(o, &v->used);
 }
 
 /* The data of an event's blob, into an empty o. */
@@ -4630,24 +4768,64 @@ static void vt_event_pack(vt_out *o, const vtag_event *v) {
     f->score = vt_string_pack(o, v->used.score);
     f->reason = vt_string_pack(o, v->used.reason);
     f->text = vt_string_pack(o, v->text);
+    f->flags &= ~VTF_EXTENDED;
+    if (vt_event_extends(v)) {
+        f->flags |= VTF_EXTENDED;
+        vt_out_align(o, 8);
+        vt_event_more(o, v);
+    }
     if (!o->err) memcpy(o->p, f, sizeof *f);
+}
+
+/* A text of an extension; NULL: it is none. */
+static const char *vt_more_string(const vtf_more *m, uint32_t most) {
+    const char *s = (const char *)(m + 1), *end = (const char *)memchr(s, 0, m->bytes - sizeof *m);
+    return end && (uint32_t)(end - s) <= most ? s : NULL;
+}
+
+/* Takes in one extension; 0: it is malformed. */
+static int vt_event_extend(vtag_event *v, const vtf_more *m) {
+    size_t n = m->bytes - sizeof *m;
+    if (m->kind == VTF_X_BY) return (v->by = vt_more_string(m, VT_NAME_MAX)) != NULL;
+    if (m->kind == VTF_X_COMMAND) return (v->command = vt_more_string(m, VT_REASON_MAX)) != NULL;
+    if (m->kind == VTF_X_GATE) return vt_gate_more(&v->used, m);
+    if (m->kind == VTF_X_RUN) {
+        const vtf_run_counts *f = (const vtf_run_counts *)(const void *)(m + 1);
+        if (n < sizeof *f) return 0;
+        VT_COUNT_MEMBERS(VT_UNPACK)
+        v->failed_items = f->failed;
+    }
+    if (m->kind == VTF_X_AUDIT) {
+        const vtf_audit *f = (const vtf_audit *)(const void *)(m + 1);
+        if (n < sizeof *f) return 0;
+        vtag_audit a = {f->sampled, f->untestable, f->below, f->worst, f->from, f->to};
+        v->audit = a;
+    }
+    return 1;
 }
 
 static int vt_event_unpack(vtag_event *v, const vtf_blob *b) {
     const uint8_t *at = vt_blob_data(b), *end = at + b->data;
     const vtf_event *f = (const vtf_event *)at;
+    const vtf_more *m;
+    int bad = 0, good;
     if (b->data < sizeof *f) return 0;
     memset(v, 0, sizeof *v);
     VT_EVENT_MEMBERS(VT_UNPACK)
+    v->flags &= ~VTF_EXTENDED;
     v->seq = b->id;
     v->kind = (vtag_kind)f->kind;
     vt_gate_unpack(&v->used, &f->used);
     memcpy(&v->cover, &f->cover, sizeof v->cover);
     v->name = b->name ? vt_blob_name(b) : NULL;
     at += sizeof *f;
-    return vt_string_unpack(&at, end, f->score, VT_NAME_MAX, &v->used.score) &&
+    good = vt_string_unpack(&at, end, f->score, VT_NAME_MAX, &v->used.score) &&
            vt_string_unpack(&at, end, f->reason, VT_REASON_MAX, &v->used.reason) &&
            vt_string_unpack(&at, end, f->text, vt_text_max(v->kind), &v->text);
+    if (!good || !(f->flags & VTF_EXTENDED)) return good;
+    at = vt_more_begin(b, at);
+    while (good && (m = vt_more_next(&at, end, &bad)) != NULL) good = vt_event_extend(v, m);
+    return good && !bad;
 }
 
 /* The event that an entry of their space names. */
@@ -8047,7 +8225,7 @@ static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
     t.changed = 1;
     blob.id = t.f.tag;
     err = vt_batch_blob(b, &blob, s->name, note, &t.f.names);
-    if (!err) err = vt_tag_text(&t, s->name, *note ? note : NULL);
+    if (!err) err = vt_tag_text(&t, s->name, *note ? note : NULL, NULL);
     if (!err) err = vt_tags_add(&b->s->tags, &t);
     if (err) return vt_fail(b, err);
     b->changed = 1;
@@ -8066,6 +8244,8 @@ VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *t
     if (t) {
         if (t->f.role == VTAG_GONE)
             return vt_deny(b, VTAG_RETIRED, "spec->name: retired; its name is not given again");
+        if (strcmp(t->name, spec->name))
+            return vt_deny(b, VTAG_EXISTS, "spec->name: another tag answers to it");
         if (!vt_spec_equal(t, spec))
             return vt_deny(b, VTAG_EXISTS, "spec: not what was declared under this name");
         if (tag) *tag = t->f.tag;
@@ -8083,6 +8263,59 @@ VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *t
     e.text = spec->note;
     if (tag) *tag = t->f.tag;
     return b->restore ? VTAG_OK : vt_event_add(b, &e, 0);
+}
+
+/* Writes a tag's texts with an alias. */
+static vtag_err vt_tag_alias(vtag_batch *b, vt_tag *t, const char *alias) {
+    size_t note = t->note ? strlen(t->note) : 0, n = note + 1 + strlen(alias);
+    vtf_blob blob = vt_blob_of(0, t->f.tag, strlen(t->name), n);
+    vt_buf *old = t->own;
+    char *text = (char *)vt_alloc(n + 1);
+    uint64_t at = 0;
+    if (!text) return VTAG_NOMEM;
+    memcpy(text, t->note ? t->note : "", note + 1);
+    memcpy(text + note + 1, alias, n - note);
+    vtag_err err = vt_batch_blob(b, &blob, t->name, text, &at);
+    if (!err) err = vt_tag_text(t, t->name, t->note, alias);
+    vt_free(text);
+    if (err) return err;
+    vt_buf_drop(old);
+    t->f.names = at;
+    t->f.alias = (uint32_t)strlen(alias) + 1;
+    t->changed = b->changed = 1;
+    b->s->head.flags &= ~(uint32_t)VTF_WHOLE;
+    return VTAG_OK;
+}
+
+/* Whether a file is of version 3 or later, as some of what it is asked to hold needs. */
+static vtag_err vt_batch_three(const vtag_batch *b, int needed) {
+    if (!needed || b->s->file->version >= 3) return VTAG_OK;
+    return vt_deny(b, VTAG_FORMAT, "the file is of a version that cannot hold it; compact it first");
+}
+
+VTAG_API vtag_err vtag_alias(vtag_batch *b, vtag_tag tag, const char *name, const char *reason) {
+    size_t model, version;
+    vtag_event e;
+    vt_tag *t;
+    vtag_err err = vt_batch_needs(b, name != NULL, "name: missing");
+    if (!err && !vt_name_split(name, &model, &version))
+        err = vt_deny(b, VTAG_NAME, "name: model@version/preparation of a-z 0-9 . _ -");
+    if (!err && !b->restore && (!reason || !*reason || strlen(reason) > VT_REASON_MAX))
+        err = vt_deny(b, VTAG_ARG, "reason: 1 to 1,024 bytes");
+    if (!err) err = vt_batch_three(b, 1);
+    if (!err) err = vt_batch_tag(b, tag, "tag: not declared, or retired");
+    if (err) return err;
+    t = vt_tags_get(&b->s->tags, tag);
+    if (t->alias && !strcmp(t->alias, name)) return VTAG_OK;
+    if (t->alias) return vt_deny(b, VTAG_EXISTS, "tag: it has an alias already");
+    if (vt_tags_find(&b->s->tags, name)) return vt_deny(b, VTAG_EXISTS, "name: a tag answers to it");
+    b->thrifty = 0;
+    err = vt_tag_alias(b, t, name);
+    if (err || b->restore) return vt_fail(b, err);
+    e = vt_event_of(b, VTAG_K_ALIAS, tag, 0);
+    e.name = name;
+    e.text = reason;
+    return vt_event_add(b, &e, 0);
 }
 
 /* Orders tags by when they became active, below any event that is to come. */
@@ -8114,7 +8347,7 @@ VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
     if (info->role == VTAG_OLDER || info->role == VTAG_STANDBY) f->role = VTAG_OLDER;
     f->forced_from = info->forced ? UINT32_MAX : 0;
     vt_tags_rank(&b->s->tags);
-    return VTAG_OK;
+    return info->alias ? vt_fail(b, vt_tag_alias(b, vt_tags_get(&b->s->tags, tag), info->alias)) : VTAG_OK;
 }
 
 VTAG_API vtag_err vtag_restore_stat(vtag_batch *b, const vtag_stat *stat) {
@@ -8155,6 +8388,8 @@ VTAG_API vtag_err vtag_policy_set(vtag_batch *b, const vtag_policy *policy, cons
     vt_policy_default(&p);
     if (!vt_policy_resolve(&p, policy))
         return vt_deny(b, VTAG_ARG, "policy: a share above 1, NaN, or a name or hold too long");
+    err = vt_batch_three(b, p.gate.min_audit_ppm || p.gate.min_recall_ppm);
+    if (err) return err;
     vt_policy_pack(&o, &p);
     blob = vt_blob_of(VTF_S_POLICY, 0, 0, o.n);
     b->thrifty = 0;
@@ -9129,6 +9364,8 @@ static vtag_err vt_judge_terms(const vt_view *w, vtag_tag tag, vtag_tag base, vt
     if (c->stale + c->missing + c->outside && v->used.max_age_ms != UINT64_MAX &&
         age >= v->used.max_age_ms)
         v->failed |= VTAG_TERM_FRESHNESS;
+    if (v->used.min_audit_ppm) v->failed |= VTAG_TERM_AUDIT;
+    if (v->used.min_recall_ppm) v->failed |= VTAG_TERM_RECALL;
     err = vt_judge_score(s, tag, base, v);
     v->pass = !v->failed;
     return err;
@@ -9410,6 +9647,7 @@ static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info
     info->activated = t->f.activated;
     info->writes_with = t->f.with;
     info->writes_without = s->head.puts - t->f.puts_from - t->f.with;
+    info->alias = t->alias;
     info->kept_ms = vt_kept(s, t, view.now);
     info->forced = vt_tag_forced(&view, t);
     for (i = 0; i < s->rows.n; i++) {
@@ -9468,15 +9706,20 @@ static vtag_err vt_note_texts(const vtag_batch *b, const vtag_event *e) {
         return vt_deny(b, VTAG_ARG, "event->used.score: at most 255 bytes");
     if (!vt_within(e->used.reason, VT_REASON_MAX))
         return vt_deny(b, VTAG_ARG, "event->used.reason: at most 1,024 bytes");
-    return VTAG_OK;
+    if (!vt_within(e->by, VT_NAME_MAX)) return vt_deny(b, VTAG_ARG, "event->by: at most 255 bytes");
+    if (!vt_within(e->command, VT_REASON_MAX))
+        return vt_deny(b, VTAG_ARG, "event->command: at most 1,024 bytes");
+    return vt_batch_three(b, vt_event_extends(e));
 }
 
 /* Whether a caller may note e; sets its flags. */
 static vtag_err vt_note_check(vtag_batch *b, vtag_event *e) {
     vtag_policy policy;
     vtag_err err;
-    if (e->kind != VTAG_K_NOTE && e->kind != VTAG_K_SCORE && e->kind != VTAG_K_SHADOW &&
-        e->kind != VTAG_K_HELD)
+    const uint32_t callers = 1u << VTAG_K_NOTE | 1u << VTAG_K_SCORE | 1u << VTAG_K_SHADOW |
+                             1u << VTAG_K_HELD | 1u << VTAG_K_AUDIT | 1u << VTAG_K_BACKFILL |
+                             1u << VTAG_K_IMPORT;
+    if ((unsigned)e->kind > VTAG_K_ALIAS || !(callers >> e->kind & 1))
         return vt_deny(b, VTAG_ARG, "event->kind: the engine writes this one itself");
     if ((e->tag || e->kind == VTAG_K_SCORE) && !vt_tags_get(&b->s->tags, e->tag))
         return vt_deny(b, VTAG_NOTAG, "event->tag: not declared");
@@ -9968,7 +10211,7 @@ static vtag_err vt_copy_tags(vt_copy *c) {
         vt_tag t = tags->a[i];
         t.changed = 1;
         err = vt_copy_blob(c, 0, t.f.tag, &t.f.names);
-        if (!err) err = vt_tag_text(&t, t.name, t.note);
+        if (!err) err = vt_tag_text(&t, t.name, t.note, t.alias);
         if (!err) err = vt_tags_add(&c->to->s->tags, &t);
     }
     return err;

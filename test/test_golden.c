@@ -1,12 +1,12 @@
 /* The file of the format's version, byte for byte: what this library writes from fixed
-   operations, clock and random source equals test/golden-2.vtag [L13, I9], and it reads
+   operations, clock and random source equals test/golden-3.vtag [L13, I9], and it reads
    that file and those of older versions [I13]. A change of the format gets a new version
    and a new golden file; GOLDEN=write writes it. */
 #include "engine.h"
 #include "test.h"
 #include "util.h"
 
-enum { VERSION = 2 };
+enum { VERSION = 3 };
 
 static const char *golden_path(char *path, size_t size, unsigned version)
 {
@@ -37,6 +37,34 @@ static void fill_codecs(env *e)
         v = v2(tag, 0.1f, -1e-6f);
         OK(fill(e->db, 3, 4, &v, 1));
     }
+}
+
+/* What version 3 has that version 2 had not. */
+static void fill_extensions(env *e, vtag_tag tag)
+{
+    vtag_event backfill = {0}, audit = {0};
+    vtag_batch *batch;
+    backfill.kind = VTAG_K_BACKFILL;
+    backfill.tag = tag;
+    backfill.by = "an operator";
+    backfill.command = "embed --model words@2";
+    backfill.in = 16;
+    backfill.filled = 14;
+    backfill.failed_items = 2;
+    audit.kind = VTAG_K_AUDIT;
+    audit.tag = tag;
+    audit.text = "a sample";
+    audit.audit.sampled = 10;
+    audit.audit.untestable = 4;
+    audit.audit.below = 1;
+    audit.audit.worst = 0.75;
+    audit.audit.from = e->r.clock - 5;
+    audit.audit.to = e->r.clock;
+    MUST(vtag_begin(e->db, NULL, &batch));
+    OK(vtag_note(batch, &backfill));
+    OK(vtag_note(batch, &audit));
+    OK(vtag_alias(batch, tag, "words@2.1/chunk-64", "its true name"));
+    MUST(vtag_commit(batch));
 }
 
 static void fill_golden(env *e, unsigned version)
@@ -80,6 +108,7 @@ static void fill_golden(env *e, unsigned version)
     OK(rollback(e->db, 0, NULL));
     OK(retire(e->db, c, NULL, NULL));
     if (version >= 2) fill_codecs(e);
+    if (version >= 3) fill_extensions(e, b);
 }
 
 static uint8_t *golden_made(unsigned version, size_t *n, void **raw, uint64_t *hash)

@@ -125,6 +125,7 @@ static void a_compaction_leaves_a_line(void)
     two t;
     two_up(&t);
     put2(t.e.db, 1, "x", t.a, 1, 0);
+    put2(t.e.db, 1, "y", t.a, 1, 0);
     OK(vtag_compact(t.e.db, NULL, NULL));
     CHECK_EQ(newest_event(t.e.db, VTAG_K_COMPACTED).kind, VTAG_K_COMPACTED);
     env_down(&t.e);

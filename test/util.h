@@ -690,6 +690,7 @@ static inline void sum_info(digest *m, const vtag_info *t)
     sum_u64(m, t->writes_with);
     sum_u64(m, t->writes_without);
     sum_u64(m, (uint64_t)(t->forced != 0));
+    if (t->alias) sum_text(m, t->alias);
     if (t->role == VTAG_GONE) return; /* what is left of it depends on compaction */
     sum_u64(m, t->items);
     sum_u64(m, t->rows);
@@ -745,6 +746,23 @@ static inline void sum_tags(digest *m, const vtag_snap *s)
     }
 }
 
+/* What came to events with version 3 of the format. */
+static inline void sum_more(digest *m, const vtag_event *ev)
+{
+    sum_text(m, ev->by);
+    sum_text(m, ev->command);
+    sum_u64(m, ev->in);
+    sum_u64(m, ev->filled);
+    sum_u64(m, ev->waived);
+    sum_u64(m, ev->failed_items);
+    sum_u64(m, ev->audit.sampled);
+    sum_u64(m, ev->audit.untestable);
+    sum_u64(m, ev->audit.below);
+    sum_double(m, ev->audit.worst);
+    sum_u64(m, ev->audit.from);
+    sum_u64(m, ev->audit.to);
+}
+
 static inline void sum_history(digest *m, const vtag_snap *s)
 {
     vtag_event ev;
@@ -766,6 +784,7 @@ static inline void sum_history(digest *m, const vtag_snap *s)
         sum_cover(m, &ev.cover);
         sum_text(m, ev.name ? ev.name : "");
         sum_text(m, ev.text ? ev.text : "");
+        if (ev.by || ev.command || ev.in || ev.audit.sampled) sum_more(m, &ev);
     }
 }
 
