@@ -467,8 +467,8 @@ VTAG_API vtag_err vtag_seal(vtag_db *db, vtag_progress *progress, void *ctx);
 /* Rewrites the file without deleted, replaced and retired rows, checking every
  * checksum on the way, and puts it in the place of the old one in one step. Readers
  * go on undisturbed and move over at their next snapshot. Needs room for the result.
- * Mode, owner and group stay. Where nothing would be gained nothing is done, and the
- * log callback is told so with OK.
+ * Mode, owner and group stay. Where nothing would be gained, neither bytes nor a shorter
+ * log, and nothing was deleted or replaced, nothing is done; the log callback is told.
  * Errors: READONLY DENIED (rights that cannot be kept; a file of several names) LOCKED
  *         IO NOSPACE NOMEM CORRUPT CANCELLED. Cost: O(live bytes). */
 VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx);
@@ -3773,6 +3773,7 @@ typedef struct vt_file {
     uint32_t flags, version;
     int mended;      /* memory says more than the file                         */
     int named;       /* its name is known to be durable                        */
+    int kept;        /* its lock is held from birth on, and no batch lets go of it */
     uint64_t known;  /* up to here extents are committed, each in one mapping  */
     vtf_logpos seen; /* up to here memory holds the log, and snapshots read it */
 } vt_file;
@@ -7606,7 +7607,7 @@ static void vt_db_unlock(vtag_db *db) {
     vt_spin_lock(&db->gate);
     db->writing = 0;
     vt_spin_unlock(&db->gate);
-    db->env.io->unlock(db->file->f, VTAG_LOCK_WRITER);
+    if (!db->file->kept) db->env.io->unlock(db->file->f, VTAG_LOCK_WRITER);
     vt_atomic_store(&db->busy, 0);
 }
 
@@ -7632,6 +7633,7 @@ static vtag_err vt_db_busy(vtag_db *db, uint32_t wait_ms, uint64_t since) {
 /* Takes the writer's lock, and queues for it fairly: who waits holds the turn. */
 static vtag_err vt_file_lock(vt_file *f, uint32_t wait_ms, uint64_t since) {
     const vtag_io *io = f->env.io;
+    if (f->kept) return VTAG_OK;
     vtag_err err = io->lock(f->f, VTAG_LOCK_TURN, vt_wait_left(wait_ms, since));
     if (err) return err;
     err = io->lock(f->f, VTAG_LOCK_WRITER, vt_wait_left(wait_ms, since));
@@ -10339,8 +10341,11 @@ static vtag_err vt_copy_state(vt_copy *c) {
 
 /* ---- Files of our own beside the store ----- */
 
-/* A name in the folder of a path that nobody else uses: it hangs on the store and the path. */
-static char *vt_part_path(const vtag_db *db, const char *path) {
+#define VT_PARTS 16u /* copies to one path at once                                */
+
+/* A name in the folder of a path that nobody else uses: it hangs on the store, the path, and
+   which of VT_PARTS it is, so that what a killed process left is found again. */
+static char *vt_part_path(const vtag_db *db, const char *path, uint32_t which) {
     static const char digit[] = "0123456789abcdef";
     char name[] = ".vtag-0123456789abcdef.part";
     const char *slash = strrchr(path, '/');
@@ -10350,6 +10355,7 @@ static char *vt_part_path(const vtag_db *db, const char *path) {
     vt_xxh_init(&h);
     vt_xxh_update(&h, db->file->uuid, sizeof db->file->uuid);
     vt_xxh_update(&h, path + dir, strlen(path + dir));
+    vt_xxh_update(&h, &which, sizeof which);
     uint64_t x = vt_xxh_digest(&h);
     for (size_t i = 0; i < 16; i++) name[6 + i] = digit[x >> (60 - 4 * i) & 15];
     if (!p) return NULL;
@@ -10362,10 +10368,12 @@ static char *vt_part_path(const vtag_db *db, const char *path) {
    EXISTS: it is not ours. */
 static vtag_err vt_part_clear(const vtag_db *like, const char *part) {
     const vtag_io *io = like->env.io;
+    vt_env quiet = like->env;
     vtf_identity id;
     vt_file *f = NULL;
     int blank = 0;
-    vtag_err err = vt_file_open(&like->env, part, VTAG_EXISTING, &f);
+    quiet.log = NULL;
+    vtag_err err = vt_file_open(&quiet, part, VTAG_EXISTING, &f);
     if (err) return err == VTAG_NOTFOUND ? VTAG_OK : err;
     err = io->lock(f->f, VTAG_LOCK_WRITER, 0);
     if (!err && io->same(f->f, part)) {
@@ -10379,33 +10387,51 @@ static vtag_err vt_part_clear(const vtag_db *like, const char *part) {
     return err;
 }
 
-/* Makes the file of a name of ours, which only its maker removes. */
-static vtag_err vt_part_new(const vtag_db *like, const char *part, vt_file **out) {
+/* Makes the file of a name of ours, unless another process has it. */
+static vtag_err vt_part_make(const vtag_db *like, const char *part, void **f) {
     const vtag_io *io = like->env.io;
-    vt_file *f = (vt_file *)vt_zalloc(sizeof *f);
-    vtag_err err = f ? VTAG_EXISTS : VTAG_NOMEM;
+    vtag_err err = VTAG_EXISTS;
     for (int tries = 0; err == VTAG_EXISTS && tries < 3; tries++) {
-        if (io->create) err = io->create(io->ctx, part, like->file->f, &f->f);
-        else err = io->open(io->ctx, part, VTAG_NEW, &f->f);
+        if (io->create) err = io->create(io->ctx, part, like->file->f, f);
+        else err = io->open(io->ctx, part, VTAG_NEW, f);
+        if (!err && (io->lock(*f, VTAG_LOCK_WRITER, 0) || !io->same(*f, part))) {
+            io->close(*f); /* one who found it before it was locked cleared it away */
+            err = VTAG_EXISTS;
+            continue;
+        }
         vtag_err cleared = err == VTAG_EXISTS ? vt_part_clear(like, part) : VTAG_OK;
-        if (cleared) err = cleared;
-        if (cleared) break;
+        if (cleared) return cleared;
+    }
+    return err;
+}
+
+/* A new file beside path, for what will take its place; *part is its name. */
+static vtag_err vt_part_new(const vtag_db *like, const char *path, char **part, vt_file **out) {
+    vt_file *f = (vt_file *)vt_zalloc(sizeof *f);
+    vtag_err err = f ? VTAG_LOCKED : VTAG_NOMEM;
+    *part = NULL;
+    for (uint32_t i = 0; i < VT_PARTS && (err == VTAG_LOCKED || err == VTAG_EXISTS); i++) {
+        vt_free(*part);
+        *part = vt_part_path(like, path, i);
+        err = *part ? vt_part_make(like, *part, &f->f) : VTAG_NOMEM;
     }
     if (err) {
         vt_free(f);
-        return vt_say_why(&like->env, err, "cannot make", part, 0);
+        return vt_say_why(&like->env, err, "cannot make a file beside", path, 0);
     }
     f->refs = 1;
     f->env = like->env;
-    f->env.path = NULL;
+    f->env.path = *part;
     f->named = 1; /* of no matter: it will have another */
+    f->kept = 1;
     memcpy(f->uuid, like->file->uuid, sizeof f->uuid);
     *out = f;
     return VTAG_OK;
 }
 
-/* An empty store with the uuid of another at a path of ours, open for a copy of it. */
-static vtag_err vt_copy_open(vtag_db *like, const char *part, int replace, vtag_db **out) {
+/* An empty store with the uuid of another beside path, open for a copy of it. */
+static vtag_err vt_copy_open(vtag_db *like, const char *path, int replace, char **part,
+                             vtag_db **out) {
     const vtag_io *io = like->env.io;
     vtag_open_opts o = VT_ZERO;
     vtf_head base = VT_ZERO;
@@ -10416,20 +10442,17 @@ static vtag_err vt_copy_open(vtag_db *like, const char *part, int replace, vtag_
     o.log_ctx = like->env.log_ctx;
     o.no_map = like->env.no_map;
     o.isa = like->kernels->isa;
-    err = vt_db_new(&o, io, part, &db);
+    err = vt_part_new(like, path, part, &f);
     if (err) return err;
-    err = vt_part_new(like, part, &f);
-    if (err) {
-        vt_db_drop(db);
-        return err;
-    }
-    if (replace && io->like) err = io->like(f->f, like->file->f);
-    if (err)
+    err = vt_db_new(&o, io, *part, &db);
+    if (err) db = NULL;
+    if (!err && replace && io->like) err = io->like(f->f, like->file->f);
+    if (err && db)
         vt_say_why(&like->env, err, "cannot give the new file the rights, or the only name, of",
                    like->path, 0);
     if (!err) err = vt_file_create(f, &base, like->file->flags);
     if (!err) err = vt_db_load(db, f);
-    if (err) io->remove(io->ctx, part);
+    if (err) io->remove(io->ctx, *part);
     vt_file_drop(f);
     if (err) vt_db_drop(db);
     else *out = db;
@@ -10458,17 +10481,24 @@ static vtag_err vt_copy_write(vt_copy *c, vtag_db *to, vtag_event *event) {
     return err;
 }
 
-/* Gives the written file its name; nothing is replaced unless it is told to. Its lock, which
-   is held then, keeps others from clearing it away. */
+/* Gives the written file its name; nothing is replaced unless it is told to. */
 static vtag_err vt_part_publish(const vtag_db *db, vt_file *f, const char *part, const char *path,
                                 int replace) {
     const vtag_io *io = db->env.io;
-    vtag_err err = io->lock(f->f, VTAG_LOCK_WRITER, 0);
-    if (!err && !io->same(f->f, part)) err = VTAG_LOCKED;
-    if (err) return vt_say(&db->env, err, "another process cleared the new file away", 0);
+    vtag_err err;
+    if (!io->same(f->f, part)) return vt_say_path(&db->env, VTAG_IO, "somebody removed", part);
     if (io->publish) err = io->publish(io->ctx, part, path, replace);
     else err = io->rename(io->ctx, part, path);
     return err ? vt_say_why(&db->env, err, "cannot put the new file at", path, 0) : VTAG_OK;
+}
+
+/* Removes what killed processes left beside path. */
+static void vt_part_sweep(const vtag_db *like, const char *path) {
+    for (uint32_t i = 0; i < VT_PARTS; i++) {
+        char *part = vt_part_path(like, path, i);
+        if (part) vt_part_clear(like, part);
+        vt_free(part);
+    }
 }
 
 /* Whether anything has this name. */
@@ -10497,13 +10527,12 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
     if (io->resolve) err = io->resolve(io->ctx, path, real, sizeof real);
     if (err) return vt_say_why(&s->db->env, err, "cannot make", path, 0);
     if (io->resolve) path = real;
-    part = vt_part_path(s->db, path);
-    if (!part) return VTAG_NOMEM;
-    err = vt_copy_open(s->db, part, 0, &to);
+    err = vt_copy_open(s->db, path, 0, &part, &to);
     if (!err) {
         err = vt_copy_write(&c, to, NULL);
         if (!err) err = vt_part_publish(s->db, to->file, part, path, 0);
         if (err && io->same(to->file->f, part)) io->remove(io->ctx, part);
+        if (!err) vt_part_sweep(s->db, path);
     }
     vt_db_drop(to);
     vt_free(part);
@@ -10526,6 +10555,7 @@ static vtag_err vt_compact_swap(vtag_db *db, vtag_db *to, const char *part) {
     if (!err) {
         vt_supersede(old, db->state, slot);
         f->env = db->env;
+        f->kept = 0; /* the batch that compacts lets go of it */
         vt_spin_lock(&db->gate);
         err = vt_db_take(db, f, 0);
         vt_spin_unlock(&db->gate);
@@ -10537,10 +10567,11 @@ static vtag_err vt_compact_swap(vtag_db *db, vtag_db *to, const char *part) {
 }
 
 /* Whether a compacted copy is worth its place: it is smaller, or of a newer format, or leaves out
-   what was deleted or replaced. */
+   what was deleted or replaced, or has a shorter log. */
 static int vt_compact_gains(const vtag_db *db, const vtag_db *to) {
-    return to->state->head.end < db->state->head.end || to->file->version > db->file->version ||
-           !(db->state->head.flags & VTF_WHOLE);
+    const vt_state *old = db->state, *s = to->state;
+    if (s->head.end < old->head.end || to->file->version > db->file->version) return 1;
+    return !(old->head.flags & VTF_WHOLE) || (s->head.end == old->head.end && s->log < old->log);
 }
 
 VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) {
@@ -10562,13 +10593,13 @@ VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) 
     c.progress = progress;
     c.ctx = ctx;
     event = vt_event_of(b, VTAG_K_COMPACTED, 0, 0);
-    part = vt_part_path(db, db->path);
-    err = part ? vt_copy_open(db, part, 1, &to) : VTAG_NOMEM;
+    err = vt_copy_open(db, db->path, 1, &part, &to);
     if (!err) {
         err = vt_copy_write(&c, to, &event);
         gains = !err && vt_compact_gains(db, to);
         if (!err && gains) err = vt_compact_swap(db, to, part);
         if ((err || !gains) && io->same(to->file->f, part)) io->remove(io->ctx, part);
+        if (!err) vt_part_sweep(db, db->path);
         if (!err && !gains) vt_refuse(db, VTAG_OK, "a compaction would gain nothing; none was made");
     }
     vtag_abort(b);
