@@ -706,8 +706,12 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
 #error "vtag: x87 arithmetic rounds otherwise; add -msse2 -mfpmath=sse"
 #endif
 #ifdef __clang__ /* it does not tell of -funsafe-math-optimizations, but can be told */
+#if defined(__x86_64__) || defined(__i386__)
 #pragma float_control(push)
 #pragma float_control(precise, on)
+#else
+#pragma clang fp reassociate(off)
+#endif
 #endif
 #if defined(VTAG_MALLOC) != defined(VTAG_REALLOC) || defined(VTAG_MALLOC) != defined(VTAG_FREE)
 #error "vtag: define all of VTAG_MALLOC, VTAG_REALLOC, VTAG_FREE, or none"
@@ -3780,7 +3784,7 @@ typedef struct vt_file {
 
 /* Reports detail to the caller's log and returns err. */
 static vtag_err vt_say(const vt_env *env, vtag_err err, const char *msg, uint64_t at) {
-    if (env->log) env->log(env->log_ctx, err, msg, at);
+    if (env->log) (env->log)(env->log_ctx, err, msg, at); /* log is a macro of <tgmath.h> */
     return err;
 }
 
@@ -4298,6 +4302,7 @@ static vtag_err vt_redo_apply(vt_file *f, const vtf_slot *s) {
 #define VT_NAME_MAX   255u
 #define VT_NOTE_MAX   4096u
 #define VT_REASON_MAX 1024u
+#define VT_FACTS_MAX  65536u
 
 static int vt_text_ok(const void *p, uint64_t n, uint64_t most) {
     return n <= most && !memchr(p, 0, (size_t)n);
@@ -4308,6 +4313,7 @@ static int vt_blob_fits(const vtf_blob *b, const void *name, const void *data) {
     if (!vt_text_ok(name, b->name, VT_NAME_MAX)) return 0;
     if (b->kind == 0) return b->name && b->data <= VT_NOTE_MAX + 1 + VT_NAME_MAX;
     if (b->kind == VTF_S_NAMES) return b->name > 0;
+    if (b->kind == VTF_S_FACTS) return !b->name && b->data <= VT_FACTS_MAX;
     if (b->kind == VTF_S_WAIVERS) return b->data && vt_text_ok(data, b->data, VT_REASON_MAX);
     return 1;
 }
@@ -8150,6 +8156,7 @@ VTAG_API vtag_err vtag_del(vtag_batch *b, uint64_t id) {
         if (!err) err = vt_batch_set(b, VTF_S_ROWS, tag, &e);
     }
     if (!err) err = vt_batch_set(b, VTF_S_ITEMS, 0, &e);
+    if (!err && vt_batch_get(b, VTF_S_FACTS, 0, id)) err = vt_batch_set(b, VTF_S_FACTS, 0, &e);
     return vt_fail(b, err);
 }
 
@@ -10141,7 +10148,7 @@ static int vt_check_blobs(vt_check *c, const vt_space *s) {
     while (!c->cancelled && (e = vt_iter_next(&it)) != NULL) {
         const vtf_blob *b = e->at ? vt_blob_get(c->s->file, e, s->kind) : NULL;
         keys++;
-        if ((e->at || s->kind != VTF_S_ITEMS) && !b)
+        if ((e->at || (s->kind != VTF_S_ITEMS && s->kind != VTF_S_FACTS)) && !b)
             vt_bad(c, "key, payload or text damaged", e->at);
         else if (b && !vt_blob_reads(s->kind, b))
             vt_bad(c, s->kind == VTF_S_EVENTS ? "event damaged" : "policy damaged", e->at);
@@ -10608,7 +10615,7 @@ VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) 
     return err;
 }
 
-#ifdef __clang__
+#if defined(__clang__) && (defined(__x86_64__) || defined(__i386__))
 #pragma float_control(pop)
 #endif
 #endif /* VTAG_IMPLEMENTATION_DONE */
