@@ -345,6 +345,148 @@ static inline void mend(const mender *m)
     for (i = 0; i < w->count; i++) w->a[i].spoilt = 0;
 }
 
+/* ---- One more commit, of anything --------------------------------------------------------- */
+
+enum { FORGED_RECORD = 8192, FORGED_RANGES = 40 };
+
+/* Writes blobs behind the last ones, in a further ITEMS extent if they do not fit, and a record
+   that names them, so that the layout stays as the engine would have left it. */
+typedef struct forger {
+    uint8_t  *p;             /* the file */
+    size_t    n, most;       /* its bytes now, and what it may grow to */
+    place_writes *writes;    /* called before bytes are changed, with ctx; may be NULL */
+    void     *ctx;
+    vtf_slot *slot;          /* the newest: where the record goes */
+    vtf_head  head;          /* of the state that the record makes */
+    vtf_tail  items;         /* where blobs go */
+    uint64_t  record[FORGED_RECORD / 8];
+    uint32_t  used, ranges;  /* bytes of the record; ranges that it will name */
+    vtf_range range[FORGED_RANGES];
+} forger;
+
+/* items: the ITEMS extent being filled, in the state that the newest slot names. */
+static inline void forge_start(forger *f, uint8_t *p, size_t n, size_t most, const vtf_tail *items)
+{
+    memset(f, 0, sizeof *f);
+    f->p = p;
+    f->n = n;
+    f->most = most;
+    f->items = *items;
+    f->slot = slot_of(p, 1);
+    f->head = f->slot->head;
+    f->head.commit++;
+    f->used = sizeof(vtf_record);
+}
+
+/* Whether the record takes n more bytes besides its last sections. */
+static inline int forge_fits(const forger *f, size_t n)
+{
+    return f->used + n + sizeof f->range + 128 <= sizeof f->record;
+}
+
+/* A section of n bytes, set to p's; padded. NULL: it does not fit. */
+static inline void *forge_section(forger *f, uint32_t kind, uint32_t arg, const void *p, size_t n)
+{
+    uint8_t *at = (uint8_t *)f->record + f->used;
+    vtf_section s = {(uint16_t)kind, (uint16_t)arg, (uint32_t)vt_align(sizeof s + n, 8)};
+    if (s.size > sizeof f->record - f->used) return NULL;
+    memset(at, 0, s.size);
+    memcpy(at, &s, sizeof s);
+    if (n) memcpy(at + sizeof s, p, n);
+    f->used += s.size;
+    return at + sizeof s;
+}
+
+static inline uint8_t *forge_range(forger *f, uint64_t at, uint64_t n)
+{
+    vtf_range r = {at, n, 0};
+    f->range[f->ranges++] = r;
+    if (f->writes) f->writes(f->ctx, (size_t)at, (size_t)n);
+    return f->p + at;
+}
+
+/* An ITEMS extent with room for n bytes; 0: none. */
+static inline int forge_extent(forger *f, uint64_t n)
+{
+    vtf_extent e;
+    uint64_t at = f->head.end;
+    memset(&e, 0, sizeof e);
+    e.magic = VTF_EXTENT_MAGIC;
+    e.kind = VTF_ITEMS;
+    e.length = vt_align(n + VTF_HEAD_ROOM, VTF_ALIGN);
+    if (e.length > f->most || at > f->most - e.length) return 0;
+    memcpy(e.uuid, f->slot->uuid, sizeof e.uuid);
+    e.number = ++f->head.extent;
+    e.crc = vt_crc32c(0, &e, offsetof(vtf_extent, crc));
+    f->head.end += e.length;
+    if (f->n < f->head.end) f->n = (size_t)f->head.end;
+    memcpy(forge_range(f, at, sizeof e), &e, sizeof e);
+    f->items.kind = VTF_ITEMS;
+    f->items.at = at;
+    f->items.length = e.length;
+    f->items.used = VTF_HEAD_ROOM;
+    return 1;
+}
+
+/* Puts a blob of those sizes; where it lies, 0: nowhere. */
+static inline uint64_t forge_blob(forger *f, const vtf_blob *b, const void *name, const void *data)
+{
+    uint64_t n = vtf_blob_bytes(b), at;
+    vtf_blob *to;
+    if (f->ranges + 2 > FORGED_RANGES) return 0;
+    if ((!f->items.at || n > f->items.length - f->items.used) && !forge_extent(f, n)) return 0;
+    at = f->items.at + f->items.used;
+    to = (vtf_blob *)(void *)forge_range(f, at, n);
+    memset(to, 0, (size_t)n);
+    memcpy(to, b, sizeof *b);
+    if (b->name) memcpy(to + 1, name, b->name);
+    if (b->data) memcpy((uint8_t *)to + vtf_blob_data(b), data, (size_t)b->data);
+    to->crc = vt_crc32c(0, &to->kind, (size_t)n - 4);
+    f->items.used += n;
+    return at;
+}
+
+/* A delta of one entry; live: change of the number of keys. */
+static inline void forge_entry(forger *f, uint32_t space, uint32_t tag, const vtf_entry *e, int live)
+{
+    struct { vtf_delta d; vtf_entry e; } one;
+    memset(&one, 0, sizeof one);
+    one.d.tag = tag;
+    one.d.n = 1;
+    one.d.live = live;
+    one.e = *e;
+    forge_section(f, VTF_DELTA, space, &one, sizeof one);
+}
+
+/* Writes the record; named: in a slot, else as a crash leaves it. 0: the log has no room. */
+static inline int forge_end(forger *f, int named)
+{
+    vtf_logpos *pos = &f->slot->log;
+    vtf_record *r = (vtf_record *)(void *)f->record;
+    uint32_t i;
+    forge_section(f, VTF_TAILS, 0, &f->items, f->items.at ? sizeof f->items : 0);
+    for (i = 0; i < f->ranges; i++)
+        f->range[i].xxh = vt_xxh64(f->p + f->range[i].at, (size_t)f->range[i].length);
+    forge_section(f, VTF_RANGES, 0, f->range, f->ranges * sizeof *f->range);
+    if (pos->at > f->n || f->used > f->n - pos->at || f->used > vt_log_room(pos)) return 0;
+    r->magic = VTF_RECORD_MAGIC;
+    r->size = f->used;
+    r->type = VTF_R_COMMIT;
+    r->prev = pos->crc;
+    r->salt = f->slot->salt;
+    r->head = f->head;
+    r->crc = vtf_crc_record(r);
+    if (f->writes) f->writes(f->ctx, (size_t)pos->at, r->size);
+    memcpy(f->p + pos->at, r, r->size);
+    if (!named) return 1;
+    if (f->writes) f->writes(f->ctx, (size_t)((uint8_t *)f->slot - f->p), sizeof *f->slot);
+    pos->at += r->size;
+    pos->crc = r->crc;
+    f->slot->head = f->head;
+    f->slot->crc = vtf_crc_slot(f->slot);
+    return 1;
+}
+
 /* A number that parsers like least; n: bytes of the file. */
 static inline uint64_t nasty(uint32_t which, size_t n)
 {
