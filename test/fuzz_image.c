@@ -364,7 +364,7 @@ static void fi_name_tag(fi_forge *g, const fi_line *l, uint64_t names, uint32_t 
         if (t.names != l->e.at) continue;
         t.tag = number;
         t.names = names;
-        forge_section(&g->f, VTF_TAGS, 0, &t, sizeof t);
+        forger_section(&g->f, VTF_TAGS, 0, &t, sizeof t);
     }
 }
 
@@ -388,10 +388,10 @@ static void fi_text(fuzz_in *in, fi_forge *g)
     if (how & FI_NEW_KEY) b.id = e.id = fi_key(g, l->space, name, b.name);
     if (!l->space) b.id = number;
     if (how & FI_OTHER_ID) b.id ^= 1 + fuzz_u8(in);
-    e.at = forge_blob(&g->f, &b, name, data);
+    e.at = forger_blob(&g->f, &b, name, data);
     vt_free(o.p);
     if (!e.at) return;
-    if (l->space) forge_entry(&g->f, l->space, l->tag, &e, (how & FI_NEW_KEY) != 0);
+    if (l->space) forger_entry(&g->f, l->space, l->tag, &e, (how & FI_NEW_KEY) != 0);
     else fi_name_tag(g, l, e.at, number);
 }
 
@@ -441,7 +441,7 @@ static void fi_entry(fuzz_in *in, fi_forge *g)
     if (how & 2) fi_field(in, g, &l.e, sizeof l.e);
     if (how & 4) fi_field(in, g, &l.e, sizeof l.e);
     if (how & 8) l.e.at = VTF_DEAD;
-    forge_entry(&g->f, l.space, l.tag, &l.e, (int)(fuzz_u8(in) % 3) - 1);
+    forger_entry(&g->f, l.space, l.tag, &l.e, (int)(fuzz_u8(in) % 3) - 1);
 }
 
 static void fi_section(fuzz_in *in, fi_forge *g)
@@ -449,7 +449,7 @@ static void fi_section(fuzz_in *in, fi_forge *g)
     uint32_t kind = fuzz_u8(in) % 10, arg = fuzz_u8(in) % 8, n = fuzz_u8(in) % 64 * 4, i;
     uint8_t p[256];
     for (i = 0; i < n; i++) p[i] = (uint8_t)fuzz_u8(in);
-    forge_section(&g->f, kind, arg, p, n);
+    forger_section(&g->f, kind, arg, p, n);
 }
 
 /* One forgery; half of all codes are for strings. */
@@ -467,17 +467,17 @@ static void fi_forge_one(fuzz_in *in, fi_forge *g)
     case 10: fi_entry(in, g); return;
     case 11:
         fi_field(in, g, &t, sizeof t);
-        forge_section(&g->f, VTF_TAGS, 0, &t, sizeof t);
+        forger_section(&g->f, VTF_TAGS, 0, &t, sizeof t);
         return;
     case 12:
         fi_field(in, g, &s, sizeof s);
-        forge_section(&g->f, VTF_SEGS, 0, &s, sizeof s);
+        forger_section(&g->f, VTF_SEGS, 0, &s, sizeof s);
         return;
     case 13: fi_field(in, g, &g->f.head, sizeof g->f.head); return;
     case 14: fi_section(in, g); return;
     case 15:
         k.seg = fuzz_u8(in) % 6, k.row = fuzz_u8(in), k.n = fuzz_u8(in);
-        forge_section(&g->f, VTF_KILLS, 0, &k, sizeof k);
+        forger_section(&g->f, VTF_KILLS, 0, &k, sizeof k);
         return;
     }
 }
@@ -488,12 +488,12 @@ static void fi_forge_all(fuzz_in *in, fi_image *m, int named)
     fi_forge *g = &fi_forged;
     int i;
     disk_size_to(m->file, m->w.n + FI_GROWTH);
-    forge_start(&g->f, m->w.p, m->w.n, m->w.n + FI_GROWTH, &m->items);
+    forger_start(&g->f, m->w.p, m->w.n, m->w.n + FI_GROWTH, &m->items);
     g->f.writes = fi_writes;
     g->f.ctx = m->file;
     g->m = m;
-    for (i = 0; i < FI_FORGED && in->n >= 2 && forge_fits(&g->f, 600); i++) fi_forge_one(in, g);
-    forge_end(&g->f, named);
+    for (i = 0; i < FI_FORGED && in->n >= 2 && forger_fits(&g->f, 600); i++) fi_forge_one(in, g);
+    forger_end(&g->f, named);
     disk_size_to(m->file, g->f.n);
 }
 

@@ -365,7 +365,7 @@ typedef struct forger {
 } forger;
 
 /* items: the ITEMS extent being filled, in the state that the newest slot names. */
-static inline void forge_start(forger *f, uint8_t *p, size_t n, size_t most, const vtf_tail *items)
+static inline void forger_start(forger *f, uint8_t *p, size_t n, size_t most, const vtf_tail *items)
 {
     memset(f, 0, sizeof *f);
     f->p = p;
@@ -379,13 +379,13 @@ static inline void forge_start(forger *f, uint8_t *p, size_t n, size_t most, con
 }
 
 /* Whether the record takes n more bytes besides its last sections. */
-static inline int forge_fits(const forger *f, size_t n)
+static inline int forger_fits(const forger *f, size_t n)
 {
     return f->used + n + sizeof f->range + 128 <= sizeof f->record;
 }
 
 /* A section of n bytes, set to p's; padded. NULL: it does not fit. */
-static inline void *forge_section(forger *f, uint32_t kind, uint32_t arg, const void *p, size_t n)
+static inline void *forger_section(forger *f, uint32_t kind, uint32_t arg, const void *p, size_t n)
 {
     uint8_t *at = (uint8_t *)f->record + f->used;
     vtf_section s = {(uint16_t)kind, (uint16_t)arg, (uint32_t)vt_align(sizeof s + n, 8)};
@@ -397,7 +397,7 @@ static inline void *forge_section(forger *f, uint32_t kind, uint32_t arg, const 
     return at + sizeof s;
 }
 
-static inline uint8_t *forge_range(forger *f, uint64_t at, uint64_t n)
+static inline uint8_t *forger_range(forger *f, uint64_t at, uint64_t n)
 {
     vtf_range r = {at, n, 0};
     f->range[f->ranges++] = r;
@@ -406,7 +406,7 @@ static inline uint8_t *forge_range(forger *f, uint64_t at, uint64_t n)
 }
 
 /* An ITEMS extent with room for n bytes; 0: none. */
-static inline int forge_extent(forger *f, uint64_t n)
+static inline int forger_extent(forger *f, uint64_t n)
 {
     vtf_extent e;
     uint64_t at = f->head.end;
@@ -420,7 +420,7 @@ static inline int forge_extent(forger *f, uint64_t n)
     e.crc = vt_crc32c(0, &e, offsetof(vtf_extent, crc));
     f->head.end += e.length;
     if (f->n < f->head.end) f->n = (size_t)f->head.end;
-    memcpy(forge_range(f, at, sizeof e), &e, sizeof e);
+    memcpy(forger_range(f, at, sizeof e), &e, sizeof e);
     f->items.kind = VTF_ITEMS;
     f->items.at = at;
     f->items.length = e.length;
@@ -429,14 +429,14 @@ static inline int forge_extent(forger *f, uint64_t n)
 }
 
 /* Puts a blob of those sizes; where it lies, 0: nowhere. */
-static inline uint64_t forge_blob(forger *f, const vtf_blob *b, const void *name, const void *data)
+static inline uint64_t forger_blob(forger *f, const vtf_blob *b, const void *name, const void *data)
 {
     uint64_t n = vtf_blob_bytes(b), at;
     vtf_blob *to;
     if (f->ranges + 2 > FORGED_RANGES) return 0;
-    if ((!f->items.at || n > f->items.length - f->items.used) && !forge_extent(f, n)) return 0;
+    if ((!f->items.at || n > f->items.length - f->items.used) && !forger_extent(f, n)) return 0;
     at = f->items.at + f->items.used;
-    to = (vtf_blob *)(void *)forge_range(f, at, n);
+    to = (vtf_blob *)(void *)forger_range(f, at, n);
     memset(to, 0, (size_t)n);
     memcpy(to, b, sizeof *b);
     if (b->name) memcpy(to + 1, name, b->name);
@@ -447,7 +447,7 @@ static inline uint64_t forge_blob(forger *f, const vtf_blob *b, const void *name
 }
 
 /* A delta of one entry; live: change of the number of keys. */
-static inline void forge_entry(forger *f, uint32_t space, uint32_t tag, const vtf_entry *e, int live)
+static inline void forger_entry(forger *f, uint32_t space, uint32_t tag, const vtf_entry *e, int live)
 {
     struct { vtf_delta d; vtf_entry e; } one;
     memset(&one, 0, sizeof one);
@@ -455,19 +455,19 @@ static inline void forge_entry(forger *f, uint32_t space, uint32_t tag, const vt
     one.d.n = 1;
     one.d.live = live;
     one.e = *e;
-    forge_section(f, VTF_DELTA, space, &one, sizeof one);
+    forger_section(f, VTF_DELTA, space, &one, sizeof one);
 }
 
 /* Writes the record; named: in a slot, else as a crash leaves it. 0: the log has no room. */
-static inline int forge_end(forger *f, int named)
+static inline int forger_end(forger *f, int named)
 {
     vtf_logpos *pos = &f->slot->log;
     vtf_record *r = (vtf_record *)(void *)f->record;
     uint32_t i;
-    forge_section(f, VTF_TAILS, 0, &f->items, f->items.at ? sizeof f->items : 0);
+    forger_section(f, VTF_TAILS, 0, &f->items, f->items.at ? sizeof f->items : 0);
     for (i = 0; i < f->ranges; i++)
         f->range[i].xxh = vt_xxh64(f->p + f->range[i].at, (size_t)f->range[i].length);
-    forge_section(f, VTF_RANGES, 0, f->range, f->ranges * sizeof *f->range);
+    forger_section(f, VTF_RANGES, 0, f->range, f->ranges * sizeof *f->range);
     if (pos->at > f->n || f->used > f->n - pos->at || f->used > vt_log_room(pos)) return 0;
     r->magic = VTF_RECORD_MAGIC;
     r->size = f->used;

@@ -1658,9 +1658,15 @@ enum { DEAD = 70 }; /* commits, which go past a LINK */
 static uint64_t hash_now(vtag_db *db)
 {
     vtag_snap s;
+    uint64_t hash;
+    memset(&s, 0, sizeof s);
     s.db = db;
     s.state = db->state;
-    return content_hash(&s);
+    REQUIRE(!db->oldest);
+    db->oldest = &s;
+    hash = content_hash(&s);
+    db->oldest = NULL;
+    return hash;
 }
 
 /* A writer died before its last commits were named in a slot. */
