@@ -404,7 +404,7 @@ static void fi_inside(fuzz_in *in, fi_forge *g)
     uint8_t *p = (uint8_t *)(b + 1);
     uint32_t room = x->bytes - (uint32_t)sizeof *b, how = fuzz_u8(in), name;
     p[fuzz_u16(in) % room] = (uint8_t)fuzz_u8(in);
-    if (how & 1) {
+    if (how & 1 || b->name > room || b->data > room || vtf_blob_bytes(b) != x->bytes) {
         name = 8 * (1 + fuzz_u16(in) % (room / 8 - 1));
         b->name = name - 1 - (how >> 1 & 7);
         b->data = room - name - 1 - (how >> 4 & 7);
@@ -507,7 +507,8 @@ static int fi_keep_some(void *ctx, uint64_t id)
     return id % 5 != 1;
 }
 
-static int fi_brief; /* the layout was kept: little is searched, and fi_exercise does the rest */
+static int fi_kept;  /* the layout was kept: fi_exercise changes the file     */
+static int fi_brief; /* little is searched: that was done, or it is not rows that were changed */
 
 /* Searches of one query and of many, of all rows and of some. */
 static void fi_ask(const vtag_snap *s, const vtag_info *t)
@@ -839,22 +840,22 @@ static fi_image *fi_spoilt(fuzz_in *in, uint32_t *flags_out)
     mender mend_it;
     fi_make_all();
     m = &fi_images[which & 64 ? FI_SKETCHED : which % FI_SKETCHED];
-    fi_brief = which & 8 && (m->whole && m->lines);
-    if (which & 8 && !fi_brief) m = &fi_images[FI_CHURNED], fi_brief = 1;
+    fi_kept = fi_brief = (which & 8) != 0;
+    if (fi_kept && !(m->whole && m->lines)) m = &fi_images[FI_CHURNED];
     mend_it.w = &m->w;
     mend_it.writes = fi_writes;
     mend_it.ctx = m->file;
     disk_reset(disk_get(), m->file);
     disk_get()->isa = which & 32 ? "scalar" : NULL;
     if (flags & 2) memset(disk_poke(m->file, (size_t)((uint8_t *)slot_of(m->w.p, 0) - m->w.p), 512), 0, 512);
-    if (!fi_brief && which & 128) fi_append(in, m);
-    fi_deeds = fi_brief ? fuzz_u8(in) : 0;
-    n = fi_brief ? fuzz_u8(in) / 64 : UINT32_MAX;
-    fi_forged.strings = fi_brief && !n && !cut;
+    if (!fi_kept && which & 128) fi_append(in, m);
+    fi_deeds = fi_kept ? fuzz_u8(in) : 0;
+    n = fi_kept ? fuzz_u8(in) / 64 : UINT32_MAX;
+    fi_forged.strings = fi_kept && !n && !cut;
     fi_forged.ids = 0;
     for (; n && in->n >= 2; n--) fi_spoil(in, &m->w, m->file, m->items.at + m->items.used);
     if (!(flags & 4)) mend(&mend_it);
-    if (fi_brief) fi_forge_all(in, m, !(which & 128));
+    if (fi_kept) fi_forge_all(in, m, !(which & 128));
     if (cut & 1) disk_size_to(m->file, m->w.n - (cut >> 1) * 8 % m->w.n);
     else if (cut) disk_size_to(m->file, m->w.n + (cut >> 1) * 8);
     *flags_out = flags;
@@ -865,8 +866,9 @@ static void fuzz_image(fuzz_in *in)
 {
     uint32_t flags;
     fi_image *m = fi_spoilt(in, &flags);
-    fi_read(m, flags);
-    if (fi_brief) fi_exercise(fi_deeds, flags >= 240);
+    if (!fi_kept || flags & 1) fi_read(m, flags);
+    fi_brief = 1;
+    if (fi_kept) fi_exercise(fi_deeds, flags >= 240);
     else if (flags & 1) fi_write(flags);
     FUZZ_MUST(disk_get()->live == 0);
     FUZZ_MUST(!t_.failed);

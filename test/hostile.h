@@ -414,7 +414,7 @@ static inline int forger_extent(forger *f, uint64_t n)
     e.magic = VTF_EXTENT_MAGIC;
     e.kind = VTF_ITEMS;
     e.length = vt_align(n + VTF_HEAD_ROOM, VTF_ALIGN);
-    if (e.length > f->most || at > f->most - e.length) return 0;
+    if (at % VTF_ALIGN || e.length > f->most || at > f->most - e.length) return 0;
     memcpy(e.uuid, f->slot->uuid, sizeof e.uuid);
     e.number = ++f->head.extent;
     e.crc = vt_crc32c(0, &e, offsetof(vtf_extent, crc));
