@@ -53,7 +53,8 @@ static vtag_err reopen(env *e, vtag_access access, int no_map)
 
 /* ---- The strings of a file --------------------------------------------------------------- */
 
-enum { NAME, DATA, SCORE, REASON, TEXT, PARTS }; /* of a blob; the last three lie behind a struct in its data */
+/* Where in a blob: its name; its data; behind a struct in its data; in an extension of that. */
+enum { NAME, DATA, SCORE, REASON, TEXT, BY, COMMAND };
 
 typedef struct text { const char *what; uint32_t space; int part; vtag_kind kind; size_t most; } text;
 
@@ -66,6 +67,8 @@ static const text texts[] = {
     {"reason of a gate", VTF_S_EVENTS, REASON, VTAG_K_CUTOVER, 1024},
     {"text of an event", VTF_S_EVENTS, TEXT, VTAG_K_NOTE, 1024},
     {"text of a declaration", VTF_S_EVENTS, TEXT, VTAG_K_DECLARED, 4096},
+    {"who did it", VTF_S_EVENTS, BY, VTAG_K_AUDIT, 255},
+    {"what it was done with", VTF_S_EVENTS, COMMAND, VTAG_K_IMPORT, 1024},
     {"score of the policy", VTF_S_POLICY, SCORE, 0, 255},
     {"hold of the policy", VTF_S_POLICY, TEXT, 0, 1024}};
 
@@ -116,6 +119,7 @@ static void pack(vt_out *o, const text *t, const planted *p)
         f.score = t->part == SCORE ? n : 0;
         f.reason = t->part == REASON ? n : 0;
         f.text = t->part == TEXT ? n : 0;
+        f.flags = t->part >= BY ? VTF_EXTENDED : 0;
         vt_out_put(o, &f, sizeof f);
     }
     if (t->space == VTF_S_POLICY) {
@@ -124,7 +128,8 @@ static void pack(vt_out *o, const text *t, const planted *p)
         f.hold = t->part == TEXT ? n : 0;
         vt_out_put(o, &f, sizeof f);
     }
-    if (t->part >= SCORE) vt_out_put(o, p->s, p->n + 1);
+    if (t->part >= BY) vt_more_put(o, t->part == BY ? VTF_X_BY : VTF_X_COMMAND, p->s, p->n + 1);
+    else if (t->part >= SCORE) vt_out_put(o, p->s, p->n + 1);
     REQUIRE(!o->err);
 }
 
@@ -423,12 +428,12 @@ static change *const changes[] = {put_it, put_vector, put_no_text, put_both, fil
                                   waive_again, lift, del_it, set_meta, drop_meta, note_it,
                                   set_policy_of, declare_it, cut_over, roll_back, retire_it};
 
-/* Whether verify is content with a copy, and the string does not lie in it. */
+/* Whether verify is content with a copy, and the string, if there is one, does not lie in it. */
 static void check_copy(env *e, const planted *p)
 {
     vtag_open_opts o = {0};
     vtag_db *db = NULL;
-    CHECK_EQ(copies(e, "copy.vtag", p), 0);
+    if (p) CHECK_EQ(copies(e, "copy.vtag", p), 0);
     o.access = VTAG_READ;
     o.io = &e->r.io;
     MUST(vtag_open("copy.vtag", &o, &db));
@@ -504,21 +509,27 @@ static void a_put_over_a_key_that_is_too_long_says_where_it_lies(void)
 
 /* ---- Tags -------------------------------------------------------------------------------- */
 
-/* Declares a tag of that name and note past the checks; where they lie. */
-static uint64_t tag_up(env *e, const planted *name, const planted *note, uint64_t off)
+/* Declares a tag of that name, note and alias past the checks; where they lie. */
+static uint64_t tag_up(env *e, const planted *name, const planted *note, const planted *alias, uint64_t off)
 {
     vtag_batch *b;
     vtf_blob blob;
     vt_tag t = VT_ZERO;
+    vt_out o = VT_ZERO;
     everything_up(e);
     OK(reopen(e, VTAG_EXISTING, 0));
     b = begin(e->db);
     t.f.tag = 2u << 20 | 1u << 8 | 1u;
     t.f.dim = 2;
     t.changed = 1;
-    blob = vt_blob_of(0, t.f.tag + off, name->n, note->n);
-    MUST(vt_batch_blob(b, &blob, name->s, note->s, &t.f.names));
-    MUST(vt_tag_text(&t, name->s, note->s));
+    t.f.alias = alias->n ? (uint32_t)alias->n + 1 : 0;
+    vt_out_put(&o, note->s, note->n);
+    if (alias->n) vt_out_put(&o, "", 1);
+    vt_out_put(&o, alias->s, alias->n);
+    blob = vt_blob_of(0, t.f.tag + off, name->n, o.n);
+    MUST(vt_batch_blob(b, &blob, name->s, o.p, &t.f.names));
+    MUST(vt_tag_text(&t, name->s, note->s, alias->n ? alias->s : NULL));
+    vt_free(o.p);
     MUST(vt_tags_add(&b->s->tags, &t));
     b->changed = 1;
     OK(vtag_commit(b));
@@ -552,43 +563,102 @@ static void check_tag_refused(env *e, uint64_t at)
     CHECK(heard(at));
 }
 
-static void a_tag_whose_name_or_note_breaks_its_limit_is_refused(void)
+static void a_tag_of_a_text_that_breaks_its_limit_is_refused(void)
 {
-    int way, of_note;
-    for (of_note = 0; of_note < 2; of_note++)
+    int way, which;
+    for (which = 0; which < 3; which++)
         for (way = 0; way < WAYS; way++) {
-            planted good = plant_of(20, 0), p = plant(of_note ? 4096 : 255, way);
+            planted of[3] = {plant_of(20, 0), plant_of(30, 0), plant_of(40, 0)};
             int failed = t_.failed;
             env e;
-            check_tag_refused(&e, tag_up(&e, of_note ? &good : &p, of_note ? &p : &good, 0));
-            if (failed != t_.failed) fprintf(stderr, "  note %d, way %d\n", of_note, way);
+            of[which] = plant(which == 1 ? 4096 : 255, way);
+            check_tag_refused(&e, tag_up(&e, &of[0], &of[1], &of[2], 0));
+            if (failed != t_.failed) fprintf(stderr, "  text %d, way %d\n", which, way);
             planted_down(&e);
         }
 }
 
-static void a_tag_of_the_longest_name_and_note_is_read(void)
+static void a_tag_of_the_longest_texts_is_read(void)
 {
-    planted name = plant(255, AT_MOST), note = plant(4096, AT_MOST);
+    planted name = plant(255, AT_MOST), note = plant(4096, AT_MOST), alias = plant(255, AT_MOST);
     vtag_info info;
     vtag_snap *s;
     env e;
-    tag_up(&e, &name, &note, 0);
+    alias.s[0] = 'n';
+    tag_up(&e, &name, &note, &alias, 0);
     OK(verify_now(e.db));
     MUST(reopen(&e, VTAG_EXISTING, 0));
     s = look(e.db);
     OK(vtag_tag_info(s, 2u << 20 | 1u << 8 | 1u, &info));
     CHECK_STR(info.spec.name, name.s);
     CHECK_STR(info.spec.note, note.s);
+    CHECK_STR(info.alias, alias.s);
     vtag_release(s);
+    OK(vtag_compact(e.db, NULL, NULL));
+    OK(verify_now(e.db));
     planted_down(&e);
 }
 
 static void a_tags_name_of_another_number_is_refused(void)
 {
-    planted name = plant_of(20, 0), note = plant_of(30, 0);
+    planted name = plant_of(20, 0), note = plant_of(30, 0), none = plant_of(0, 0);
     env e;
-    check_tag_refused(&e, tag_up(&e, &name, &note, 1));
+    check_tag_refused(&e, tag_up(&e, &name, &note, &none, 1));
     planted_down(&e);
+}
+
+/* ---- Counts that are not so -------------------------------------------------------------- */
+
+static const struct { uint32_t space, tag; } spaces[] = {
+    {VTF_S_ITEMS, 0}, {VTF_S_ROWS, A}, {VTF_S_WAIVERS, B}, {VTF_S_EVENTS, 0}, {VTF_S_NAMES, 0}, {VTF_S_POLICY, 0}};
+
+/* A commit that says of a space that it has so many more keys than it has; of many items: their
+   entries go into runs of their own. */
+static void counted_up(env *e, size_t space, int64_t more, int many)
+{
+    vtag_batch *b;
+    vt_space *s;
+    vt_iter it;
+    vtf_entry first;
+    uint64_t id;
+    everything_up(e);
+    OK(waive(e->db, WAIVED, 0, B, "too short"));
+    b = begin(e->db);
+    for (id = 0; many && id < VT_INLINE + 10; id++) put_b(b, 100 + id, "one of many", NULL, 0);
+    s = vt_index_find(&b->s->index, spaces[space].space, spaces[space].tag);
+    REQUIRE(s && !vt_iter_begin(&it, s, 0));
+    first = *vt_iter_next(&it);
+    vt_iter_end(&it);
+    OK(vt_batch_set(b, s->kind, s->tag, &first));
+    vt_batch_tab(b, s->kind, s->tag)->live += more;
+    s->live += (uint64_t)more;
+    OK(vtag_commit(b));
+    MUST(reopen(e, VTAG_EXISTING, 0));
+}
+
+/* A copy counts for itself, or is refused. */
+static void a_count_of_keys_that_is_not_so_spoils_no_copy(void)
+{
+    static const int64_t more[] = {-100, -12, -5, -1, 1, 100, INT32_MAX, INT32_MIN};
+    size_t i, k;
+    int many;
+    for (many = 0; many < 2; many++)
+        for (i = 0; i < LENGTH(spaces); i++)
+            for (k = 0; k < LENGTH(more); k++) {
+                int failed = t_.failed;
+                env e;
+                vtag_snap *s;
+                counted_up(&e, i, more[k], many);
+                ERR(VTAG_CORRUPT, verify_now(e.db));
+                s = look(e.db);
+                if (vtag_copy(s, "copy.vtag", NULL, NULL)) CHECK(!ram_find(&e.r, "copy.vtag"));
+                else check_copy(&e, NULL);
+                vtag_release(s);
+                if (!vtag_compact(e.db, NULL, NULL)) OK(verify_now(e.db));
+                if (failed != t_.failed)
+                    fprintf(stderr, "  many %d, space %u, %lld more\n", many, spaces[i].space, (long long)more[k]);
+                planted_down(&e);
+            }
 }
 
 TEST_MAIN(RUN(a_string_that_breaks_its_limit_is_refused_where_it_is_read);
@@ -596,6 +666,7 @@ TEST_MAIN(RUN(a_string_that_breaks_its_limit_is_refused_where_it_is_read);
           RUN(a_blob_of_another_number_than_its_entrys_is_refused);
           RUN(no_change_crashes_or_writes_on_what_breaks_a_limit);
           RUN(a_put_over_a_key_that_is_too_long_says_where_it_lies);
-          RUN(a_tag_whose_name_or_note_breaks_its_limit_is_refused);
-          RUN(a_tag_of_the_longest_name_and_note_is_read);
-          RUN(a_tags_name_of_another_number_is_refused);)
+          RUN(a_tag_of_a_text_that_breaks_its_limit_is_refused);
+          RUN(a_tag_of_the_longest_texts_is_read);
+          RUN(a_tags_name_of_another_number_is_refused);
+          RUN(a_count_of_keys_that_is_not_so_spoils_no_copy);)
