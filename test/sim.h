@@ -814,7 +814,7 @@ typedef enum sim_cut {
     SIM_TORN,      /* a prefix of the operations, the last torn at a byte       */
     SIM_SECTORS,   /* of every write only some 512-byte sectors                 */
     SIM_SHREDDED,  /* of every write all, nothing, or a prefix                  */
-    SIM_GARBAGE,   /* everything, or a subset, but one sector holds garbage     */
+    SIM_GARBAGE,   /* everything, or a subset, but some sectors hold garbage    */
     SIM_KILLED,    /* no cut: the process died; all is seen, and still pending  */
     SIM_CUTS
 } sim_cut;
@@ -916,22 +916,35 @@ static inline int sim_cut_differs(const sim *s, sim_cut cut)
     return n > 1 || (n == 1 && (cut < SIM_SUBSET || cut > SIM_REORDERED));
 }
 
-/* Fills one sector of a write with garbage: on sound media only where the write
- * covers the whole sector and changes it; with `any`, wherever it touches one. */
-static inline void sim_spoil(sim *dst, const sim *src, const sim_op *op, int any, uint64_t *seed)
+/* Fills one sector of a write with garbage, whether or not the bytes there would have
+ * changed: on sound media only what the write covers of it; with `any`, all of it. */
+static inline void sim_spoil(sim *dst, const sim_op *op, int any, uint64_t *seed)
 {
     sim_file *f = &dst->file[op->file];
-    const uint8_t *before = src->file[op->file].durable;
     uint64_t sectors = (op->at + op->size + SIM_GRAIN - 1) / SIM_GRAIN - op->at / SIM_GRAIN;
-    uint64_t at = (op->at / SIM_GRAIN + sim_rand(seed) % sectors) * SIM_GRAIN;
+    uint64_t at = (op->at / SIM_GRAIN + sim_rand(seed) % sectors) * SIM_GRAIN, end = at + SIM_GRAIN;
     size_t i;
-    if (at + SIM_GRAIN > f->size) return;
-    if (!any && (at < op->at || at + SIM_GRAIN > op->at + op->size)) return;
-    if (!any && !memcmp(before + at, f->durable + at, SIM_GRAIN)) return;
-    for (i = 0; i < SIM_GRAIN; i++) f->live[at + i] = (uint8_t)(sim_rand(seed) >> 48);
-    if (!dst->leaf) memcpy(f->durable + at, f->live + at, SIM_GRAIN);
-    sim_stale(f, at, SIM_GRAIN);
-    sim_changed(dst, op->file, at, SIM_GRAIN);
+    if (end > f->size) return;
+    if (!any && at < op->at) at = op->at;
+    if (!any && end > op->at + op->size) end = op->at + op->size;
+    for (i = 0; i < end - at; i++) f->live[at + i] = (uint8_t)(sim_rand(seed) >> 48);
+    if (end > f->high) f->high = end;
+    if (!dst->leaf) memcpy(f->durable + at, f->live + at, (size_t)(end - at));
+    sim_stale(f, at, end - at);
+    sim_changed(dst, op->file, at, end - at);
+}
+
+/* Of the write picked, and perhaps of some others. */
+static inline void sim_spoil_some(sim *dst, const sim *src, const size_t *op, size_t n, size_t pick,
+                                  int any, uint64_t *seed)
+{
+    uint64_t others = sim_rand(seed) % 2;
+    size_t i;
+    for (i = 0; i < n; i++) {
+        const sim_op *o = &src->op[op[i]];
+        if (o->kind != SIM_WRITE || (i != pick && (!others || sim_rand(seed) % 4))) continue;
+        sim_spoil(dst, o, any, seed);
+    }
 }
 
 /* Keeps the newer operations, newest half first, then some of the older. */
@@ -990,8 +1003,7 @@ static inline void sim_image(sim *dst, sim *src, sim_cut cut, int any_sector, ui
         else if (i == pick) sim_keep_part(dst, src, o, 0, sim_rand(&seed) % (o->size + 1));
     }
     if (cut == SIM_REORDERED && n) sim_reorder(dst, src, op, n, &seed);
-    if (cut == SIM_GARBAGE && n && src->op[op[pick]].kind == SIM_WRITE)
-        sim_spoil(dst, src, &src->op[op[pick]], any_sector, &seed);
+    if (cut == SIM_GARBAGE) sim_spoil_some(dst, src, op, n, pick, any_sector, &seed);
 }
 
 /* Overwrites a sector of a disk at rest, as decay would. */
