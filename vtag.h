@@ -4020,6 +4020,12 @@ static int vt_slot_whole(const vtf_slot *s, uint32_t index) {
     return !memcmp(s->magic, "vtagslot", 8) && s->index == index && s->crc == vtf_crc_slot(s);
 }
 
+/* Whether a slot that was read is newer than one that is known. Where the newest was lost, its
+   number may have been given again: the salt tells. */
+static int vt_slot_other(const vtf_slot *s, const vtf_slot *known) {
+    return s->seq > known->seq || (s->seq == known->seq && s->salt != known->salt);
+}
+
 static vtag_err vt_slot_read(vt_file *f, uint32_t index, vtf_slot *s) {
     vtag_err err = VTAG_OK;
     int tries;
@@ -4784,10 +4790,14 @@ static void vt_event_pack(vt_out *o, const vtag_event *v) {
     if (!o->err) memcpy(o->p, f, sizeof *f);
 }
 
-/* A text of an extension; NULL: it is none. */
+/* A text of an extension; NULL: it is none, or something stands behind it. */
 static const char *vt_more_string(const vtf_more *m, uint32_t most) {
-    const char *s = (const char *)(m + 1), *end = (const char *)memchr(s, 0, m->bytes - sizeof *m);
-    return end && (uint32_t)(end - s) <= most ? s : NULL;
+    const char *s = (const char *)(m + 1), *end = (const char *)m + m->bytes;
+    size_t n = m->bytes > sizeof *m ? strnlen(s, m->bytes - sizeof *m) : most + 1;
+    if (n > most || (uint64_t)(end - s) != vt_align(n + 1, 8)) return NULL;
+    for (s += n; s < end; s++)
+        if (*s) return NULL;
+    return (const char *)(m + 1);
 }
 
 /* Takes in one extension; 0: it is malformed. */
@@ -6052,16 +6062,18 @@ static vtag_err vt_db_inherit(vtag_db *db) {
 static vtag_err vt_db_refresh(vtag_db *db, int writer) {
     vtf_slot best;
     int torn = 0;
-    vtag_err err, moved;
+    vtag_err err, moved = VTAG_NOTFOUND;
     if (!db->path) return VTAG_OK;
     memset(&best, 0, sizeof best);
     err = vt_slot_newest(db->file, &best, &torn);
     if (err ? !db->env.io->same(db->file->f, db->path) : vt_db_moved(db, &best, torn)) {
         moved = vt_db_reopen(db, 0);
-        if (writer || moved != VTAG_NOTFOUND) return moved;
+        if (writer || (moved && moved != VTAG_NOTFOUND)) return moved;
     }
-    if (!err && best.seq > db->slot.seq) err = vt_db_follow(db, &best);
-    if (err) return err;
+    if (moved) {
+        if (!err && vt_slot_other(&best, &db->slot)) err = vt_db_follow(db, &best);
+        if (err) return err;
+    }
     if (writer) {
         int begun = torn || db->ahead || db->slot.redo_n; /* perhaps by one that died */
         err = begun || vt_db_tail(db, 1) ? vt_db_recover(db) : VTAG_OK;
@@ -10206,7 +10218,7 @@ static vtag_err vt_copy_step(vt_copy *c) {
 static vtag_err vt_copy_blob(vt_copy *c, uint32_t kind, uint64_t id, uint64_t *at) {
     const vtf_blob *b = vt_blob_at(c->from->file, *at, kind);
     vtf_blob w;
-    if (!b || b->id != id)
+    if (!b || b->id != id || !vt_blob_reads(kind, b))
         return vt_say(&c->from->file->env, VTAG_CORRUPT, "damaged; cannot be copied", *at);
     w = *b;
     return vt_batch_blob(c->to, &w, vt_blob_name(b), vt_blob_data(b), at);
