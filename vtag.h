@@ -4463,11 +4463,12 @@ static int vt_name_split(const char *name, size_t *model, size_t *version) {
     return !*s;
 }
 
-/* The texts of a tag as its blob has them; 0: they are not as they must be. */
-static int vt_tag_read(vt_tag *t, const vtf_blob *b) {
-    const char *data = (const char *)vt_blob_data(b);
+/* Reads the texts of a tag from its blob; 0: it or they are not as they must be. */
+static int vt_tag_read(vt_tag *t, vt_file *file) {
+    const vtf_blob *b = vt_blob_at(file, t->f.names, 0);
+    const char *data = b ? (const char *)vt_blob_data(b) : "";
     size_t note = strlen(data), model, version;
-    if (note > VT_NOTE_MAX || !vt_name_split(vt_blob_name(b), &model, &version)) return 0;
+    if (!b || b->id != t->f.tag || note > VT_NOTE_MAX || !vt_name_split(vt_blob_name(b), &model, &version)) return 0;
     if (b->data != note + t->f.alias) return 0;
     t->name = vt_blob_name(b);
     t->note = note ? data : NULL;
@@ -4480,24 +4481,26 @@ static int vt_tag_read(vt_tag *t, const vtf_blob *b) {
    *left: see vt_spend. */
 static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f, uint64_t *left) {
     vt_tag *old = vt_tags_get(t, f->tag);
+    const char *why = old ? "a tag changed its meaning" : "malformed tag";
     const vtf_blob *b;
     vt_tag tag = VT_ZERO;
     tag.f = *f;
-    if (f->role > VTAG_GONE) return vt_say(&file->env, VTAG_CORRUPT, "malformed tag", f->names);
+    if (f->role > VTAG_GONE || !f->tag || !f->dim || f->dim > VTF_MAX_DIM || f->codec > VTAG_I8 ||
+        f->metric > VTAG_L2SQ)
+        return vt_say(&file->env, VTAG_CORRUPT, why, f->names);
     if (old && (f->dim != old->f.dim || f->metric != old->f.metric || f->codec != old->f.codec ||
                 (f->names == old->f.names && f->alias != old->f.alias)))
-        return vt_say(&file->env, VTAG_CORRUPT, "a tag changed its meaning", f->names);
+        return vt_say(&file->env, VTAG_CORRUPT, why, f->names);
     if (old && f->names == old->f.names) {
         old->f = *f;
         return VTAG_OK;
     }
-    b = vt_blob_at(file, f->names, 0);
-    if (!b || b->id != f->tag || !vt_spend(left, vtf_blob_bytes(b)) || !vt_tag_read(&tag, b) ||
-        !f->tag || !f->dim || f->dim > VTF_MAX_DIM || f->codec > VTAG_I8 || f->metric > VTAG_L2SQ)
-        return vt_say(&file->env, VTAG_CORRUPT, "malformed tag", f->names);
+    b = f->names % 8 ? NULL : (const vtf_blob *)vt_at(file, f->names, sizeof *b);
+    if (!b || !vt_spend(left, vtf_blob_bytes(b)) || !vt_tag_read(&tag, file))
+        return vt_say(&file->env, VTAG_CORRUPT, why, f->names);
     if (!old) return vt_tags_add(t, &tag);
     if (strcmp(old->name, tag.name) || file->version < 3 || old->alias)
-        return vt_say(&file->env, VTAG_CORRUPT, "a tag changed its meaning", f->names);
+        return vt_say(&file->env, VTAG_CORRUPT, why, f->names);
     vt_buf_drop(old->own);
     *old = tag;
     return VTAG_OK;
@@ -10188,7 +10191,8 @@ VTAG_API vtag_err vtag_verify(const vtag_snap *snap, vtag_report *report, vtag_p
     go = vt_check_runs(&c) && vt_check_segments(&c);
     for (i = 0; go && i < c.s->tags.n; i++) {
         const vt_tag *t = &c.s->tags.a[i];
-        if (!vt_blob_at(c.s->file, t->f.names, 0)) vt_bad(&c, "tag name damaged", t->f.names);
+        vt_tag read = *t;
+        if (!vt_tag_read(&read, c.s->file)) vt_bad(&c, "tag name damaged", t->f.names);
         vt_check_groups(&c, t);
     }
     for (i = 0; go && i < c.s->index.n; i++) go = vt_check_blobs(&c, &c.s->index.a[i]);
@@ -10231,6 +10235,8 @@ static vtag_err vt_copy_tags(vt_copy *c) {
     for (i = 0; i < tags->n && !err; i++) {
         vt_tag t = tags->a[i];
         t.changed = 1;
+        if (!vt_tag_read(&t, c->from->file))
+            return vt_say(&c->from->file->env, VTAG_CORRUPT, "damaged; cannot be copied", t.f.names);
         err = vt_copy_blob(c, 0, t.f.tag, &t.f.names);
         if (!err) err = vt_tag_text(&t, t.name, t.note, t.alias);
         if (!err) err = vt_tags_add(&c->to->s->tags, &t);
@@ -10245,11 +10251,18 @@ static vtag_err vt_copy_entry(vt_copy *c, const vt_space *s, const vtf_entry *e)
     return vt_run_add(c->to, &c->run, e);
 }
 
-/* Begins and ends the copy of a space. Its run is counted as if a table had gone there. */
+/* Begins and ends the copy of a space. Its run is counted as if a table had gone there. What the
+   space says of the number of its keys is not relied on. */
 static vtag_err vt_copy_begin(vt_copy *c, const vt_space *s) {
     vt_space *x = vt_index_space(&c->to->s->index, s->kind, s->tag);
+    uint64_t n = 0;
+    vt_iter it;
     if (!x || !vt_batch_tab_make(c->to, s->kind, s->tag)) return VTAG_NOMEM;
-    return c->plan.sealed ? vt_run_begin(c->to, x, s->live, &c->run) : VTAG_OK;
+    if (!c->plan.sealed) return VTAG_OK;
+    vtag_err err = vt_iter_begin(&it, s, 0);
+    while (!err && vt_iter_next(&it)) n++;
+    vt_iter_end(&it);
+    return err ? err : vt_run_begin(c->to, x, n, &c->run);
 }
 
 static vtag_err vt_copy_end(vt_copy *c, const vt_space *s, uint64_t bytes) {
@@ -10272,7 +10285,7 @@ static vtag_err vt_copy_space(vt_copy *c, const vt_space *s) {
     uint64_t bytes = 0;
     vt_iter it;
     vtag_err err = vt_iter_begin(&it, s, 0);
-    if (!err && s->live) err = vt_copy_begin(c, s);
+    if (!err) err = vt_copy_begin(c, s);
     while (!err && (e = vt_iter_next(&it)) != NULL) {
         vtf_entry w = *e;
         if (s->kind == VTF_S_WAIVERS && vt_stale(c->from, e->id, e->rev)) continue;
@@ -10284,7 +10297,7 @@ static vtag_err vt_copy_space(vt_copy *c, const vt_space *s) {
         if (!err) err = vt_copy_step(c);
     }
     vt_iter_end(&it);
-    return err || !s->live ? err : vt_copy_end(c, s, bytes);
+    return err ? err : vt_copy_end(c, s, bytes);
 }
 
 /* Copies a group's rows, each checked, and points *e at them. */
@@ -10323,14 +10336,14 @@ static vtag_err vt_copy_rows(vt_copy *c, const vt_tag *t) {
         if (c->from->rows.a[i].f.tag == t->f.tag)
             c->to->o.expect_rows += c->from->rows.a[i].f.rows - c->from->rows.a[i].f.dead;
     err = vt_iter_begin(&it, s, 0);
-    if (!err && s->live) err = vt_copy_begin(c, s);
+    if (!err) err = vt_copy_begin(c, s);
     while (!err && (e = vt_iter_next(&it)) != NULL) {
         vtf_entry moved = *e;
         err = vt_copy_group(c, w, &moved);
         if (!err) err = vt_copy_entry(c, s, &moved);
     }
     vt_iter_end(&it);
-    return err || !s->live ? err : vt_copy_end(c, s, 0);
+    return err ? err : vt_copy_end(c, s, 0);
 }
 
 /* Copies a state into a batch on an empty file; the batch's commit takes its number. */
@@ -10393,13 +10406,14 @@ static vtag_err vt_part_clear(const vtag_db *like, const char *part) {
     int blank = 0;
     quiet.log = NULL;
     vtag_err err = vt_file_open(&quiet, part, VTAG_EXISTING, &f);
-    if (err) return err == VTAG_NOTFOUND ? VTAG_OK : err;
+    if (err == VTAG_NOTFOUND) return VTAG_OK;
+    if (err) return err == VTAG_FORMAT || err == VTAG_DENIED ? VTAG_EXISTS : err;
     err = io->lock(f->f, VTAG_LOCK_WRITER, 0);
     if (!err && io->same(f->f, part)) {
         err = vt_file_blank(f, &blank);
         if (!err && !blank) err = vt_identity_read(f, &id);
         if (!err && !blank && memcmp(id.uuid, like->file->uuid, sizeof id.uuid)) err = VTAG_EXISTS;
-        if (err == VTAG_FORMAT) err = VTAG_EXISTS;
+        if (err == VTAG_FORMAT || err == VTAG_CORRUPT) err = VTAG_EXISTS;
         if (!err) err = io->remove(io->ctx, part);
     }
     vt_file_drop(f);

@@ -1096,8 +1096,7 @@ static void a_file_under_the_engines_own_name_is_left_alone(void)
         if (i == 2) REQUIRE(mkfifo(in(model.name), 0600) == 0);
         sum = i == 2 ? 0 : sum_of(in(model.name));
         told[0] = 0;
-        CHECK(vtag_compact(db, NULL, NULL) != VTAG_OK);
-        CHECK(heard(model.name));
+        OK(compact(db)); /* under another name of its own */
         if (i == 2) CHECK(S_ISFIFO(stat_at(in(model.name)).st_mode));
         else CHECK_EQ(sum_of(in(model.name)), sum);
         put_item(db, 10 + (uint64_t)i);
