@@ -2,14 +2,17 @@
 
    One writer at a time, and everyone gets a turn; readers wait for nobody and see whole
    commits only; what a process held dies with it; after a fork the child may only close
-   [I10, L9]. Progress is judged by counts in shared memory, never by time. */
+   [I10, L9]. All of it holds whether a handle maps the file or reads it into memory of its
+   own. Progress is judged by counts in shared memory, never by time. */
 #ifndef _GNU_SOURCE
 #  define _GNU_SOURCE 1
 #endif
 #include "engine.h"
 #include "test.h"
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/types.h>
@@ -33,13 +36,15 @@ static uint64_t get(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_SEQ_
 static void set(uint64_t *p, uint64_t x) { __atomic_store_n(p, x, __ATOMIC_SEQ_CST); }
 static uint64_t add(uint64_t *p, uint64_t x) { return __atomic_add_fetch(p, x, __ATOMIC_SEQ_CST); }
 
-static void pause_ms(long ms)
+static void pause_us(long us)
 {
     struct timespec t = {0, 0};
-    t.tv_sec = ms / 1000;
-    t.tv_nsec = ms % 1000 * 1000000;
+    t.tv_sec = us / 1000000;
+    t.tv_nsec = us % 1000000 * 1000;
     while (nanosleep(&t, &t) != 0 && errno == EINTR) {}
 }
+
+static void pause_ms(long ms) { pause_us(ms * 1000); }
 
 /* Waits until *p is at least x; gives up after a minute. */
 static int await(const uint64_t *p, uint64_t x)
@@ -178,6 +183,90 @@ static void two_processes_that_write_in_turn_both_make_progress(void)
     CHECK_EQ(items_in(db), 2 * TURNS);
     vtag_close(db);
 }
+
+/* ---- Two writers in every mix of mappings ------------------------------------------ */
+
+typedef struct mix {
+    vtag_durability durability;
+    uint64_t        each;        /* puts of each process                       */
+    int             no_map[2];   /* of the first and the second who come      */
+} mix;
+
+static mix mixed;
+
+static vtag_db *open_mixed(const char *path, uint64_t me)
+{
+    vtag_open_opts opts;
+    vtag_db *db;
+    memset(&opts, 0, sizeof opts);
+    opts.durability = mixed.durability;
+    opts.lazy_ms = 3600000;
+    opts.no_map = mixed.no_map[me - 1];
+    MUST(vtag_open(path, &opts, &db));
+    return db;
+}
+
+/* How many of a process's items a handle shows. */
+static uint64_t items_of(vtag_db *db, uint64_t process)
+{
+    vtag_snap *s;
+    vtag_item item;
+    uint64_t n = 0, i;
+    MUST(vtag_snapshot(db, &s));
+    for (i = 0; i < mixed.each; i++) n += vtag_get(s, process << 32 | i, &item) == VTAG_OK;
+    vtag_release(s);
+    return n;
+}
+
+/* Puts, and in between looks, while the other does the same. */
+static void writer_that_looks(const char *path)
+{
+    const vtag_begin_opts wait = {WAIT_MS, 0, 0, NULL, NULL, NULL};
+    uint64_t me = add(&shared->ready, 1), rng = me, i, others = 0, now;
+    vtag_db *db = open_mixed(path, me);
+    vtag_tag tag = tag_named(db, "app@1");
+    REQUIRE(await(&shared->ready, 2));
+    for (i = 0; i < mixed.each && !t_.failed; i++) {
+        vtag_batch *b;
+        MUST(vtag_begin(db, &wait, &b));
+        MUST(put_one(b, tag, me << 32 | i, i));
+        MUST(vtag_commit(b));
+        do {
+            pause_us((long)t_below(&rng, 200));
+            CHECK_EQ(items_of(db, me), i + 1);
+            now = items_of(db, 3 - me);
+            CHECK(now >= others);
+            others = now;
+        } while (t_below(&rng, 3));
+        if (i % 50 == 8 * me) OK(vtag_compact(db, NULL, NULL));
+        if (i % 20 == 9 * me) vtag_close(db), db = open_mixed(path, me);
+    }
+    vtag_close(db);
+}
+
+static void nothing_that_either_of_two_writers_put_is_lost(void)
+{
+    unsigned i;
+    for (i = 0; i < 8; i++) {
+        const char name[] = {'m', 'i', 'x', (char)('0' + i), 0}, *path = named(name);
+        pid_t one, two;
+        vtag_db *db;
+        mixed.durability = i < 4 ? VTAG_FULL_SYNC : VTAG_LAZY_SYNC;
+        mixed.each = i < 4 ? 30 : 150; /* a sync takes its time */
+        mixed.no_map[0] = i & 1;
+        mixed.no_map[1] = i >> 1 & 1;
+        newborn(path, NULL);
+        one = spawn(writer_that_looks, path);
+        two = spawn(writer_that_looks, path);
+        joined(one);
+        joined(two);
+        MUST(vtag_open(path, NULL, &db));
+        CHECK_EQ(items_in(db), 2 * mixed.each);
+        vtag_close(db);
+    }
+}
+
+/* ---- The lock ------------------------------------------------------------------------ */
 
 /* Two racers meet before each race, and after both have asked for the lock. */
 static void meet(uint64_t *count, uint64_t race)
@@ -417,6 +506,100 @@ static void handles_without_a_mapping_follow_each_other(void)
     }
     vtag_close(db[0]);
     vtag_close(db[1]);
+}
+
+/* ---- Threads of a handle that follows a compaction ------------------------------------------ */
+
+typedef struct door {            /* where a thread is held up                  */
+    sem_t there, go;
+} door;
+
+static door old_door, new_door;  /* before the lock of the old file, of the new */
+static __thread int doors;       /* that this thread has yet to pass           */
+static pthread_t late;
+
+static void door_make(door *d)
+{
+    REQUIRE(sem_init(&d->there, 0, 0) == 0 && sem_init(&d->go, 0, 0) == 0);
+}
+
+/* False after a minute. */
+static int wait_for(sem_t *s)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += WAIT_MS / 1000;
+    while (sem_timedwait(s, &until) != 0)
+        if (errno != EINTR) return 0;
+    return 1;
+}
+
+static vtag_err lock_behind_doors(void *file, int which, uint32_t wait_ms)
+{
+    if (which == VTAG_LOCK_WRITER && doors) {
+        door *d = doors-- == 2 ? &old_door : &new_door;
+        sem_post(&d->there);
+        if (!wait_for(&d->go)) return VTAG_LOCKED;
+    }
+    return engine_io()->lock(file, which, wait_ms);
+}
+
+static void *late_writer(void *db)
+{
+    const vtag_begin_opts wait = {WAIT_MS, 0, 0, NULL, NULL, NULL};
+    vtag_batch *b = NULL;
+    doors = 2;
+    if (vtag_begin((vtag_db *)db, &wait, &b) != VTAG_OK) return db;
+    vtag_abort(b);
+    return NULL;
+}
+
+/* While a compaction is at work, a writer of the other handle asks for the lock. */
+static int start_late_writer(void *db, uint64_t part, uint64_t of)
+{
+    (void)part;
+    (void)of;
+    if (late) return 0;
+    if (pthread_create(&late, NULL, late_writer, db) != 0) return 1;
+    return !wait_for(&old_door.there);
+}
+
+/* Waiting for the old file's lock, a thread finds the new one after others did, and after
+ * they saw more of it than a slot of it names. */
+static void who_comes_late_to_a_compaction_takes_no_snapshot_back(void)
+{
+    const char *path = named("late.vtag");
+    vtag_io io = *engine_io();
+    vtag_open_opts opts;
+    vtag_db *one, *two;
+    vtag_batch *b;
+    void *failed;
+    vtag_tag tag = newborn(path, NULL);
+    uint64_t i;
+    memset(&opts, 0, sizeof opts);
+    opts.durability = VTAG_LAZY_SYNC;
+    opts.lazy_ms = 3600000;
+    io.lock = lock_behind_doors;
+    door_make(&old_door);
+    door_make(&new_door);
+    MUST(vtag_open(path, &opts, &one));
+    opts.io = &io;
+    MUST(vtag_open(path, &opts, &two));
+    for (i = 1; i < 20; i++) MUST(put_round(one, tag, i));
+    MUST(vtag_compact(one, start_late_writer, two));
+    for (; i < 23; i++) MUST(put_round(one, tag, i));
+    items_in(two); /* moves over */
+    last_value(two, tag, 22);
+    MUST(vtag_begin(one, NULL, &b)); /* so that nobody looks past the slots */
+    sem_post(&old_door.go);
+    CHECK(wait_for(&new_door.there));
+    last_value(two, tag, 22);
+    vtag_abort(b);
+    sem_post(&new_door.go);
+    CHECK(pthread_join(late, &failed) == 0 && !failed);
+    last_value(two, tag, 22);
+    vtag_close(one);
+    vtag_close(two);
 }
 
 /* ---- Death and pause ----------------------------------------------------------------------- */
@@ -675,11 +858,13 @@ int main(int argc, char **argv)
 {
     t_begin(argc, argv);
     RUN(two_processes_that_write_in_turn_both_make_progress);
+    RUN(nothing_that_either_of_two_writers_put_is_lost);
     RUN(of_two_that_race_for_the_lock_exactly_one_gets_it);
     RUN(who_waits_for_the_lock_holds_the_turn);
     RUN(readers_see_whole_commits_that_never_go_back);
     RUN(two_handles_of_a_process_exclude_and_see_each_other);
     RUN(handles_without_a_mapping_follow_each_other);
+    RUN(who_comes_late_to_a_compaction_takes_no_snapshot_back);
     RUN(a_lock_dies_with_its_process);
     RUN(a_stopped_writer_stops_no_reader);
     RUN(after_a_fork_the_child_may_only_close);
