@@ -28,6 +28,7 @@ typedef struct board {           /* what the processes tell each other         *
 } board;
 
 static board *shared;
+static const vtag_begin_opts at_once = {VTAG_NONE, 0, 0, NULL, NULL, NULL};
 static uint64_t races = 10000;   /* RACES=n sets it                            */
 
 /* ---- Small parts ------------------------------------------------------------- */
@@ -286,7 +287,7 @@ static void racer(const char *path)
         vtag_batch *b = NULL;
         vtag_err err;
         meet(&shared->ready, i);
-        err = vtag_begin(db, NULL, &b);
+        err = vtag_begin(db, &at_once, &b);
         if (err != VTAG_LOCKED) OK(err);
         if (err == VTAG_OK) add(&shared->puts, 1);
         meet(&shared->rows, i);
@@ -458,8 +459,8 @@ static void two_handles_of_a_process_exclude_and_see_each_other(void)
     vtag_tag tag = newborn(path, &one);
     MUST(vtag_open(path, NULL, &two));
     MUST(vtag_begin(one, NULL, &b));
-    ERR(VTAG_LOCKED, vtag_begin(two, NULL, &c));
-    ERR(VTAG_LOCKED, vtag_begin(one, NULL, &c));
+    ERR(VTAG_LOCKED, vtag_begin(two, &at_once, &c));
+    ERR(VTAG_LOCKED, vtag_begin(one, &at_once, &c));
     vtag_abort(b);
     MUST(put_round(two, tag, 5));
     last_value(one, tag, 5);
@@ -473,10 +474,10 @@ static void two_handles_of_a_process_exclude_and_see_each_other(void)
     MUST(put_round(two, tag, 8)); /* closing one handle drops no lock of the other */
     MUST(vtag_begin(two, NULL, &b));
     MUST(vtag_open(path, NULL, &one));
-    ERR(VTAG_LOCKED, vtag_begin(one, NULL, &c));
+    ERR(VTAG_LOCKED, vtag_begin(one, &at_once, &c));
     vtag_close(one);
     MUST(vtag_open(path, NULL, &one));
-    ERR(VTAG_LOCKED, vtag_begin(one, NULL, &c));
+    ERR(VTAG_LOCKED, vtag_begin(one, &at_once, &c));
     vtag_abort(b);
     vtag_close(one);
     vtag_close(two);
@@ -628,7 +629,7 @@ static void a_lock_dies_with_its_process(void)
     child = spawn(holder, path);
     CHECK(await(&shared->ready, 1));
     MUST(vtag_open(path, NULL, &db));
-    ERR(VTAG_LOCKED, vtag_begin(db, NULL, &b));
+    ERR(VTAG_LOCKED, vtag_begin(db, &at_once, &b));
     CHECK(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
     if (OK(vtag_begin(db, NULL, &b))) vtag_abort(b);
     CHECK_EQ(items_in(db), 0);
@@ -648,7 +649,7 @@ static void a_stopped_writer_stops_no_reader(void)
     CHECK(kill(child, SIGSTOP) == 0 && waitpid(child, &status, WUNTRACED) == child);
     MUST(vtag_open(path, NULL, &db));
     for (i = 0; i < 50; i++) CHECK_EQ(items_in(db), 0);
-    ERR(VTAG_LOCKED, vtag_begin(db, NULL, &b));
+    ERR(VTAG_LOCKED, vtag_begin(db, &at_once, &b));
     CHECK(kill(child, SIGKILL) == 0 && waitpid(child, &status, 0) == child);
     if (OK(vtag_begin(db, NULL, &b))) vtag_abort(b);
     vtag_close(db);
@@ -690,7 +691,7 @@ static void after_a_fork_the_child_may_only_close(void)
     MUST(vtag_open(path, NULL, &other));
     {
         vtag_batch *c;
-        ERR(VTAG_LOCKED, vtag_begin(other, NULL, &c)); /* the child's close freed nothing */
+        ERR(VTAG_LOCKED, vtag_begin(other, &at_once, &c)); /* the child's close freed nothing */
     }
     OK(vtag_commit(forked_batch));
     CHECK_EQ(value_of_all(forked_snap, tag), 3);
