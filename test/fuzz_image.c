@@ -291,7 +291,7 @@ static void fi_append(fuzz_in *in, fi_image *m)
 
 /* ---- Forging, with the layout kept ------------------------------------------------------- */
 
-enum { FI_NAME, FI_DATA, FI_SCORE, FI_REASON, FI_TEXT, FI_PARTS }; /* the strings of a blob */
+enum { FI_NAME, FI_DATA, FI_SCORE, FI_REASON, FI_TEXT, FI_MORE, FI_PARTS }; /* the strings of a blob */
 enum { FI_OTHER_ID = 8, FI_NUL = 16, FI_NEW_KEY = 32 };            /* what else is wrong with it */
 enum { FI_LONGEST = 140000, FI_FORGED = 12, FI_GROWTH = 4 * VTF_ALIGN };
 
@@ -299,6 +299,7 @@ typedef struct fi_forge {
     forger f;
     fi_image *m;
     int strings;                    /* nothing but strings was forged */
+    int broken;                     /* one, alone, so that it must be refused */
     uint64_t id[FI_FORGED];         /* of items that were added       */
     size_t ids;
 } fi_forge;
@@ -327,7 +328,20 @@ static const uint8_t *fi_string(fuzz_in *in, uint32_t n, int nul)
     return p;
 }
 
-/* The data of an event's blob or the policy's, with another string for one of its own. */
+/* An extension behind the strings, of any kind. */
+static void fi_more(vt_out *o, size_t flags, const uint8_t *s, uint32_t n)
+{
+    uint32_t x;
+    vt_out_align(o, 8);
+    vt_more_put(o, 1 + n % 7, s, n + 1);
+    if (o->err) return;
+    memcpy(&x, o->p + flags, sizeof x);
+    x |= VTF_EXTENDED;
+    memcpy(o->p + flags, &x, sizeof x);
+}
+
+/* The data of an event's blob or the policy's, with another string for one of its own, or with
+   one more. */
 static void fi_pack(vt_out *o, const vtf_blob *b, uint32_t part, const uint8_t *s, uint32_t n)
 {
     int event = b->kind == VTF_S_EVENTS;
@@ -340,10 +354,11 @@ static void fi_pack(vt_out *o, const vtf_blob *b, uint32_t part, const uint8_t *
     for (i = 0; i < strings; i++) {
         const uint8_t *old = rest;
         rest += len[i];
-        if (i == part % strings) len[i] = n + 1, old = s;
+        if (part != FI_MORE && i == (part - FI_SCORE) % strings) len[i] = n + 1, old = s;
         vt_out_put(o, old, len[i]);
     }
     if (!o->err) memcpy(o->p + at, len, strings * sizeof *len);
+    if (part == FI_MORE) fi_more(o, event ? offsetof(vtf_event, flags) : offsetof(vtf_policy, flags), s, n);
 }
 
 /* A new key for a blob, by which its entry can be found. */
@@ -356,7 +371,7 @@ static uint64_t fi_key(fi_forge *g, uint32_t space, const void *name, size_t n)
     return g->id[g->ids++];
 }
 
-static void fi_name_tag(fi_forge *g, const fi_line *l, uint64_t names, uint32_t number)
+static void fi_name_tag(fi_forge *g, const fi_line *l, uint64_t names, uint32_t number, uint32_t alias)
 {
     size_t i;
     for (i = 0; i < g->m->tags; i++) {
@@ -364,14 +379,42 @@ static void fi_name_tag(fi_forge *g, const fi_line *l, uint64_t names, uint32_t 
         if (t.names != l->e.at) continue;
         t.tag = number;
         t.names = names;
+        t.alias = alias;
         forger_section(&g->f, VTF_TAGS, 0, &t, sizeof t);
     }
+}
+
+/* A line of a space, if the image has such a one. */
+static const fi_line *fi_pick(fuzz_in *in, const fi_image *m)
+{
+    uint32_t space = fuzz_u8(in), which = fuzz_u8(in), i, n = 0;
+    for (i = 0; i < m->lines; i++) n += m->line[i].space == space;
+    if (!n) return &m->line[which % m->lines];
+    which %= n;
+    for (i = 0; m->line[i].space != space || which--; i++) { }
+    return &m->line[i];
+}
+
+/* Whether a string of n bytes in that part of a blob is none that the API takes. */
+static int fi_breaks(const fi_line *l, uint32_t part, uint32_t n, int nul)
+{
+    int text = l->space == VTF_S_EVENTS || l->space == VTF_S_POLICY, event = l->space == VTF_S_EVENTS;
+    uint32_t more = 1 + n % 7;
+    if (part == FI_NAME) return n > 255 || nul || (!n && (!l->space || l->space == VTF_S_NAMES));
+    if (!l->space) return nul || n > (part == FI_DATA ? 4096u : 255u);
+    if (l->space == VTF_S_WAIVERS) return nul || !n || n > 1024;
+    if (!text || part == FI_DATA) return 0;
+    if (part == FI_MORE) return event && ((more == VTF_X_BY && (nul || n > 255)) ||
+                                          (more == VTF_X_COMMAND && (nul || n > 1024)));
+    if (part == FI_SCORE || (!event && part == FI_TEXT)) return nul || n > 255;
+    if (event && part == FI_TEXT && l->e.aux >> 32 == VTAG_K_DECLARED) return nul || n > 4096;
+    return nul || n > 1024;
 }
 
 /* A blob of the image with another string in it, and the entry that names it. */
 static void fi_text(fuzz_in *in, fi_forge *g)
 {
-    const fi_line *l = &g->m->line[fuzz_u8(in) % g->m->lines];
+    const fi_line *l = fi_pick(in, g->m);
     uint32_t how = fuzz_u8(in), part = how % 8 % FI_PARTS, n = fi_length(in);
     uint32_t number = 9u << 20 | (uint32_t)g->f.ranges << 8 | 1u;
     const uint8_t *s = fi_string(in, n, how & FI_NUL);
@@ -380,19 +423,27 @@ static void fi_text(fuzz_in *in, fi_forge *g)
     vtf_blob b = *old;
     vtf_entry e = l->e;
     vt_out o = VT_ZERO;
+    uint32_t alias = 0;
+    if (part >= FI_SCORE && !l->space) { /* a note and an alias */
+        vt_out_put(&o, "note", 5);
+        vt_out_put(&o, s, n);
+        alias = n + 1;
+    } else if (part >= FI_SCORE && (l->space == VTF_S_EVENTS || l->space == VTF_S_POLICY))
+        fi_pack(&o, old, part, s, n);
     if (part == FI_NAME) b.name = n, name = s;
-    else if (part >= FI_SCORE && (l->space == VTF_S_EVENTS || l->space == VTF_S_POLICY)) {
-        fi_pack(&o, old, part - FI_SCORE, s, n);
-        b.data = o.n, data = o.p;
-    } else b.data = n, data = s;
+    else if (o.n) b.data = o.n, data = o.p;
+    else b.data = n, data = s;
     if (how & FI_NEW_KEY) b.id = e.id = fi_key(g, l->space, name, b.name);
     if (!l->space) b.id = number;
     if (how & FI_OTHER_ID) b.id ^= 1 + fuzz_u8(in);
     e.at = forger_blob(&g->f, &b, name, data);
     vt_free(o.p);
     if (!e.at) return;
-    if (l->space) forger_entry(&g->f, l->space, l->tag, &e, (how & FI_NEW_KEY) != 0);
-    else fi_name_tag(g, l, e.at, number);
+    g->broken = fi_breaks(l, part, n, n && how & FI_NUL) || how & FI_OTHER_ID;
+    if (l->space)
+        forger_entry(&g->f, l->space, l->tag, &e, (how & FI_NEW_KEY) != 0,
+                     (int64_t)(vtf_blob_bytes(&b) - (how & FI_NEW_KEY ? 0 : vtf_blob_bytes(old))));
+    else fi_name_tag(g, l, e.at, number, alias);
 }
 
 /* A blob where it lies: the border between its strings moved, or another byte in it. */
@@ -430,7 +481,7 @@ static void fi_field(fuzz_in *in, fi_forge *g, void *p, size_t n)
 
 static void fi_entry(fuzz_in *in, fi_forge *g)
 {
-    fi_line l = g->m->line[fuzz_u8(in) % g->m->lines];
+    fi_line l = *fi_pick(in, g->m);
     uint32_t how = fuzz_u8(in);
     if (how & 1) { /* of rows, which are no line */
         l.space = VTF_S_ROWS;
@@ -441,7 +492,9 @@ static void fi_entry(fuzz_in *in, fi_forge *g)
     if (how & 2) fi_field(in, g, &l.e, sizeof l.e);
     if (how & 4) fi_field(in, g, &l.e, sizeof l.e);
     if (how & 8) l.e.at = VTF_DEAD;
-    forger_entry(&g->f, l.space, l.tag, &l.e, (int)(fuzz_u8(in) % 3) - 1);
+    how = fuzz_u8(in);
+    forger_entry(&g->f, l.space, l.tag, &l.e, how & 128 ? (int)(int8_t)fuzz_u8(in) : (int)(how % 3) - 1,
+                 how & 64 ? (int64_t)fi_value(in, g->f.n, 0) : 0);
 }
 
 static void fi_section(fuzz_in *in, fi_forge *g)
@@ -492,8 +545,9 @@ static void fi_forge_all(fuzz_in *in, fi_image *m, int named)
     g->f.writes = fi_writes;
     g->f.ctx = m->file;
     g->m = m;
+    g->broken = 0;
     for (i = 0; i < FI_FORGED && in->n >= 2 && forger_fits(&g->f, 600); i++) fi_forge_one(in, g);
-    forger_end(&g->f, named);
+    g->broken &= forger_end(&g->f, named) && i == 1 && g->strings;
     disk_size_to(m->file, g->f.n);
 }
 
@@ -574,10 +628,11 @@ static void fi_limits(const vtag_snap *s)
     for (at = 0; !vtag_history(s, &at, &ev, 1, &n) && n;) {
         FUZZ_MUST(fi_short(ev.name, 255) && fi_short(ev.used.score, 255) && fi_short(ev.used.reason, 1024));
         FUZZ_MUST(fi_short(ev.text, ev.kind == VTAG_K_DECLARED ? 4096 : 1024));
+        FUZZ_MUST(fi_short(ev.by, 255) && fi_short(ev.command, 1024));
     }
     if (!vtag_policy_get(s, &p)) FUZZ_MUST(fi_short(p.gate.score, 255) && fi_short(p.hold, 1024));
     while (!vtag_tags(s, &tags, &t, 1, &n) && n) {
-        FUZZ_MUST(*t.spec.name && fi_short(t.spec.name, 255) && fi_short(t.spec.note, 4096));
+        FUZZ_MUST(*t.spec.name && fi_short(t.spec.name, 255) && fi_short(t.spec.note, 4096) && fi_short(t.alias, 255));
         for (at = 0; !vtag_items(s, t.tag, VTAG_WAIVED, &at, it, 8, &n) && n;)
             for (i = 0; i < n; i++) FUZZ_MUST(fi_short(it[i].why, 1024));
     }
@@ -797,7 +852,7 @@ static void fi_copy_out(const vtag_snap *s, int sound)
     vtag_db *db;
     if (fi_note_err(vtag_copy(s, "c.vtag", NULL, NULL))) return;
     db = disk_db(d, "c.vtag", VTAG_READ, 0);
-    if (sound) FUZZ_MUST(fi_look(db, NULL) == 2);
+    FUZZ_MUST(fi_look(db, NULL) == 2 || !sound);
     vtag_close(db);
     FUZZ_MUST(!disk_remove(d, "c.vtag"));
 }
@@ -809,7 +864,8 @@ static void fi_exercise(uint32_t deeds, int no_map)
     disk *d = disk_get();
     vtag_db *db = disk_db(d, "t.vtag", VTAG_EXISTING, no_map);
     vtag_snap *s;
-    int sound = fi_look(db, NULL) == 2 && fi_forged.strings;
+    int good = fi_look(db, NULL), sound = good == 2 && fi_forged.strings;
+    FUZZ_MUST(!fi_forged.broken || !good);
     if (!db) return;
     fi_found = 0;
     if (!vtag_snapshot(db, &s)) {

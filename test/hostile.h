@@ -446,14 +446,15 @@ static inline uint64_t forger_blob(forger *f, const vtf_blob *b, const void *nam
     return at;
 }
 
-/* A delta of one entry; live: change of the number of keys. */
-static inline void forger_entry(forger *f, uint32_t space, uint32_t tag, const vtf_entry *e, int live)
+/* A delta of one entry; live, bytes: change of the number of keys, and of what their blobs take. */
+static inline void forger_entry(forger *f, uint32_t space, uint32_t tag, const vtf_entry *e, int live, int64_t bytes)
 {
     struct { vtf_delta d; vtf_entry e; } one;
     memset(&one, 0, sizeof one);
     one.d.tag = tag;
     one.d.n = 1;
     one.d.live = live;
+    one.d.bytes = bytes;
     one.e = *e;
     forger_section(f, VTF_DELTA, space, &one, sizeof one);
 }
