@@ -4998,9 +4998,11 @@ static const vtf_entry *vt_space_any(const vt_space *s, uint64_t id) {
 
 static uint64_t vt_space_live(const vt_space *s) { return s ? s->live : 0; }
 
+/* An entry, unless its key is gone. */
+static const vtf_entry *vt_alive(const vtf_entry *e) { return e && e->at != VTF_DEAD ? e : NULL; }
+
 static const vtf_entry *vt_space_get(const vt_space *s, uint64_t id) {
-    const vtf_entry *e = vt_space_any(s, id);
-    return e && e->at != VTF_DEAD ? e : NULL;
+    return vt_alive(vt_space_any(s, id));
 }
 
 /* ---- Iteration ---------------------------------------------------------------- */
@@ -6838,8 +6840,7 @@ static const vtf_entry *vt_batch_any(const vtag_batch *b, uint32_t kind, uint32_
 
 static const vtf_entry *vt_batch_get(const vtag_batch *b, uint32_t kind, uint32_t tag,
                                      uint64_t id) {
-    const vtf_entry *e = vt_batch_any(b, kind, tag, id);
-    return e && e->at != VTF_DEAD ? e : NULL;
+    return vt_alive(vt_batch_any(b, kind, tag, id));
 }
 
 /* Bytes that the blob of an entry takes; 0: it has none, or a damaged one. */
@@ -6854,13 +6855,14 @@ static uint64_t vt_batch_weighs(vtag_batch *b, const vtf_entry *e, vtag_err *err
     return n && vt_at(b->s->file, e->at, n) ? n : 0;
 }
 
-static vtag_err vt_batch_set(vtag_batch *b, uint32_t kind, uint32_t tag, const vtf_entry *e) {
+/* Puts an entry in the place of `old`, what vt_batch_any says of its key. */
+static vtag_err vt_batch_swap(vtag_batch *b, uint32_t kind, uint32_t tag, const vtf_entry *old,
+                              const vtf_entry *e) {
     vt_tab *t = vt_batch_tab_make(b, kind, tag);
     vt_space *s = vt_index_space(&b->s->index, kind, tag);
     vtag_err err = VTAG_OK;
     if (!t || !s) return VTAG_NOMEM;
     vtf_entry *mine = vt_tab_get(t, e->id);
-    const vtf_entry *old = mine ? mine : vt_space_any(s, e->id);
     int had = old && old->at != VTF_DEAD, has = e->at != VTF_DEAD;
     uint64_t blob = 0;
     if (kind != VTF_S_ROWS && !(had && has && old->at == e->at)) {
@@ -6880,6 +6882,10 @@ static vtag_err vt_batch_set(vtag_batch *b, uint32_t kind, uint32_t tag, const v
     if (t->n < VT_SPILL) return VTAG_OK;
     err = vt_tab_fold(b, t, 1);
     return err ? err : vt_tab_merge(b, t);
+}
+
+static vtag_err vt_batch_set(vtag_batch *b, uint32_t kind, uint32_t tag, const vtf_entry *e) {
+    return vt_batch_swap(b, kind, tag, vt_batch_any(b, kind, tag, e->id), e);
 }
 
 static vtf_entry vt_entry_of(uint64_t id, uint64_t rev, uint64_t at, uint64_t aux) {
@@ -7140,10 +7146,11 @@ static const uint8_t *vt_batch_encode(vtag_batch *b, const vt_tag *t, const floa
     return stored;
 }
 
-/* Writes the vectors of one tag among v[n] as an item's group in the place of old. */
-static vtag_err vt_group_put(vtag_batch *b, vtag_tag tag, uint64_t id, uint64_t rev,
-                             const vtag_vec *v, size_t n) {
-    const vtf_entry *old = vt_batch_get(b, VTF_S_ROWS, tag, id);
+/* Writes the vectors of one tag among v[n] as an item's group in the place of what `was`, the
+   entry as vt_batch_any knows it. */
+static vtag_err vt_group_put(vtag_batch *b, vtag_tag tag, const vtf_entry *was, uint64_t id,
+                             uint64_t rev, const vtag_vec *v, size_t n) {
+    const vtf_entry *old = vt_alive(was);
     const vt_tag *t = vt_tags_get(&b->s->tags, tag);
     uint32_t parts = t->given, part = 0;
     vt_segw *w = vt_batch_segw(b, tag);
@@ -7172,7 +7179,7 @@ static vtag_err vt_group_put(vtag_batch *b, vtag_tag tag, uint64_t id, uint64_t 
         r.len = v[i].len;
         err = vt_row_put(b, w, &r, x);
     }
-    return err ? err : vt_batch_set(b, VTF_S_ROWS, tag, &e);
+    return err ? err : vt_batch_swap(b, VTF_S_ROWS, tag, was, &e);
 }
 
 /* Whether the stored group equals the vectors of its tag among v[n], as stored. */
@@ -8016,11 +8023,11 @@ static vtag_err vt_put_groups(vtag_batch *b, uint64_t id, uint64_t rev, int kept
         vtag_tag tag = b->s->tags.a[i].f.tag;
         vt_group g;
         if (!b->s->tags.a[i].given) continue;
-        const vtf_entry *e = vt_batch_get(b, VTF_S_ROWS, tag, id);
+        const vtf_entry *was = vt_batch_any(b, VTF_S_ROWS, tag, id), *e = vt_alive(was);
         if (kept && e && e->rev == rev && vt_group_of(&b->s->rows, tag, e, &g) &&
             vt_group_equal(b, tag, &g, v, n))
             continue;
-        err = vt_group_put(b, tag, id, rev, v, n);
+        err = vt_group_put(b, tag, was, id, rev, v, n);
         if (err || kept || b->restore) continue;
         vt_tab *t = vt_batch_tab_make(b, VTF_S_ROWS, tag);
         if (!t) return VTAG_NOMEM;
@@ -8031,7 +8038,7 @@ static vtag_err vt_put_groups(vtag_batch *b, uint64_t id, uint64_t rev, int kept
 }
 
 VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, size_t n) {
-    const vtf_entry *old;
+    const vtf_entry *was, *old;
     const vtf_blob *blob;
     vtf_entry e;
     uint64_t id, rev;
@@ -8043,7 +8050,8 @@ VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, si
     if (!err) err = vt_vecs_check(b, v, n);
     if (err) return err;
     rev = vt_item_rev(item, id);
-    old = vt_batch_get(b, VTF_S_ITEMS, 0, id);
+    was = vt_batch_any(b, VTF_S_ITEMS, 0, id);
+    old = vt_alive(was);
     blob = vt_item_blob(b, old, &err);
     if (err) return err;
     if (old && item->key && (!blob || strcmp(vt_blob_name(blob), item->key)))
@@ -8058,7 +8066,7 @@ VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, si
                            b->restore ? item->time : b->now);
     if (!kept) {
         err = vt_put_blob(b, item, id, old, blob, &e.at);
-        if (!err) err = vt_batch_set(b, VTF_S_ITEMS, 0, &e);
+        if (!err) err = vt_batch_swap(b, VTF_S_ITEMS, 0, was, &e);
         if (e.rev > b->s->head.revision) b->s->head.revision = e.rev;
         if (!b->restore) b->s->head.puts++;
     }
