@@ -23,7 +23,7 @@ int main(int argc, char **argv)
     vtag_tag tag;
     vtag_spec spec = {"minilm@1", 3, VTAG_COSINE, VTAG_F32, 0, 0, NULL};
     float x[3] = {1, 0, 0};
-    vtag_item item = {7, NULL, 0, 0, NULL, 0, 0, NULL};
+    vtag_item item = {7, NULL, 0, 0, NULL, 0, 0, NULL, 0};
     vtag_vec v = {0, 3, NULL, 0, 0};
     vtag_hit hits[10];
     size_t n;
