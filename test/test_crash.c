@@ -3,8 +3,10 @@
 
    A workload of random steps runs on a sim (sim.h), which records every change of the
    disk; after each step the content of the state is noted, and a reader that stays open
-   must see it. Two handles, as of two processes, may write in turn, and one may die in
-   a step and leave the rest to the other [I10]. Then the record is played back, one
+   must see it. Two handles, as of two processes, may write in turn, each with the file
+   mapped or in its own memory; what one makes of the other's work is known from a third
+   that works on a copy; and one may die in a step and leave the rest to the other [I10].
+   Then the record is played back, one
    operation at a time, and after each the power fails in every way there is: nothing,
    everything, some, reordered, torn or garbled writes. Each disk that is left is opened
    read-only and by a writer, and must hold exactly one noted state [I1], not older than
@@ -65,6 +67,7 @@ typedef struct world {           /* one workload and the disks it is tried on  *
     uint32_t       states;       /* noted so far; state 0: no file             */
     uint32_t       copies;
     int            processes;    /* that write: 1, or 2 of which some die      */
+    int            no_map[2];    /* of each of them                            */
     uint32_t       life;         /* from 0; the later start from a cut's disk  */
     sim            start;        /* of this life                               */
     content        start_holds;
@@ -128,9 +131,10 @@ static vtag_err open_on(sim *s, vtag_access access, vtag_db **db)
     vtag_open_opts opts = w.opts;
     if (s != &w.source) opts.no_map = w.choice >> 32 & 31u ? 0 : 1; /* it is slow */
     else if (access == VTAG_READ) opts.no_map = w.seed / 2 % 4 == 0;
+    else opts.no_map = w.no_map[s->process];
     opts.access = access;
     opts.io = &s->io;
-    s->io.map = opts.no_map ? NULL : sim_io_map;
+    if (s != &w.source) s->io.map = opts.no_map ? NULL : sim_io_map;
     return vtag_open(SIM_MAIN, &opts, db);
 }
 
@@ -483,10 +487,35 @@ static void die_in_step(vtag_db **db, int p, uint32_t i)
     watch();
 }
 
+/* Process p looks, where it would not write yet. */
+static void look_between(vtag_db **db, int p)
+{
+    content c;
+    w.source.process = p;
+    c = content_db(db[p]);
+    if (c.err != VTAG_OK || which_state(c.hash, 1, w.states - 1) < 0)
+        say("a writer that looks in between", c.err, p);
+}
+
+/* Process p makes of what the other left what anyone else would. */
+static vtag_err step_foreseen(vtag_db **db, int p, uint32_t i, uint32_t *copy)
+{
+    uint64_t changes;
+    content after = foresee(i, &changes), c;
+    vtag_err err;
+    if (after.err != VTAG_OK) say(after.at, after.err, i);
+    w.source.tick = 0;
+    err = step(db[p], w.seed, i, copy);
+    c = content_db(db[p]);
+    if (c.hash != after.hash) say("I10: a step has another outcome than on a copy", c.err, i);
+    w.source.tick = 3;
+    return err;
+}
+
 /* One step of the workload, by one of its processes. */
 static void record_step(vtag_db **db, uint32_t i)
 {
-    int p = w.processes > 1 && i % 3 == 1;
+    int p = w.processes > 1 && i % 3 == 1, foreseen = w.processes > 1 && (i + 5) % 6 < 2;
     uint32_t copy = 0;
     vtag_err err;
     w.op = w.source.ops ? w.source.ops - 1 : 0;
@@ -496,10 +525,12 @@ static void record_step(vtag_db **db, uint32_t i)
         die_in_step(db, p, i);
         return;
     }
-    err = step(db[p], w.seed, i, &copy);
+    err = foreseen ? step_foreseen(db, p, i, &copy) : step(db[p], w.seed, i, &copy);
     if (err != VTAG_OK) say("a step of the workload", err, i);
     note_state(content_db(db[p]), copy);
     watch();
+    if (w.processes > 1 && i % 3 == 2) look_between(db, !p);
+    w.source.process = p;
     pins_hold();
     if (i % 4 == 1) pin_now(&pins[i / 4 % PINS], db[p], p);
     if (i % 13 == 12) reopen(db, p);
@@ -880,9 +911,10 @@ static void choose_options(void)
 {
     memset(&w.opts, 0, sizeof w.opts);
     w.opts.durability = w.seed % 3 == 2 ? VTAG_LAZY_SYNC : VTAG_FULL_SYNC;
-    w.opts.lazy_ms = 60;
+    w.opts.lazy_ms = 300;
     w.opts.pad_sectors = w.seed % 5 == 3;
-    w.opts.no_map = w.seed % 7 == 5;
+    w.no_map[0] = w.seed % 7 == 5 || w.seed % 7 == 1;
+    w.no_map[1] = w.seed % 7 == 5 || w.seed % 7 == 2;
     w.processes = 1 + (w.seed % 2 == 0);
 }
 

@@ -529,7 +529,7 @@ static void a_power_cut_leaves_two_handles_one_state(void)
     w.disk.child[0] = &w.image;
     w.disk.child[1] = &w.mid;
     w.mid.child[0] = &w.again;
-    for (n = runs() / 4; n && !t_.failed; n--) {
+    for (n = runs() / 5; n && !t_.failed; n--) {
         rng = t_.seed = seed++;
         if (run(rng, 1)) play(&rng);
     }
