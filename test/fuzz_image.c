@@ -396,16 +396,18 @@ static const fi_line *fi_pick(fuzz_in *in, const fi_image *m)
 }
 
 /* Whether a string of n bytes in that part of a blob is none that the API takes. */
-static int fi_breaks(const fi_line *l, uint32_t part, uint32_t n, int nul)
+static int fi_breaks(const fi_line *l, uint32_t part, const uint8_t *s, uint32_t n)
 {
+    size_t length = strnlen((const char *)s, n);
+    int nul = length < n, inner = length + 1 < n;
     int text = l->space == VTF_S_EVENTS || l->space == VTF_S_POLICY, event = l->space == VTF_S_EVENTS;
     uint32_t more = 1 + n % 7;
     if (part == FI_NAME) return n > 255 || nul || (!n && (!l->space || l->space == VTF_S_NAMES));
     if (!l->space) return nul || n > (part == FI_DATA ? 4096u : 255u);
     if (l->space == VTF_S_WAIVERS) return nul || !n || n > 1024;
     if (!text || part == FI_DATA) return 0;
-    if (part == FI_MORE) return event && ((more == VTF_X_BY && (nul || n > 255)) ||
-                                          (more == VTF_X_COMMAND && (nul || n > 1024)));
+    if (part == FI_MORE) return event && ((more == VTF_X_BY && (inner || length > 255)) ||
+                                          (more == VTF_X_COMMAND && (inner || length > 1024)));
     if (part == FI_SCORE || (!event && part == FI_TEXT)) return nul || n > 255;
     if (event && part == FI_TEXT && l->e.aux >> 32 == VTAG_K_DECLARED) return nul || n > 4096;
     return nul || n > 1024;
@@ -439,7 +441,7 @@ static void fi_text(fuzz_in *in, fi_forge *g)
     e.at = forger_blob(&g->f, &b, name, data);
     vt_free(o.p);
     if (!e.at) return;
-    g->broken = fi_breaks(l, part, n, n && how & FI_NUL) || how & FI_OTHER_ID;
+    g->broken = fi_breaks(l, part, s, n) || how & FI_OTHER_ID;
     if (l->space)
         forger_entry(&g->f, l->space, l->tag, &e, (how & FI_NEW_KEY) != 0,
                      (int64_t)(vtf_blob_bytes(&b) - (how & FI_NEW_KEY ? 0 : vtf_blob_bytes(old))));

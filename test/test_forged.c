@@ -1911,6 +1911,126 @@ static void a_superblock_whose_end_comes_before_what_it_names_is_refused(void)
     }
 }
 
+/* ---- One more commit -------------------------------------------------------------------- */
+
+static forger one; /* a commit behind the last one of the closed store, as a forger wants it */
+
+static void forge_commit(void)
+{
+    static const vtf_tail none;
+    forger_start(&one, w.p, w.n, w.n, &none);
+}
+
+/* The copy that goes before a recovery lists whole ranges: it is not out of step by what a
+ * section holds besides. */
+static void a_section_of_ranges_with_a_rest_misleads_no_recovery(void)
+{
+    uint32_t rest;
+    for (rest = 0; rest < 24; rest += 8) {
+        uint8_t junk[24];
+        env e;
+        vtag_err err;
+        everything_up(&e);
+        forge_begin(&e);
+        ((vtf_identity *)w.p)->flags |= VTF_FLAG_PAD;
+        w.a[w.of[P_IDENTITY][0]].spoilt = 1;
+        mend_all();
+        forge_commit();
+        memset(junk, 0x11, sizeof junk);
+        forger_section(&one, VTF_RANGES, 0, junk, rest);
+        REQUIRE(forger_end(&one, 0));
+        err = reopen_as(&e, VTAG_EXISTING, 0);
+        if (!err) {
+            vtag_abort(begin(e.db));
+            verify(e.db);
+        } else ERR(VTAG_CORRUPT, err);
+        CHECK(!memcmp(w.p + VTF_FRONT, good + VTF_FRONT, VTF_HEAD_ROOM));
+        forge_end(&e);
+    }
+}
+
+/* Where the entry of an item leads: an odd offset, which no blob can have. */
+static void an_entry_that_names_an_odd_offset_can_be_deleted(void)
+{
+    uint64_t off;
+    for (off = 1; off < 8; off++) {
+        env e;
+        vtf_entry entry;
+        vtag_item it;
+        vtag_snap *s;
+        everything_up(&e);
+        entry = *vt_state_item(e.db->state, 3);
+        entry.at += off;
+        forge_begin(&e);
+        forge_commit();
+        forger_entry(&one, VTF_S_ITEMS, 0, &entry, 0, 0);
+        REQUIRE(forger_end(&one, 1));
+        opens(&e, VTAG_EXISTING);
+        s = look(e.db);
+        lines = 0;
+        ERR(VTAG_CORRUPT, vtag_get(s, 3, &it));
+        CHECK(lines && said[0].at == entry.at);
+        vtag_release(s);
+        verify_finds(&e, "key, payload or text damaged", entry.at);
+        ERR(VTAG_CORRUPT, vtag_compact(e.db, NULL, NULL));
+        OK(del(e.db, 3));
+        OK(vtag_compact(e.db, NULL, NULL));
+        verify(e.db);
+        forge_end(&e);
+    }
+}
+
+/* Goes through a list page by page; how many pages there are, at most 1,000. */
+static int pages(const vtag_snap *s, uint32_t space, size_t cap)
+{
+    vtag_item it[16];
+    vtag_event ev[16];
+    const char *name[16];
+    uint64_t at = 0, before;
+    size_t n = 0;
+    int count = 0;
+    do {
+        vtag_err err;
+        before = at;
+        if (space == VTF_S_ITEMS) err = vtag_items(s, 0, VTAG_ALL, &at, it, cap, &n);
+        else if (space == VTF_S_WAIVERS) err = vtag_items(s, B, VTAG_ALL, &at, it, cap, &n);
+        else if (space == VTF_S_EVENTS) err = vtag_history(s, &at, ev, cap, &n);
+        else err = vtag_metas(s, &at, name, cap, &n);
+        if (err) break;
+        CHECK(!n || at > before);
+    } while (n && ++count < 1000 && !t_.failed);
+    return count;
+}
+
+/* An index run that is out of order hides keys; whoever goes through it comes to an end. */
+static void a_walk_over_a_run_out_of_order_comes_to_an_end(void)
+{
+    static const uint32_t spaces[] = {VTF_S_ITEMS, VTF_S_WAIVERS, VTF_S_EVENTS, VTF_S_NAMES};
+    static const uint64_t ids[] = {UINT64_MAX, UINT64_MAX - 1, 1000, 0};
+    env e;
+    size_t i, j, k, run;
+    everything_up(&e);
+    OK(vtag_seal(e.db, NULL, NULL));
+    forge_begin(&e);
+    for (run = 0; run < w.ofs[P_RUN]; run++)
+        for (i = 0; i < LENGTH(ids); i++)
+            for (j = 0; j < 6; j++) {
+                place *x = &w.a[w.of[P_RUN][run]];
+                vtf_entry *entry = (vtf_entry *)(w.p + x->at);
+                vtag_snap *s;
+                if (j * sizeof *entry >= x->bytes) continue;
+                forge_again(&e);
+                entry[j].id = ids[i];
+                x->spoilt = 1;
+                mend_all();
+                opens(&e, VTAG_READ);
+                s = look(e.db);
+                for (k = 0; k < LENGTH(spaces); k++) CHECK(pages(s, spaces[k], 1 + j) < 1000);
+                vtag_release(s);
+            }
+    forge_end(&e);
+}
+
 /* ---- Recovery of a padded file ------------------------------------------------------------ */
 
 /* A slot names a whole copy, of as many ranges as the pending commit has and where its copy
@@ -2076,6 +2196,9 @@ int main(int argc, char **argv)
     RUN(a_commit_that_reaches_past_its_own_end_is_refused);
     RUN(a_commit_that_names_a_thing_past_its_own_end_is_refused);
     RUN(a_superblock_whose_end_comes_before_what_it_names_is_refused);
+    RUN(a_section_of_ranges_with_a_rest_misleads_no_recovery);
+    RUN(an_entry_that_names_an_odd_offset_can_be_deleted);
+    RUN(a_walk_over_a_run_out_of_order_comes_to_an_end);
     RUN(a_copy_of_other_bytes_is_not_taken_for_that_of_a_pending_commit);
     RUN(a_torn_identity_page_is_made_anew_only_where_nothing_was_committed);
     RUN(what_cannot_be_read_is_not_made_anew);
