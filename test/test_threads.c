@@ -19,6 +19,7 @@ typedef struct place {           /* what the threads of a test share           *
     vtag_db *db;
     char     path[800];
     vtag_tag tag;
+    vtag_snap *shared;           /* that all verify; NULL: each the newest     */
     uint64_t rounds, stop, looks, wrong, locked, commits;
 } place;
 
@@ -237,11 +238,71 @@ static void handles_come_and_go_while_another_compacts(void)
     vtag_close(p.db);
 }
 
+/* ---- Who checks everything while others look and write --------------------------------- */
+
+/* Verifies a snapshot of its own each time, of which there may be one that all share. */
+static void *verifier(void *arg)
+{
+    place *p = (place *)arg;
+    while (!get(&p->stop)) {
+        vtag_snap *s = p->shared;
+        vtag_report report;
+        vtag_stat stat;
+        if (!s && vtag_snapshot(p->db, &s) != VTAG_OK) {
+            add(&p->wrong, 1);
+            break;
+        }
+        wrong_if(p, vtag_verify(s, &report, NULL, NULL) != VTAG_OK || report.bad || !report.records);
+        wrong_if(p, vtag_stats(s, &stat) != VTAG_OK || !stat.held || stat.items != SAME);
+        wrong_if(p, !value_of_all(p, s));
+        if (s != p->shared) vtag_release(s);
+        add(&p->looks, 1);
+    }
+    return NULL;
+}
+
+/* Puts, seals and compacts until each verifier came round a few times. */
+static void verify_beside_a_writer(place *p)
+{
+    pthread_t t[THREADS];
+    uint64_t i;
+    for (i = 0; i < THREADS; i++) REQUIRE(!pthread_create(&t[i], NULL, verifier, p));
+    for (i = 2; (i < p->rounds / 4 || get(&p->looks) < 4 * THREADS) && !t_.failed; i++) {
+        OK(put_round(p->db, p->tag, i));
+        if (i % 11 == 5) OK(vtag_seal(p->db, NULL, NULL));
+        if (i % 23 == 7) OK(vtag_compact(p->db, NULL, NULL));
+    }
+    add(&p->stop, 1);
+    for (i = 0; i < THREADS; i++) pthread_join(t[i], NULL);
+    CHECK_EQ(p->wrong, 0);
+}
+
+static void many_verify_one_snapshot_while_another_writes(void)
+{
+    static place p;
+    start(&p, "checked.vtag");
+    MUST(vtag_snapshot(p.db, &p.shared));
+    verify_beside_a_writer(&p);
+    CHECK_EQ(value_of_all(&p, p.shared), 1);
+    vtag_release(p.shared);
+    vtag_close(p.db);
+}
+
+static void many_verify_what_is_newest_while_another_writes(void)
+{
+    static place p;
+    start(&p, "newest.vtag");
+    verify_beside_a_writer(&p);
+    vtag_close(p.db);
+}
+
 int main(int argc, char **argv)
 {
     t_begin(argc, argv);
     RUN(readers_of_a_handle_see_whole_commits_while_it_writes);
     RUN(threads_that_write_take_turns);
     RUN(handles_come_and_go_while_another_compacts);
+    RUN(many_verify_one_snapshot_while_another_writes);
+    RUN(many_verify_what_is_newest_while_another_writes);
     return t_end();
 }
