@@ -93,7 +93,8 @@ static const vtf_extent *salvage_extent(const salvage *v, uint64_t at)
     return e;
 }
 
-/* The uuid is that of the identity page, or of the first extent if that is damaged. */
+/* The uuid is that of the identity page, or of the first extent if that is damaged; then
+   the version is not known. */
 static int salvage_identify(salvage *v)
 {
     uint64_t at;
@@ -182,15 +183,32 @@ static void salvage_log(salvage *v, uint64_t at, uint64_t end)
 }
 
 /* Log extents in their order, those whose header is damaged too. */
-static int salvage_fold(salvage *v)
+static void salvage_fold_as(salvage *v, uint32_t version)
 {
     uint64_t at = VTF_FRONT, next;
+    vt_state_drop(v->s);
+    v->file->version = version;
+    v->crc = 0;
+    v->records = v->records_lost = 0;
     v->s = salvage_state(v);
     for (; at < v->n; at = next) {
         const vtf_extent *e = salvage_extent(v, at);
         next = e && e->length <= v->room - at ? at + e->length : at + VTF_ALIGN;
         while (!e && next < v->n && !salvage_extent(v, next)) next += VTF_ALIGN;
         if (!e || e->kind == VTF_LOG) salvage_log(v, at, vt_min_u64(next, v->n));
+    }
+}
+
+/* A file whose version is not known is of the one by which more of its records fit. */
+static int salvage_fold(salvage *v)
+{
+    uint32_t version = v->file->version;
+    uint64_t records;
+    salvage_fold_as(v, version ? version : VTF_VERSION);
+    records = v->records;
+    if (!version && (!records || v->records_lost)) {
+        salvage_fold_as(v, 2); /* 1 is laid out as that */
+        if (v->records <= records) salvage_fold_as(v, VTF_VERSION);
     }
     if (v->records) return 0;
     return cli_fail("%s: no commit is whole in it", v->path);
