@@ -4229,7 +4229,8 @@ static void vt_redo_list(vt_out *list, const vtf_record *r, uint64_t r_at) {
     const vtf_section *s;
     vtf_range self = {r_at, r->size, vt_xxh64(r, r->size)};
     while (r->type == VTF_R_COMMIT && (s = vt_section_next(r, &at)) != NULL)
-        if (s->kind == VTF_RANGES) vt_out_put(list, s + 1, s->size - sizeof *s);
+        if (s->kind == VTF_RANGES)
+            vt_out_put(list, s + 1, (s->size - sizeof *s) / sizeof(vtf_range) * sizeof(vtf_range));
     vt_out_put(list, &self, sizeof self);
 }
 
@@ -5015,8 +5016,8 @@ typedef struct vt_cursor {
 typedef struct vt_iter { /* over a space by ascending id; a heap of cursors    */
     vt_cursor *c;
     size_t n;
-    int dead, started; /* dead: dead entries too                               */
-    uint64_t last;
+    int dead;          /* dead entries too                                     */
+    uint64_t least;    /* the next id is this or larger                        */
 } vt_iter;
 
 static int vt_cursor_before(const vt_cursor *a, const vt_cursor *b) {
@@ -5043,6 +5044,7 @@ static void vt_iter_sift(vt_iter *it, size_t i) {
 static vtag_err vt_iter_runs(vt_iter *it, const vt_run *runs, size_t n, uint64_t from) {
     size_t i;
     memset(it, 0, sizeof *it);
+    it->least = from;
     it->c = (vt_cursor *)vt_alloc(n * sizeof *it->c);
     if (!it->c) return VTAG_NOMEM;
     for (i = 0; i < n; i++) {
@@ -5071,9 +5073,8 @@ static const vtf_entry *vt_iter_next(vt_iter *it) {
         const vtf_entry *e = it->c[0].e++;
         if (it->c[0].e == it->c[0].end) it->c[0] = it->c[--it->n];
         vt_iter_sift(it, 0);
-        if ((it->started && e->id <= it->last) || e->id == UINT64_MAX) continue;
-        it->started = 1;
-        it->last = e->id;
+        if (e->id < it->least || e->id == UINT64_MAX) continue;
+        it->least = e->id + 1;
         if (it->dead || e->at != VTF_DEAD) return e;
     }
     return NULL;
