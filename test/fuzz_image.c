@@ -566,7 +566,7 @@ static int fi_keep_some(void *ctx, uint64_t id)
 static int fi_kept;  /* the layout was kept: fi_exercise changes the file     */
 static int fi_brief; /* little is searched: that was done, or it is not rows that were changed */
 
-/* Searches of one query and of many, of all rows and of some. */
+/* Searches of one query; and of many, or of some rows, as the input's length says. */
 static void fi_ask(const vtag_snap *s, const vtag_info *t)
 {
     static float q[FI_QUERIES * VTF_MAX_DIM];
@@ -575,13 +575,13 @@ static void fi_ask(const vtag_snap *s, const vtag_info *t)
     uint64_t ids[FI_IDS];
     vtag_ids only = {ids, FI_IDS};
     uint32_t dim = t->spec.dim;
-    size_t m[FI_QUERIES], i, j;
+    size_t m[FI_QUERIES], i, j, many = 1 + fuzz_now.n % 3;
     vtag_err err;
-    int way;
-    for (i = 0; i < (fi_brief ? 1 : FI_QUERIES); i++) fi_vector(i, q + i * dim, dim);
+    size_t way;
+    for (i = 0; i < (many == 1 && !fi_brief ? FI_QUERIES : 1); i++) fi_vector(i, q + i * dim, dim);
     for (i = 0; i < FI_IDS; i++) ids[i] = i + (i > 25) * (UINT64_MAX - 40);
     o.preview = 1;
-    for (way = 0; way < (fi_brief ? 1 : 4); way++) {
+    for (way = 0; way <= (fi_brief ? 0 : many); way += many) {
         size_t nq = way == 1 ? FI_QUERIES : 1;
         o.only = way == 2 ? &only : NULL;
         o.keep = way == 3 ? fi_keep_some : NULL;
@@ -939,7 +939,9 @@ static const char *const fuzz_image_seeds[] = {
     "\\80\\01\\05\\01\\04\\00\\01\\00\\28\\00\\00\\00\\11\\01\\10\\00\\01\\00\\00\\00\\01",
     "\\40\\01", "\\40\\01\\53\\00\\05\\23\\00\\00\\00\\00\\00\\00\\00\\00",
     "\\40\\00\\52\\02\\07\\00\\00\\c0\\7f", "\\60\\01\\52\\05\\04\\ff\\ff\\7f\\7f", "\\40\\00\\50\\03\\11\\ff",
-    NULL};
+    /* a key of 5,000 bytes; a waiver with a NUL inside; metadata under another number; an entry; a tag */
+    "\\08\\01\\ff\\00\\00\\01\\00\\00\\15k", "\\08\\00\\ff\\00\\00\\03\\00\\11\\0ak\\14\\00", "\\08\\00\\ff\\00\\00\\05\\00\\08\\03k\\00",
+    "\\09\\00\\7f\\00\\0a\\01\\02\\02\\03\\02\\1f\\01", "\\0a\\01\\ff\\00\\0b\\04\\05\\01", NULL};
 
 FUZZ_MAIN(image)
 #endif
