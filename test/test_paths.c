@@ -510,6 +510,34 @@ static void a_store_that_another_takes_the_place_of_is_not_taken_for_it(void)
     CHECK_EQ(names(), 2);
 }
 
+/* Only where nothing is, was the store deleted. Any other answer is not OK, and not for good. */
+static void a_path_that_cannot_be_followed_is_no_deleted_store(void)
+{
+    vtag_db *r;
+    enter("unfollowed");
+    REQUIRE(mkdir(in("d"), 0755) == 0);
+    newborn_closed(in("d/s"));
+    REQUIRE(chmod(in("d/s"), 0666) == 0);
+    r = open_at(in("d/s"), VTAG_READ);
+    REQUIRE(rename(in("d/s"), in("d/t")) == 0 && symlink("s", in("d/s")) == 0);
+    ERR(VTAG_IO, try_look(r));
+    CHECK(heard("/s") && heard("symbolic links"));
+    REQUIRE(unlink(in("d/s")) == 0 && symlink("nowhere", in("d/s")) == 0);
+    CHECK_EQ(items_in(r), 1); /* nothing lies there */
+    REQUIRE(unlink(in("d/s")) == 0 && mkdir(in("d/s"), 0755) == 0);
+    CHECK(try_look(r) != VTAG_OK);
+    REQUIRE(rmdir(in("d/s")) == 0 && rename(in("d/t"), in("d/s")) == 0);
+    CHECK_EQ(items_in(r), 1);
+    REQUIRE(chmod(in("d"), 0700) == 0);
+    if (be_nobody()) {
+        ERR(VTAG_DENIED, try_look(r));
+        CHECK(heard("/s") && heard("Permission denied"));
+        be_root();
+    }
+    CHECK_EQ(items_in(r), 1);
+    vtag_close(r);
+}
+
 /* ---- A backup in the place of the store ------------------------------------------------------ */
 
 enum { FEW = 20 };
@@ -842,6 +870,13 @@ static vtag_err h_read(void *file, uint64_t at, void *p, size_t n)
     return h.os->read(file, at, p, n);
 }
 
+static vtag_err h_remove(void *ctx, const char *path)
+{
+    const char *name = strrchr(path, '/');
+    CHECK(name && !strncmp(name, "/.vtag-", 7)); /* nothing else is ever ours to remove */
+    return h.os->remove(ctx, path);
+}
+
 static vtag_err h_lock(void *file, int which, uint32_t wait_ms)
 {
     vtag_err err;
@@ -871,6 +906,7 @@ static const vtag_io *hooked(void)
     h.io.sync = h_sync;
     h.io.sync_name = h_sync_name;
     h.io.publish = h_publish;
+    h.io.remove = h_remove;
     h.io.lock = h_lock;
     h.io.unlock = h_unlock;
     return &h.io;
@@ -951,6 +987,27 @@ static void a_copy_of_a_private_store_is_private(void)
     REQUIRE(chown(in("s"), 0, NOBODY) == 0 && chmod(in("s"), 0640) == 0);
     OK(copy_to(in("s"), in("d"))); /* of root's group, which may not read the first */
     CHECK(stat_at(in("d")).st_gid == NOBODY || !(mode_of(in("d")) & 077));
+}
+
+/* A folder whose files take its group: neither a copy nor a compaction opens them to it. */
+static void a_folder_gives_its_group_no_rights(void)
+{
+    vtag_db *db = NULL;
+    enter("group");
+    newborn_closed(in("s"));
+    if (geteuid() || chown(folder, 0, NOBODY) || chmod(folder, 02777) || chmod(in("s"), 0660)) {
+        printf("skipped: folders of other groups, which root alone can make\n");
+        return;
+    }
+    MUST(try_open(in("s"), VTAG_EXISTING, hooked(), &db));
+    OK(copy_from(db, in("c")));
+    CHECK(stat_at(in("c")).st_gid == 0 || !(mode_of(in("c")) & 070));
+    waste(db);
+    OK(compact(db));
+    CHECK(stat_at(in("s")).st_gid == 0 && mode_of(in("s")) == 0660);
+    vtag_close(db);
+    newborn_closed(in("t"));
+    CHECK_EQ(stat_at(in("t")).st_gid, NOBODY); /* a new one is as the folder says */
 }
 
 /* ---- Copies ----------------------------------------------------------------------------------------- */
@@ -1137,6 +1194,35 @@ static void a_file_under_the_engines_own_name_is_left_alone(void)
     OK(compact(db));
     vtag_close(db);
     CHECK_EQ(names(), 1);
+}
+
+/* Each changing call fails once: the store is as it was, and nothing lies beside it. */
+static void what_fails_anywhere_leaves_nothing_beside_the_store(void)
+{
+    uint64_t before;
+    int n, i;
+    vtag_db *db;
+    enter("fails");
+    db = newborn(in("s"));
+    waste(db);
+    before = hash_of(db);
+    vtag_close(db);
+    for (i = 0; i < 2; i++) {
+        vtag_err err = VTAG_IO;
+        for (n = 1; err && n < 200 && !t_.failed; n++) {
+            MUST(try_open(in("s"), VTAG_EXISTING, hooked(), &db));
+            h.calls = 0;
+            h.fail_at = n;
+            err = i ? compact(db) : copy_from(db, in("c"));
+            h.fail_at = 0;
+            CHECK_EQ(hash_of(db), before);
+            vtag_close(db);
+            CHECK_EQ(names(), err || i ? 1 : 2);
+        }
+        CHECK(n > 8 && n < 200);
+        if (!i) CHECK(unlink(in("c")) == 0);
+    }
+    CHECK_EQ(items_at(in("s")), 1);
 }
 
 static int kill_at;
@@ -1671,6 +1757,7 @@ int main(int argc, char **argv)
     RUN(a_folder_that_became_a_file_is_the_same);
     RUN(a_store_that_is_deleted_while_it_is_open_is_read_on);
     RUN(a_store_that_another_takes_the_place_of_is_not_taken_for_it);
+    RUN(a_path_that_cannot_be_followed_is_no_deleted_store);
     RUN(a_backup_that_is_renamed_over_an_open_store_is_what_the_gate_judges);
     RUN(without_descriptors_a_handle_says_so_and_goes_on_later);
     RUN(a_file_that_may_not_be_opened_is_denied);
@@ -1679,12 +1766,14 @@ int main(int argc, char **argv)
     RUN(who_cannot_keep_owner_and_group_does_not_compact);
     RUN(the_new_file_is_never_open_to_more_than_the_old_one);
     RUN(a_copy_of_a_private_store_is_private);
+    RUN(a_folder_gives_its_group_no_rights);
     RUN(of_two_copies_to_one_name_one_is_whole_and_one_says_so);
     RUN(of_many_processes_that_copy_to_one_name_one_wins);
     RUN(what_is_there_is_not_copied_over);
     RUN(what_may_not_be_read_is_not_copied_over);
     RUN(files_beside_a_store_are_left_alone);
     RUN(a_file_under_the_engines_own_name_is_left_alone);
+    RUN(what_fails_anywhere_leaves_nothing_beside_the_store);
     RUN(a_copy_that_was_killed_stands_in_nobodys_way);
     RUN(a_compaction_that_was_killed_is_cleared_away_by_the_next);
     RUN(any_name_that_the_system_takes_will_do);
