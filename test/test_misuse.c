@@ -1413,6 +1413,35 @@ static void a_threshold_that_is_no_number_is_refused_and_an_infinite_one_is_none
     env_down(&e);
 }
 
+/* Cosine tells no direction from another that is nearer than this. */
+static void a_vector_and_its_multiples_are_equally_near(void)
+{
+    static const float by[] = {1, 3, 0.1f, 1e-12f, 1e15f, 7, 0.3333333f, 123456.7f};
+    env e;
+    vtag_tag tag;
+    vtag_hit hits[LENGTH(by)];
+    vtag_snap *s;
+    size_t i, j, n = 0;
+    env_up(&e);
+    tag = declare(e.db, "m@1", 3, VTAG_COSINE);
+    for (i = 0; i < LENGTH(by); i++) {
+        float x[3] = {1, 0, 2};
+        vtag_vec v = vec(tag, 3, x);
+        for (j = 0; j < 3; j++) x[j] *= by[i];
+        put(e.db, i, NULL, &v, 1);
+    }
+    s = look(e.db);
+    for (i = 0; i < LENGTH(by); i++) {
+        float x[3];
+        OK(vtag_vector(s, i, tag, 0, x, 3, NULL));
+        OK(vtag_search(s, vec(tag, 3, x), NULL, LENGTH(by), hits, &n));
+        CHECK_EQ(n, LENGTH(by));
+        CHECK(hits[0].dist >= 0 && hits[n - 1].dist <= 1.2e-7f);
+    }
+    vtag_release(s);
+    env_down(&e);
+}
+
 /* Off by at most 2^-11 of a number, or 2^-25 where it is below the smallest normal half. */
 static void halves_are_off_by_no_more_than_is_promised(void)
 {
@@ -1540,6 +1569,7 @@ int main(int argc, char **argv)
     RUN(a_worker_that_became_another_program_keeps_nothing);
     RUN(rows_at_the_edge_of_a_float_are_found);
     RUN(a_threshold_that_is_no_number_is_refused_and_an_infinite_one_is_none);
+    RUN(a_vector_and_its_multiples_are_equally_near);
     RUN(halves_are_off_by_no_more_than_is_promised);
     RUN(arithmetic_that_rounds_otherwise_is_stopped);
     RUN(that_is_more_than_two_hundred_refusals);
