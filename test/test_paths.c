@@ -648,7 +648,7 @@ static void a_backup_that_is_renamed_over_an_open_store_is_what_the_gate_judges(
 /* From here on the process can open nothing more. */
 static struct rlimit no_more_files(void)
 {
-    struct rlimit old, now;
+    struct rlimit old = {0, 0}, now;
     int fd = dup(0);
     REQUIRE(fd >= 0 && close(fd) == 0 && getrlimit(RLIMIT_NOFILE, &old) == 0);
     now = old;
@@ -1614,6 +1614,30 @@ static void a_commit_between_the_steps_of_a_creation_is_never_lost(void)
     CHECK(done > 3);
 }
 
+enum { CREATORS = 6, BIRTHS = 10 };
+
+static void creator(const char *path)
+{
+    vtag_db *db = open_at(path, VTAG_CREATE);
+    put_item(db, (uint64_t)getpid());
+    vtag_close(db);
+}
+
+static void of_many_processes_that_create_one_store_none_loses_its_commit(void)
+{
+    int round, i;
+    enter("creators");
+    for (round = 0; round < BIRTHS; round++) {
+        pid_t child[CREATORS];
+        if (round % 2) write_file(in("s"), "", 0); /* as mktemp leaves it */
+        for (i = 0; i < CREATORS; i++) child[i] = spawn(creator, in("s"));
+        for (i = 0; i < CREATORS; i++) joined(child[i]);
+        CHECK_EQ(items_at(in("s")), CREATORS);
+        CHECK_EQ(names(), 1);
+        CHECK(unlink(in("s")) == 0);
+    }
+}
+
 /* ---- Names that last ------------------------------------------------------------------------------------------ */
 
 static void who_commits_first_makes_the_name_last(void)
@@ -1789,6 +1813,7 @@ int main(int argc, char **argv)
     RUN(zeros_before_somebodys_data_are_not_ours);
     RUN(an_empty_file_is_taken_by_who_may_create);
     RUN(a_commit_between_the_steps_of_a_creation_is_never_lost);
+    RUN(of_many_processes_that_create_one_store_none_loses_its_commit);
     RUN(who_commits_first_makes_the_name_last);
     RUN(without_syncs_a_flush_makes_the_name_last);
     RUN(a_commit_whose_name_cannot_be_made_to_last_is_not_ok);
