@@ -155,6 +155,16 @@ ends 1 'nodir/x.vtag' "$vtag" declare nodir/x.vtag --tag a@1 --dim 3
 echo 'this is no store' >text.vtag
 ends 1 'text.vtag: not a vtag file' "$vtag" status text.vtag
 ends 1 'folder' "$vtag" status .
+ends 1 'nodir/x.vtag: no such folder' "$vtag" declare nodir/x.vtag --tag a@1 --dim 3
+ends 1 'cannot make nodir/x.vtag: No such file' "$vtag" copy db.vtag nodir/x.vtag
+ends 1 'no plain file' "$vtag" status /dev/null
+ln -s knot knot
+ends 1 '^vtag: cannot open knot: Too many levels of symbolic links$' "$vtag" status knot
+long=$(printf '%0300d' 0)
+ends 1 '^vtag: cannot open 0*: File name too long$' "$vtag" declare "$long" --tag a@1 --dim 3
+ends 1 '^vtag: 0*: File name too long; check the path$' "$vtag" copy db.vtag "$long"
+ends 2 'text wants 1 to 1,024 bytes' "$vtag" note db.vtag --text "$long$long$long$long"
+ends 2 'score wants 1 to 255 bytes' "$vtag" gate db.vtag --tag minilm@2 --score "$long"
 cp db.vtag newer.vtag
 printf '\377' | dd of=newer.vtag bs=1 seek=12 conv=notrunc 2>/dev/null
 ends 1 'newer.vtag: .*written by a newer vtag' "$vtag" status newer.vtag
@@ -170,9 +180,24 @@ if [ "$nobody" = none ] || ! chmod 755 . || ! $nobody "$vtag" --version >/dev/nu
 else
     cp db.vtag readonly.vtag
     chmod 444 readonly.vtag
-    ends 1 'readonly.vtag: .*read-only' $nobody "$vtag" meta readonly.vtag name value
+    ends 1 'cannot open [^ ]*/readonly.vtag: Permission denied; check who' $nobody "$vtag" meta readonly.vtag name value
     same 'the read-only file' readonly.vtag db.vtag
     $nobody "$vtag" status readonly.vtag >out 2>err && pass || fail 'looking at a read-only file'
+    mkdir ours theirs
+    cp db.vtag ours/db.vtag
+    chmod 755 ours
+    chmod 666 ours/db.vtag
+    ends 1 'cannot make a file beside [^ ]*/ours/db.vtag: Permission denied' $nobody "$vtag" compact ours/db.vtag
+    ends 1 'cannot make a file beside [^ ]*/ours/x.vtag: Permission denied' $nobody "$vtag" copy db.vtag ours/x.vtag
+    ends 1 'cannot open [^ ]*/ours/x.vtag: Permission denied' $nobody "$vtag" declare ours/x.vtag --tag a@1 --dim 3
+    same 'what could not be compacted' ours/db.vtag db.vtag
+    chmod 777 theirs
+    cp db.vtag theirs/db.vtag
+    chmod 666 theirs/db.vtag
+    if [ "$(id -u)" -eq 0 ]; then
+        ends 1 'the rights.*/theirs/db.vtag: Operation not permitted; run it as the owner' $nobody "$vtag" compact theirs/db.vtag
+    fi
+    equal 'no temporary file is left' "$(ls -A ours theirs | tr '\n' ' ')" 'ours: db.vtag  theirs: db.vtag '
 fi
 
 mkfifo pipe
@@ -184,6 +209,8 @@ tries=0
 while [ ! -s locked.vtag ] && [ $tries -lt 50 ]; do sleep 0.1; tries=$((tries + 1)); done
 sleep 0.2
 ends 1 'locked.vtag: another writer' "$vtag" meta locked.vtag name value --wait 100
+ends 1 'locked.vtag: another writer' timeout 4 "$vtag" meta locked.vtag name value --wait 0
+ends 1 'locked.vtag: another writer' timeout 4 "$vtag" compact locked.vtag --wait 0
 exec 3>&-
 wait $holder
 
@@ -282,8 +309,19 @@ works 'copy' "$vtag" copy db.vtag copy.vtag
 "$vtag" dump copy.vtag >copy.dump
 same 'dump of a copy' first.dump copy.dump
 works 'compact --dry-run' "$vtag" compact db.vtag --dry-run
-works 'compact' "$vtag" compact db.vtag
-says 'KiB -> '
+says '^[0-9.]+ KiB.* about .*: an estimate, true within a tenth; dry run: nothing changed$'
+ln db.vtag second-name.vtag
+ends 1 'db.vtag: has 2 names' "$vtag" compact db.vtag
+rm second-name.vtag
+works 'compact' "$vtag" compact db.vtag --isa scalar
+says '^[0-9.]+ KiB -> [0-9.]+ KiB$'
+cp db.vtag once.vtag
+works 'compact again' "$vtag" compact db.vtag
+says '^nothing to gain: db.vtag stays as it is, [0-9.]+ KiB$'
+works 'and again' "$vtag" compact db.vtag --json
+says ',"changed":false,"dry_run":false}$'
+equal 'its bytes' "$(sed 's/.*"before":\([0-9]*\).*/\1/' out)" "$(sed 's/.*"after":\([0-9]*\).*/\1/' out)"
+same 'what gains nothing' db.vtag once.vtag
 works 'verify the compacted' "$vtag" verify db.vtag --json
 says '"bad":0'
 at=$(grep -abo 'search team' copy.vtag | head -n 1 | cut -d: -f1)

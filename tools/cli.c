@@ -1,5 +1,5 @@
 /* cli.c - options, errors, stores and tags of the command line; see cli.h. */
-#define _POSIX_C_SOURCE 200809L
+#define _XOPEN_SOURCE 700 /* POSIX of 2008, and realpath */
 #include "cli.h"
 
 #include <ctype.h>
@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+enum { CLI_DETAIL = 4700 };  /* bytes of a line of the engine's log: a path and some words */
 
 cli_globals cli = {"vtag", 10000, NULL, 0, 0, 0};
 
@@ -37,23 +40,43 @@ char *cli_strdup(const char *s)
 /* ---- Errors ---------------------------------------------------------------- */
 
 static pthread_mutex_t cli_log_lock = PTHREAD_MUTEX_INITIALIZER;
-static struct { char text[512]; vtag_err err; FILE *to; } cli_log;
+static struct { char text[CLI_DETAIL]; vtag_err err; FILE *to; } cli_log;
 
+/* Keeps the newest line, but not one without a path after one of the same error with it: that
+   has the system's words, and this tells what came of it. */
 static void cli_log_call(void *ctx, vtag_err err, const char *msg, uint64_t at)
 {
     char where[40] = "";
     (void)ctx;
+    if (!msg) msg = "";
     if (at && at != UINT64_MAX) {
         snprintf(where, sizeof where, " (at %llu)", (unsigned long long)at);
     }
     pthread_mutex_lock(&cli_log_lock);
     if (cli_log.to) {
-        fprintf(cli_log.to, "%s%s\n", msg ? msg : vtag_strerror(err), where);
-    } else {
-        snprintf(cli_log.text, sizeof cli_log.text, "%s%s", msg ? msg : "", where);
+        fprintf(cli_log.to, "%s%s\n", *msg ? msg : vtag_strerror(err), where);
+    } else if (cli_log.err != err || !strchr(cli_log.text, '/') || strchr(msg, '/')) {
+        snprintf(cli_log.text, sizeof cli_log.text, "%s%s", msg, where);
         cli_log.err = err;
     }
     pthread_mutex_unlock(&cli_log_lock);
+}
+
+/* Takes the line that came with err out of the log; "" if there was none. */
+static void cli_log_take(vtag_err err, char *text, size_t size)
+{
+    pthread_mutex_lock(&cli_log_lock);
+    snprintf(text, size, "%s", cli_log.err == err ? cli_log.text : "");
+    cli_log.text[0] = '\0';
+    cli_log.err = VTAG_OK;
+    pthread_mutex_unlock(&cli_log_lock);
+}
+
+int cli_told(void)
+{
+    char text[CLI_DETAIL];
+    cli_log_take(VTAG_OK, text, sizeof text);
+    return text[0] != '\0';
 }
 
 void cli_log_to(FILE *f)
@@ -84,7 +107,7 @@ static void cli_line_out(const char *text)
 
 static void cli_vsay(const char *fmt, va_list ap, const char *tail)
 {
-    char text[2048];
+    char text[2 * CLI_DETAIL];
     int n = vsnprintf(text, sizeof text, fmt, ap);
     if (n >= 0 && (size_t)n < sizeof text && tail) {
         snprintf(text + n, sizeof text - (size_t)n, "%s", tail);
@@ -130,16 +153,25 @@ int cli_nomem(void)
     return CLI_FAILED;
 }
 
-static const char *cli_advice(vtag_err err)
+/* What to do about an error, of which the engine said more in detail. */
+static const char *cli_advice(vtag_err err, const char *detail)
 {
+    size_t n = strlen(detail);
+    if (strstr(detail, "; ") && err != VTAG_CORRUPT) return NULL; /* it says that itself */
     switch (err) {
     case VTAG_NOMEM: return "close other programs, or work in smaller pieces";
-    case VTAG_IO: return "check the path and the disk";
-    case VTAG_NOSPACE: return "free some space and run it again; what was committed stays";
+    case VTAG_IO:
+        if (!n) return "check the path and the disk";
+        return n > 17 && !strcmp(detail + n - 17, "nput/output error") ? "check the disk" : NULL;
+    case VTAG_NOSPACE:
+        return "free some space, or allow larger files, and run it again; what was committed stays";
     case VTAG_FORMAT: return "check the path; a newer format needs a newer vtag";
     case VTAG_CORRUPT: return "run vtag verify, and go back to a copy";
     case VTAG_LOCKED: return "run it again later, or wait longer with --wait MS";
-    case VTAG_READONLY: return "check who may write the file and its folder";
+    case VTAG_READONLY: return strchr(detail, '/') ? NULL : "a newer vtag may write to it";
+    case VTAG_DENIED:
+        if (strstr(detail, "the rights")) return "run it as the owner of the file";
+        return "check who may read and write the file and its folder";
     case VTAG_NAME: return "a name is model@version/preparation/..., in lower case";
     case VTAG_NOTAG: return "vtag tags FILE lists them";
     case VTAG_RETIRED: return "vtag tags FILE lists those in service";
@@ -147,26 +179,78 @@ static const char *cli_advice(vtag_err err)
     case VTAG_KEPT: return "wait, or give a --reason";
     case VTAG_PREVIEW: return "search it with --preview, or cut over to it first";
     case VTAG_GATE: return "vtag gate shows each term";
-    case VTAG_NOTFOUND: return "vtag items FILE lists them";
+    case VTAG_NOTFOUND: return strchr(detail, '/') ? "check the path" : "vtag items FILE lists them";
     case VTAG_CHANGED: return "read it again";
     case VTAG_CANCELLED: return "run it again to go on";
     default: return NULL;
     }
 }
 
+/* A refusal without the argument that it begins with, "spec->note: at most ..."; of `all` of
+   that name, or of the structure's alone. */
+static const char *cli_refusal(const char *detail, int all)
+{
+    const char *p = detail, *from = detail;
+    while (isalnum((unsigned char)*p) || (*p && strchr("_[].>-:", *p))) {
+        if (p[0] == '-' && p[1] == '>') from = p + 2;
+        if (p[0] == ':' && p[1] == ' ' && all) from = p += 2;
+        else if (*p == ':') break;
+        else p++;
+    }
+    return from;
+}
+
+/* Why something failed: the engine's line where it says more than the error's name, that
+   name where it does not, both where each says what the other does not. */
+static void cli_reason(char *to, size_t size, vtag_err err, const char *detail)
+{
+    const char *name = vtag_strerror(err);
+    int both = 0;
+    switch (err) {
+    case VTAG_CORRUPT: case VTAG_LOCKED: case VTAG_FULL:
+        both = strcmp(detail, name) != 0;
+        break;
+    case VTAG_FORMAT: both = !strncmp(detail, "too short", 9); break;
+    case VTAG_VALUE:
+        if (!*detail) break;
+        snprintf(to, size, "the vector: %s", cli_refusal(detail, 1));
+        return;
+    case VTAG_EXISTS: detail = cli_refusal(detail, 1); break;
+    case VTAG_ARG: detail = cli_refusal(detail, 0); break;
+    case VTAG_IO: case VTAG_NOSPACE: case VTAG_READONLY: case VTAG_DENIED: break;
+    default:
+        if (!strchr(detail, '/')) detail = ""; /* of a search, or of an argument */
+    }
+    if (both && *detail) snprintf(to, size, "%s: %s", name, cli_refusal(detail, 1));
+    else snprintf(to, size, "%s", *detail ? detail : name);
+}
+
+/* Whether a line of the engine names this path. */
+static int cli_names(const char *detail, const char *path)
+{
+    size_t n = strlen(path);
+    const char *p = detail;
+    while (n && (p = strstr(p, path)) != NULL) {
+        if ((p == detail || p[-1] == '/' || p[-1] == ' ') && (!p[n] || p[n] == ':')) return 1;
+        p++;
+    }
+    return 0;
+}
+
 int cli_error(vtag_err err, const char *fmt, ...)
 {
-    char tail[1024], detail[520] = "";
-    const char *todo = cli_advice(err);
-    pthread_mutex_lock(&cli_log_lock);
-    if (cli_log.err == err && cli_log.text[0]) {
-        snprintf(detail, sizeof detail, ": %s", cli_log.text);
-    }
-    cli_log.text[0] = '\0';
-    pthread_mutex_unlock(&cli_log_lock);
-    snprintf(tail, sizeof tail, ": %s%s%s%s", vtag_strerror(err), detail,
-             todo ? "; " : "", todo ? todo : "");
-    CLI_SAY(fmt, tail);
+    char tail[CLI_DETAIL + 256], detail[CLI_DETAIL], why[CLI_DETAIL], what[CLI_DETAIL];
+    const char *todo;
+    va_list ap;
+    cli_log_take(err, detail, sizeof detail);
+    todo = cli_advice(err, detail);
+    cli_reason(why, sizeof why, err, detail);
+    va_start(ap, fmt);
+    vsnprintf(what, sizeof what, fmt, ap);
+    va_end(ap);
+    snprintf(tail, sizeof tail, "%s%s", todo ? "; " : "", todo ? todo : "");
+    if (cli_names(why, what)) cli_fail("%s%s", why, tail);
+    else cli_fail("%s: %s%s", what, why, tail);
     return err == VTAG_GATE || err == VTAG_KEPT ? CLI_NO : CLI_FAILED;
 }
 
@@ -279,7 +363,7 @@ static int cli_take_u32(const char *s, uint32_t *n)
 /* In the engine 0 means the default, so the zeros that people give become its own. */
 static int cli_take_limit(const char *s, uint32_t *n)
 {
-    if (!cli_take_u32(s, n)) return 0;
+    if (!cli_take_u32(s, n) || *n == VTAG_NONE) return 0;
     if (*n == 0) *n = VTAG_NONE;
     return 1;
 }
@@ -326,7 +410,7 @@ static const char *cli_wants(int kind)
 static int cli_help_asked;
 static uint64_t cli_seen; /* a bit for each option of the table that was given */
 static const cli_opt cli_general[] = {
-    {"--wait", "MS", CLI_U32, &cli.wait_ms, "for another writer; 10,000", NULL},
+    {"--wait", "MS", CLI_LIMIT, &cli.wait_ms, "for another writer, 0: not at all; 10,000", NULL},
     {"--isa", "NAME", CLI_STR, &cli.isa, "kernels: scalar, avx2, avx512, amx, neon", NULL},
     {"--no-map", NULL, CLI_FLAG, &cli.no_map, "read the file into memory", NULL},
     {"--force-network", NULL, CLI_FLAG, &cli.force_network,
@@ -496,39 +580,67 @@ int cli_parse(int argc, char **argv, const char *about, const cli_opt *opts)
 
 /* ---- Stores -------------------------------------------------------------------- */
 
-static int cli_check_path(const char *path, vtag_access access)
+void cli_open_opts(vtag_open_opts *o, vtag_access access)
 {
+    memset(o, 0, sizeof *o);
+    o->access = access;
+    o->isa = cli.isa;
+    o->no_map = cli.no_map;
+    o->force_network = cli.force_network;
+    o->log = cli_log_call;
+}
+
+int cli_open_error(vtag_err err, const char *path, vtag_access access)
+{
+    int makes = access == VTAG_CREATE || access == VTAG_NEW;
+    char detail[CLI_DETAIL];
     struct stat sb;
-    if (!strcmp(path, "")) return cli_fail("the path of the store is empty; name a file");
-    if (stat(path, &sb)) {
-        if (errno == ENOENT && access != VTAG_CREATE && access != VTAG_NEW) {
-            return cli_fail("%s: no such file; vtag declare or vtag import makes one", path);
+    switch (err) {
+    case VTAG_NOTFOUND:
+        if (makes) return cli_fail("%s: no such folder; check the path, or make it first", path);
+        return cli_fail("%s: no such file; vtag declare or vtag import makes one", path);
+    case VTAG_EXISTS:
+        if (lstat(path, &sb)) return cli_fail("%s: %s; check the path", path, strerror(errno));
+        return cli_fail("%s: is there already; give a new path", path);
+    case VTAG_ARG:
+        if (!cli.isa) break;
+        return cli_misuse("%s: --isa %s is not to be had on this machine", cli.cmd, cli.isa);
+    case VTAG_READONLY:
+        cli_log_take(err, detail, sizeof detail);
+        if (strstr(detail, "network")) {
+            return cli_fail("%s: is on a network file system; --force-network writes there anyway",
+                            path);
         }
-        if (errno != ENOENT) return cli_fail("%s: %s; check the path", path, strerror(errno));
-        return 0;
+        cli_log_call(NULL, err, detail, 0);
+        break;
+    default: break;
     }
-    if (access == VTAG_NEW) return cli_fail("%s: is there already; give a new path", path);
-    if (S_ISDIR(sb.st_mode)) return cli_fail("%s: is a folder; name a file", path);
-    return 0;
+    return cli_error(err, "%s", path);
 }
 
 int cli_open(cli_store *st, const char *path, vtag_access access)
 {
-    vtag_open_opts o = {0};
-    vtag_err err;
-    int rc = cli_check_path(path, access);
-    if (rc) return rc;
-    o.access = access;
-    o.isa = cli.isa;
-    o.no_map = cli.no_map;
-    o.force_network = cli.force_network;
-    o.log = cli_log_call;
-    st->path = path;
-    st->err = err = vtag_open(path, &o, &st->db);
-    if (err == VTAG_ARG && cli.isa) {
-        return cli_misuse("%s: --isa %s is not to be had on this machine", cli.cmd, cli.isa);
+    vtag_open_opts o;
+    vtag_err err = VTAG_EXISTS;
+    struct stat sb;
+    if (!strcmp(path, "")) return cli_fail("the path of the store is empty; name a file");
+    if (!stat(path, &sb) && !S_ISREG(sb.st_mode)) {
+        return cli_fail("%s: is %s; name a file", path,
+                        S_ISDIR(sb.st_mode) ? "a folder" : "no plain file");
     }
-    return err ? cli_error(err, "%s", path) : 0;
+    st->path = path;
+    cli_told(); /* nothing of before is the cause */
+    if (access == VTAG_CREATE || access == VTAG_NEW) { /* whether it was made here is to be known */
+        cli_open_opts(&o, VTAG_NEW);
+        err = vtag_open(path, &o, &st->db);
+        if (!err) cli_made_note(&st->made, path);
+    }
+    if (err && access != VTAG_NEW) {
+        cli_open_opts(&o, access);
+        err = vtag_open(path, &o, &st->db);
+    }
+    st->err = err;
+    return err ? cli_open_error(err, path, access) : 0;
 }
 
 int cli_snap(cli_store *st)
@@ -604,8 +716,13 @@ int cli_seal(cli_store *st)
     cli_progress_start(&p, "seal", "rows", 0);
     err = vtag_seal(st->db, cli_progress_call, &p);
     cli_progress_end(&p);
-    if (err) cli_warn("%s: all is stored, but not sketched (%s); searching it is slower until it is "
-                      "compacted", st->path, vtag_strerror(err));
+    if (err) {
+        char detail[CLI_DETAIL], why[CLI_DETAIL];
+        cli_log_take(err, detail, sizeof detail);
+        cli_reason(why, sizeof why, err, detail);
+        cli_warn("%s: all is stored, but not sketched (%s); searching it is slower until it is "
+                 "compacted", st->path, why);
+    }
     return 0;
 }
 
@@ -622,6 +739,58 @@ void cli_close(cli_store *st)
     vtag_close(st->db);
     st->snap = NULL;
     st->db = NULL;
+    free(st->made.path);
+    st->made.path = NULL;
+}
+
+void cli_made_note(cli_made *m, const char *path)
+{
+    struct stat sb;
+    m->path = realpath(path, NULL); /* where a link leads, the file is */
+    if (!m->path || lstat(m->path, &sb)) return;
+    m->dev = (uint64_t)sb.st_dev;
+    m->ino = (uint64_t)sb.st_ino;
+}
+
+static int cli_made_there(const cli_made *m)
+{
+    struct stat sb;
+    return m->path && !lstat(m->path, &sb) && S_ISREG(sb.st_mode) &&
+           (uint64_t)sb.st_dev == m->dev && (uint64_t)sb.st_ino == m->ino;
+}
+
+/* A handle of its own: the one that failed may be able to write no more. While it has the
+   lock, the path names the file whose commits it sees, and nobody commits. */
+int cli_made_discard(cli_made *m, uint64_t commit)
+{
+    vtag_open_opts o = {0};
+    vtag_begin_opts now = {0};
+    vtag_db *db = NULL;
+    vtag_batch *b = NULL;
+    vtag_snap *s = NULL;
+    vtag_stat stat;
+    int gone = 0;
+    o.access = VTAG_EXISTING;
+    now.wait_ms = VTAG_NONE;
+    if (cli_made_there(m) && !vtag_open(m->path, &o, &db) && !vtag_begin(db, &now, &b) &&
+        !vtag_snapshot(db, &s) && !vtag_stats(s, &stat) && stat.commit == commit &&
+        cli_made_there(m)) {
+        gone = unlink(m->path) == 0;
+    }
+    vtag_release(s);
+    vtag_abort(b);
+    vtag_close(db);
+    free(m->path);
+    m->path = NULL;
+    return gone;
+}
+
+int cli_discard(cli_store *st, uint64_t commit)
+{
+    cli_made made = st->made;
+    st->made.path = NULL;
+    cli_close(st);
+    return cli_made_discard(&made, commit);
 }
 
 /* ---- Tags ------------------------------------------------------------------------ */

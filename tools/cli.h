@@ -69,7 +69,7 @@ int cli_parse(int argc, char **argv, const char *about, const cli_opt *opts);
 
 typedef struct cli_globals {
     const char *cmd;         /* the running command's name */
-    uint32_t    wait_ms;     /* --wait: for another writer; 10,000 */
+    uint32_t    wait_ms;     /* --wait: for another writer, VTAG_NONE: not at all; 10,000 */
     const char *isa;         /* --isa: kernels to use; NULL: the best */
     int         quiet;       /* --quiet: no progress */
     int         no_map;      /* --no-map */
@@ -91,13 +91,15 @@ size_t cli_edits(const char *a, const char *b, size_t over);
 int cli_fail(const char *fmt, ...) CLI_PRINTF(1, 2);   /* returns CLI_FAILED */
 int cli_misuse(const char *fmt, ...) CLI_PRINTF(1, 2); /* returns CLI_USAGE */
 int cli_refuse(const char *fmt, ...) CLI_PRINTF(1, 2); /* returns CLI_NO */
-/* Reports an error of the engine: the text of fmt, the error's own, the detail that
-   the log callback got, and what to do about it. CLI_NO for GATE and KEPT. */
+/* Reports an error of the engine: the text of fmt, the error's own or what the log
+   callback got, and what to do about it. A path is said once. CLI_NO for GATE and KEPT. */
 int cli_error(vtag_err err, const char *fmt, ...) CLI_PRINTF(2, 3);
 int cli_nomem(void);
 void cli_warn(const char *fmt, ...) CLI_PRINTF(1, 2);
 /* The engine's details go to f at once; NULL: into the next error. */
 void cli_log_to(FILE *f);
+/* 1 if the engine's newest detail came with no error; it is forgotten then, as any other. */
+int cli_told(void);
 
 void *cli_alloc(size_t n);                 /* zeroed; ends the program if there is none */
 void *cli_grow(void *p, size_t n, size_t size); /* the same, to n elements of size bytes */
@@ -112,6 +114,11 @@ typedef struct cli_side {    /* a thread for what a batch can do aside */
     void     *arg;
 } cli_side;
 
+typedef struct cli_made {    /* a file that this command made */
+    char    *path;           /* without links; NULL: none was made */
+    uint64_t dev, ino;
+} cli_made;
+
 typedef struct cli_store {   /* zero it first; it stays where it is while a batch is open */
     const char *path;
     vtag_db    *db;
@@ -119,9 +126,13 @@ typedef struct cli_store {   /* zero it first; it stays where it is while a batc
     vtag_batch *batch;       /* of cli_begin */
     vtag_err    err;         /* why cli_open, cli_snap, cli_begin or cli_commit failed */
     cli_side    side;
+    cli_made    made;        /* by cli_open */
 } cli_store;
 
 int  cli_open(cli_store *st, const char *path, vtag_access access);
+/* For those who call vtag_open themselves: what the options say, and its error reported. */
+void cli_open_opts(vtag_open_opts *o, vtag_access access);
+int  cli_open_error(vtag_err err, const char *path, vtag_access access);
 int  cli_snap(cli_store *st);              /* a new snapshot in place of the old one */
 int  cli_look(cli_store *st, const char *path);   /* opens read-only, and a snapshot */
 int  cli_change(cli_store *st, const char *path); /* opens what exists, and a snapshot */
@@ -130,6 +141,12 @@ int  cli_commit(cli_store *st);
 int  cli_seal(cli_store *st);              /* what a big change leaves to do; warns if it cannot */
 void cli_abort(cli_store *st);
 void cli_close(cli_store *st);             /* drops batch, snapshot and handle */
+/* Closes it, and removes the file if cli_open made it and commit is still its newest: 0 of a
+   file that nobody committed to. It stays where another has the lock. 1: it is gone. */
+int  cli_discard(cli_store *st, uint64_t commit);
+/* The same of a file that was made in another way, noted just after. */
+void cli_made_note(cli_made *m, const char *path);
+int  cli_made_discard(cli_made *m, uint64_t commit);
 
 /* Finds a tag in the snapshot: its name, a unique beginning of it, :active, :standby. */
 int cli_tag(const cli_store *st, const char *name, vtag_info *info);

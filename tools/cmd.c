@@ -135,11 +135,19 @@ int item_named(const char *id, const char *key, vtag_item *item)
         item->id = vtag_id(key);
         return 0;
     }
-    if (!cli_u64(id, &item->id) || item->id == UINT64_MAX) {
+    if (!cli_u64(id, &item->id)) {
         return cli_misuse("%s: '%s' is no id (a whole number); a key goes after --key",
                           cli.cmd, id);
     }
+    if (item->id == UINT64_MAX) return cli_misuse("%s: id %s is reserved", cli.cmd, id);
     return 0;
+}
+
+int cmd_text(const char *option, const char *s, size_t most)
+{
+    char n[CLI_TEXT];
+    if (!s || (*s && strlen(s) <= most)) return 0;
+    return cli_misuse("%s: %s wants 1 to %s bytes", cli.cmd, option, cli_count(n, most));
 }
 
 int item_get(const cli_store *st, vtag_item *item)
@@ -185,6 +193,12 @@ int cmd_vector(const char *option, const char *text, float **x, uint32_t *dim)
 }
 
 /* ---- Gate ------------------------------------------------------------------------ */
+
+int cmd_gate_check(const vtag_gate *g)
+{
+    int rc = cmd_text("--score", g->score, 255);
+    return rc ? rc : cmd_text("--reason", g->reason, 1024);
+}
 
 uint32_t cmd_limit(uint32_t n)
 {

@@ -27,6 +27,8 @@ void out_cover(out *o, const char *name, const vtag_cover *c);
 
 /* Sets id and key of item from a positional and a --key, of which one is given. */
 int item_named(const char *id, const char *key, vtag_item *item);
+/* 0 if the text of an option is not given, or has 1 to `most` bytes; else usage. */
+int cmd_text(const char *option, const char *s, size_t most);
 /* Reads the item that item_named named; refuses one whose key is another. */
 int item_get(const cli_store *st, vtag_item *item);
 /* The item's name for people: its key, or its id, into buf. */
@@ -47,6 +49,7 @@ int cmd_vector(const char *option, const char *text, float **x, uint32_t *dim);
     {"--max-drop", "X", CLI_F64, &(g).max_drop,                                             \
      "and loses at most X against the active tag's", &(g).has_drop},                        \
     {"--min-queries", "N", CLI_LIMIT, &(g).min_queries, "of the score; 75", NULL}
+int cmd_gate_check(const vtag_gate *g); /* 0 if its texts are not too long, else usage */
 uint32_t cmd_limit(uint32_t n);        /* VTAG_NONE as the 0 that it means */
 
 typedef struct cmd_term {    /* a term of the gate, in words */

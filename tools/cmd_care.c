@@ -1,5 +1,7 @@
 /* cmd_care.c - compact, copy, verify: the file as a whole. */
+#define _POSIX_C_SOURCE 200809L
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cmd.h"
 
@@ -11,59 +13,94 @@ static int care_stats(const cli_store *st, vtag_stat *stat)
 
 /* ---- compact ---------------------------------------------------------------------- */
 
-static void compact_report(const vtag_stat *a, uint64_t after, int dry, int as_json)
+typedef struct compaction {
+    uint64_t before, after;  /* bytes of the file */
+    int      dry, changed, as_json;
+} compaction;
+
+static void compact_report(const cli_store *st, const compaction *c)
 {
     char from[CLI_TEXT], to[CLI_TEXT];
     out o;
-    if (!as_json) {
-        printf("%s -> %s%s\n", cli_bytes(from, a->file_bytes), cli_bytes(to, after),
-               dry ? ", about; dry run: nothing changed" : "");
-        return;
+    cli_bytes(from, c->before);
+    cli_bytes(to, c->after);
+    if (c->as_json) {
+        out_start(&o, stdout);
+        out_u64(&o, "before", c->before);
+        out_u64(&o, "after", c->after);
+        out_bool(&o, "changed", c->changed);
+        out_bool(&o, "dry_run", c->dry);
+        out_close(&o, '}');
+    } else if (c->dry && c->after >= c->before) {
+        printf("%s, about nothing to gain: an estimate, true within a tenth; dry run: nothing "
+               "changed\n", from);
+    } else if (c->dry) {
+        printf("%s -> about %s: an estimate, true within a tenth; dry run: nothing changed\n",
+               from, to);
+    } else if (c->changed) {
+        printf("%s -> %s\n", from, to);
+    } else {
+        printf("nothing to gain: %s stays as it is, %s\n", st->path, from);
     }
-    out_start(&o, stdout);
-    out_u64(&o, "before", a->file_bytes);
-    out_u64(&o, "after", after);
-    out_bool(&o, "dry_run", dry);
-    out_close(&o, '}');
 }
 
-static int compact_run(cli_store *st, int dry, int as_json)
+/* What stands against putting another file in the place of this one. */
+static int compact_denied(const cli_store *st)
+{
+    struct stat sb;
+    if (!stat(st->path, &sb) && sb.st_nlink > 1) {
+        return cli_fail("%s: has %llu names (hard links), of which only one would have the new "
+                        "content; remove the others, or use vtag copy", st->path,
+                        (unsigned long long)sb.st_nlink);
+    }
+    return cli_error(VTAG_DENIED, "%s", st->path);
+}
+
+static int compact_run(cli_store *st, compaction *c)
 {
     vtag_stat before, after;
     cli_progress p;
     vtag_err err;
     int rc = care_stats(st, &before);
     if (rc) return rc;
-    if (dry) {
-        compact_report(&before, before.live_bytes, 1, as_json);
-        return 0;
-    }
+    c->before = before.file_bytes;
+    c->after = before.live_bytes;
+    if (c->dry) return 0;
+    rc = cli_begin(st, 0); /* which waits as long as it was told to */
+    if (rc) return rc;
+    cli_abort(st);
     cli_catch();
+    cli_told();
     cli_progress_start(&p, "compact", "bytes", before.live_bytes);
     err = vtag_compact(st->db, cli_progress_call, &p);
     cli_progress_end(&p);
+    if (err == VTAG_DENIED) return compact_denied(st);
     if (err) return cli_error(err, "%s", st->path);
+    c->changed = !cli_told();
     rc = cli_snap(st);
     if (!rc) rc = care_stats(st, &after);
-    if (!rc) compact_report(&before, after.file_bytes, 0, as_json);
+    c->after = after.file_bytes;
     return rc;
 }
 
 int cmd_compact(int argc, char **argv)
 {
     const char *file;
-    int dry = 0, as_json = 0, rc;
+    int rc;
     cli_store st = {0};
+    compaction c = {0};
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
-        {"--dry-run", NULL, CLI_FLAG, &dry, "tell what it would about gain", NULL},
-        {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
+        {"--dry-run", NULL, CLI_FLAG, &c.dry, "estimate what it would leave", NULL},
+        {"--json", NULL, CLI_FLAG, &c.as_json, "one JSON object", NULL},
         CLI_END};
-    rc = cli_parse(argc, argv, "Rewrites the file without what is deleted, replaced or retired.\n"
-                   "Readers go on undisturbed. Needs room for the result beside the file.", opts);
+    rc = cli_parse(argc, argv, "Rewrites the file without what is deleted, replaced or retired, if\n"
+                   "that gains anything. Readers go on undisturbed. Needs room for the result\n"
+                   "beside the file, which may have one name only (no hard links).", opts);
     if (rc >= 0) return rc;
-    rc = dry ? cli_look(&st, file) : cli_change(&st, file);
-    if (!rc) rc = compact_run(&st, dry, as_json);
+    rc = c.dry ? cli_look(&st, file) : cli_change(&st, file);
+    if (!rc) rc = compact_run(&st, &c);
+    if (!rc) compact_report(&st, &c);
     cli_close(&st);
     return rc;
 }
@@ -91,7 +128,7 @@ int cmd_copy(int argc, char **argv)
         cli_progress_start(&p, "copy", "bytes", stat.live_bytes);
         err = vtag_copy(st.snap, dest, cli_progress_call, &p);
         cli_progress_end(&p);
-        if (err == VTAG_EXISTS) rc = cli_fail("%s: is there already; give a new path", dest);
+        if (err == VTAG_EXISTS) rc = cli_open_error(err, dest, VTAG_NEW);
         else if (err) rc = cli_error(err, "%s to %s", file, dest);
         else printf("%s: %llu items as of commit %llu\n", dest, (unsigned long long)stat.items,
                     (unsigned long long)stat.commit);

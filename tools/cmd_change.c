@@ -2,8 +2,6 @@
 #define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cmd.h"
 
@@ -36,6 +34,10 @@ static int declare_apply(cli_store *st, const vtag_spec *spec, int force)
         return cli_fail("%s: tag '%s' is there with another meaning; vtag tags shows it, and "
                         "another meaning needs another name", st->path, spec->name);
     }
+    if (err == VTAG_RETIRED) {
+        return cli_fail("%s: tag '%s' was retired, and its name is not given again; take another "
+                        "name", st->path, spec->name);
+    }
     if (err) return cli_error(err, "%s: tag '%s'", st->path, spec->name);
     return cli_commit(st);
 }
@@ -63,13 +65,11 @@ static int declare_print(cli_store *st, const char *name, int as_json)
 static int declare_into(const char *file, const vtag_spec *spec, int force, int as_json)
 {
     cli_store st = {0};
-    struct stat sb;
-    int fresh = stat(file, &sb) != 0, rc = cli_open(&st, file, VTAG_CREATE), made;
-    made = fresh && !rc;
+    int rc = cli_open(&st, file, VTAG_CREATE);
     if (!rc) rc = declare_apply(&st, spec, force);
     if (!rc) rc = declare_print(&st, spec->name, as_json);
-    cli_close(&st);
-    if (rc && made) unlink(file); /* no file is left of a declaration that failed */
+    if (rc) cli_discard(&st, 0); /* no file is left of a declaration that failed */
+    else cli_close(&st);
     return rc;
 }
 
@@ -99,7 +99,8 @@ int cmd_declare(int argc, char **argv)
     if (!rc) rc = declare_fingerprint(fingerprint, &spec.fingerprint);
     if (rc) return rc;
     if (spec.dim < 1 || spec.dim > 32768) return cli_misuse("declare: --dim is 1 to 32,768");
-    if (spec.note && strlen(spec.note) > 4096) return cli_misuse("declare: --note is too long");
+    rc = cmd_text("--note", spec.note && *spec.note ? spec.note : NULL, 4096);
+    if (rc) return rc;
     if (assumed) spec.flags |= VTAG_ASSUMED;
     return declare_into(file, &spec, force, as_json);
 }
@@ -274,7 +275,8 @@ int cmd_waive(int argc, char **argv)
                    "tag. A new revision or a fill ends that.", opts);
     if (rc >= 0) return rc;
     if (!reason == !lift) return cli_misuse("waive: give a --reason, or --lift");
-    rc = item_named(id, key, &item);
+    rc = cmd_text("--reason", reason, 1024);
+    if (!rc) rc = item_named(id, key, &item);
     if (!rc) rc = cli_change(&st, file);
     if (!rc) rc = cli_tag(&st, tag, &info);
     if (!rc) rc = cli_begin(&st, 0);
@@ -319,7 +321,9 @@ int cmd_note(int argc, char **argv)
     }
     if (!e.name && (has_value || e.queries)) return cli_misuse("note: --value wants a --score");
     e.kind = e.name ? VTAG_K_SCORE : VTAG_K_NOTE;
-    rc = cli_change(&st, file);
+    rc = cmd_text("--text", e.text, 1024);
+    if (!rc) rc = cmd_text("--score", e.name, 255);
+    if (!rc) rc = cli_change(&st, file);
     if (!rc && tag) rc = cli_tag(&st, tag, &info);
     e.tag = info.tag;
     if (!rc) rc = cmd_event_state(&st, &e);

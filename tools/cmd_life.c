@@ -86,6 +86,8 @@ int cmd_gate(int argc, char **argv)
                    "Judges a tag, term by term, and changes no tag. Exit code 3: HOLD.",
                    opts);
     if (rc >= 0) return rc;
+    rc = cmd_gate_check(&gate);
+    if (rc) return rc;
     rc = record ? cli_change(&st, file) : cli_look(&st, file);
     if (!rc) rc = cli_tag(&st, tag, &info);
     if (!rc) {
@@ -210,6 +212,10 @@ int cmd_policy(int argc, char **argv)
     if (set && (!reason || !*reason)) return cli_misuse("policy: a change wants a --reason");
     if (!set && reason) return cli_misuse("policy: --reason of what? give a threshold");
     if (given.hold && no[1]) return cli_misuse("policy: --hold and --no-hold exclude each other");
+    rc = cmd_gate_check(&given.gate);
+    if (!rc) rc = cmd_text("--reason", reason, 1024);
+    if (!rc) rc = cmd_text("--hold", given.hold, 1024);
+    if (rc) return rc;
     rc = set && !dry ? cli_change(&st, file) : cli_look(&st, file);
     if (!rc) {
         vtag_err err = vtag_policy_get(st.snap, &now);
@@ -328,6 +334,8 @@ int cmd_cutover(int argc, char **argv)
     rc = cli_parse(argc, argv, "Makes a tag active if its gate passes; the active one becomes\n"
                    "standby. Exit code 3: HOLD, which goes into the history.", opts);
     if (rc >= 0) return rc;
+    rc = cmd_gate_check(&c.gate);
+    if (rc) return rc;
     if (rehearsal) return rehearse(file, tag, &c.gate, c.as_json, c.dry);
     rc = cutover_run(&c, file, tag);
     cli_close(&c.st);
@@ -469,10 +477,8 @@ int cmd_rollback(int argc, char **argv)
     rc = cli_parse(argc, argv, "Makes the standby, or an older tag, active again: at once and\n"
                    "without a gate. Asking again changes nothing.", opts);
     if (rc >= 0) return rc;
-    if (reason && (!*reason || strlen(reason) > 1024)) {
-        return cli_misuse("rollback: --reason wants 1 to 1,024 bytes");
-    }
-    rc = cli_change(&st, file);
+    rc = cmd_text("--reason", reason, 1024);
+    if (!rc) rc = cli_change(&st, file);
     if (!rc && tag) rc = cli_tag(&st, tag, &info);
     if (!rc) {
         vtag_err err = vtag_stats(st.snap, &before);
@@ -581,10 +587,8 @@ int cmd_retire(int argc, char **argv)
     rc = cli_parse(argc, argv, "Takes a tag out of service, and says first what would be lost.\n"
                    "Exit code 3: it is kept. Its space returns with vtag compact.", opts);
     if (rc >= 0) return rc;
-    if (reason && (!*reason || strlen(reason) > 1024)) {
-        return cli_misuse("retire: --reason wants 1 to 1,024 bytes");
-    }
-    rc = cli_change(&st, file);
+    rc = cmd_text("--reason", reason, 1024);
+    if (!rc) rc = cli_change(&st, file);
     if (!rc) rc = cli_tag(&st, tag, &info);
     if (!rc) rc = retire_run(&st, &info, reason, dry, as_json);
     cli_close(&st);

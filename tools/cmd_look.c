@@ -242,7 +242,9 @@ static int listing_each(const listing *l, int pending)
         left -= n;
     }
     free(page);
-    return err ? cli_error(err, "%s", l->st.path) : 0;
+    if (!err) return 0;
+    return l->tag.tag ? cli_error(err, "%s: tag '%s'", l->st.path, l->tag.spec.name)
+                      : cli_error(err, "%s", l->st.path);
 }
 
 static int listing_state(const char *s, uint32_t *states)

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cmd.h"
 #include "json.h"
@@ -437,11 +436,11 @@ static int restore_into(restore *r, const char *file, FILE *f)
     if (!rc) rc = restore_read(r, f);
     if (!rc) rc = cli_commit(&r->st);
     restore_gather_end(r);
-    cli_close(&r->st);
-    if (rc) unlink(file); /* ours, and holding nothing */
-    else printf("%s: %llu items, %llu vectors, %llu events\n", file,
-                (unsigned long long)r->counts[0], (unsigned long long)r->counts[1],
-                (unsigned long long)r->counts[2]);
+    if (rc) cli_discard(&r->st, 0);
+    else cli_close(&r->st);
+    if (!rc) printf("%s: %llu items, %llu vectors, %llu events\n", file,
+                    (unsigned long long)r->counts[0], (unsigned long long)r->counts[1],
+                    (unsigned long long)r->counts[2]);
     return rc;
 }
 

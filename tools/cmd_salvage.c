@@ -417,13 +417,16 @@ static int salvage_into(salvage *v, const char *dest)
     vtag_begin_opts begin;
     vtag_db *db;
     vtag_err err;
-    memset(&o, 0, sizeof o);
+    cli_made made;
+    int rc = 0;
     memset(&begin, 0, sizeof begin);
-    o.access = VTAG_NEW;
+    memset(&made, 0, sizeof made);
+    cli_open_opts(&o, VTAG_NEW);
     begin.restore = 1;
+    begin.wait_ms = cli.wait_ms;
     err = vtag_open(dest, &o, &db);
-    if (err == VTAG_EXISTS) return cli_fail("%s: is there already; give a new path", dest);
-    if (err) return cli_error(err, "%s", dest);
+    if (err) return cli_open_error(err, dest, VTAG_NEW);
+    cli_made_note(&made, dest);
     err = vtag_begin(db, &begin, &v->to);
     if (!err) {
         err = salvage_all(v);
@@ -432,8 +435,12 @@ static int salvage_into(salvage *v, const char *dest)
     }
     if (!err) err = salvage_note(v, db);
     vtag_close(db);
-    if (err) unlink(dest); /* ours, and holding nothing */
-    return err ? cli_error(err, "%s to %s", v->path, dest) : 0;
+    if (err) {
+        rc = cli_error(err, "%s to %s", v->path, dest);
+        cli_made_discard(&made, 0);
+    }
+    free(made.path);
+    return rc;
 }
 
 /* ---- The command -------------------------------------------------------------------------- */

@@ -1,9 +1,10 @@
 /* import.c - takes items and vectors in from a file or pipe, as one batch. */
 #define _POSIX_C_SOURCE 200809L
+#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+#include <sys/stat.h>
 
 #include "cli.h"
 #include "import.h"
@@ -17,7 +18,6 @@ typedef struct importer {
     input_opts  from;
     vtag_metric metric;
     vtag_codec  codec;
-    int         created;     /* the file is new, and ours */
     int         may_declare;
     const char *assumed;     /* the tag is adopted: why; NULL: the vectors are known by it */
     uint64_t    commit;      /* that the first look saw; 0: no file */
@@ -294,23 +294,25 @@ static int im_next_id(importer *im, uint64_t *next)
 /* Looks at the file that is there, if one is. */
 static int im_look(importer *im)
 {
-    vtag_stat stat;
+    vtag_stat now;
     vtag_err err;
+    struct stat sb;
     int rc;
-    if (access(im->file, F_OK)) {
-        if (im->fill) return cli_fail("%s: no such file, so no items to --fill", im->file);
+    /* an empty file, as a full disk leaves one, is as good as none */
+    if (stat(im->file, &sb) ? errno == ENOENT : S_ISREG(sb.st_mode) && !sb.st_size) {
+        if (im->fill) return cli_fail("%s: no such store, so no items to --fill", im->file);
         return 0;
     }
     rc = cli_change(&im->st, im->file);
     if (rc) return rc;
-    err = vtag_stats(im->st.snap, &stat);
+    err = vtag_stats(im->st.snap, &now);
     if (err) return cli_error(err, "%s", im->file);
-    im->commit = stat.commit;
-    im->may_declare = im->declare || (!stat.items && !stat.tags);
-    if (stat.items && !im->fill && !im->replace && !im->append) {
+    im->commit = now.commit;
+    im->may_declare = im->declare || (!now.items && !now.tags);
+    if (now.items && !im->fill && !im->replace && !im->append) {
         return cli_fail("%s: has %llu items; --fill adds vectors to them, --replace overwrites "
                         "items of equal id, --append adds items after them", im->file,
-                        (unsigned long long)stat.items);
+                        (unsigned long long)now.items);
     }
     return im->append ? im_next_id(im, &im->from.first_id) : 0;
 }
@@ -323,29 +325,17 @@ static int im_begin(importer *im)
     int rc = 0;
     if (!im->st.db) {
         if (im->tag) rc = cli_check_name(im->tag);
-        if (!rc) rc = cli_open(&im->st, im->file, VTAG_NEW);
+        if (!rc) rc = cli_open(&im->st, im->file, VTAG_CREATE);
         if (rc) return rc;
-        im->created = im->may_declare = 1;
+        im->may_declare = 1;
     }
     rc = cli_begin(&im->st, im->in.expect);
     if (!rc) rc = cli_snap(&im->st);
-    if (rc || im->created || im->fill || im->replace) return rc;
+    if (rc || im->fill || im->replace) return rc;
     err = vtag_stats(im->st.snap, &stat);
     if (err) return cli_error(err, "%s", im->file);
     if (stat.commit == im->commit) return 0;
     return cli_fail("%s: another writer changed it just now; run it again", im->file);
-}
-
-/* Removes a file that was created for nothing. */
-static void im_tidy(importer *im)
-{
-    vtag_stat stat;
-    int empty = 0;
-    if (im->created && im->rc && im->st.db && !im->st.batch && !cli_snap(&im->st)) {
-        empty = !vtag_stats(im->st.snap, &stat) && !stat.items && !stat.tags;
-    }
-    cli_close(&im->st);
-    if (empty) unlink(im->file);
 }
 
 static void im_summary(const importer *im)
@@ -450,7 +440,8 @@ static int im_do(importer *im)
     cli_catch();
     im->start_ms = cli_now();
     im_run(im);
-    im_tidy(im);
+    if (im->rc) cli_discard(&im->st, 0); /* no file is left that was created for nothing */
+    else cli_close(&im->st);
     input_close(&im->in);
     for (i = 0; i < im->tags_n; i++) free(im->tags[i].name);
     free(im->tags);

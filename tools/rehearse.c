@@ -2,7 +2,6 @@
 #define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cmd.h"
 #include "queryset.h"
@@ -23,7 +22,7 @@ typedef struct rehearsal {
     vtag_verdict v;
     vtag_cover   hidden;
     probing      a, b, again; /* the tag; the active one before and afterwards */
-    uint64_t     bytes;
+    uint64_t     bytes, commit; /* of the copy, as we left it */
     double       flip_ms, back_ms;
 } rehearsal;
 
@@ -106,6 +105,7 @@ static int rehearse_copy(rehearsal *r, const char *file)
     vtag_stat stat;
     vtag_err err;
     cli_progress p;
+    int rc;
     size_t n = strlen(file) + sizeof ".rehearsal";
     r->path = cli_alloc(n);
     snprintf(r->path, n, "%s.rehearsal", file);
@@ -119,9 +119,13 @@ static int rehearse_copy(rehearsal *r, const char *file)
                         "remove it then", file);
     }
     if (err) return cli_error(err, "%s: the copy %s", file, r->path);
-    n = (size_t)cli_open(&r->copy, r->path, VTAG_EXISTING);
-    if (n) return (int)n;
-    if (cli_snap(&r->copy)) return CLI_FAILED;
+    cli_made_note(&r->copy.made, r->path);
+    err = vtag_stats(r->st.snap, &stat);
+    r->commit = stat.commit;
+    if (err) return cli_error(err, "%s", file);
+    rc = cli_open(&r->copy, r->path, VTAG_EXISTING);
+    if (!rc) rc = cli_snap(&r->copy);
+    if (rc) return rc;
     err = vtag_stats(r->copy.snap, &stat);
     r->bytes = stat.file_bytes;
     return err ? cli_error(err, "%s", r->path) : 0;
@@ -138,6 +142,7 @@ static int rehearse_flip(rehearsal *r, vtag_tag tag, const vtag_gate *gate)
     from = cli_ms();
     rc = cli_commit(&r->copy);
     r->flip_ms = cli_ms() - from;
+    r->commit += !rc;
     return rc ? rc : cli_snap(&r->copy);
 }
 
@@ -155,6 +160,7 @@ static int rehearse_back(rehearsal *r)
     from = cli_ms();
     rc = cli_commit(&r->copy);
     r->back_ms = cli_ms() - from;
+    r->commit += !rc;
     return rc ? rc : cli_snap(&r->copy);
 }
 
@@ -316,8 +322,9 @@ int rehearse(const char *file, const char *name, const vtag_gate *gate, int as_j
     if (!rc) rc = rehearse_copy(&r, file);
     if (!rc) rc = rehearse_steps(&r, tag.tag, stat.active, gate);
     if (!rc) rc = rehearse_end(&r, &tag, stat.active, as_json, dry);
-    cli_close(&r.copy);
-    if (r.path) unlink(r.path);
+    if (r.copy.made.path && !cli_discard(&r.copy, r.commit)) {
+        cli_warn("%s: is left; it is not as the rehearsal made it", r.path);
+    }
     free(r.path);
     probing_free(&r.a);
     probing_free(&r.b);
