@@ -62,7 +62,7 @@ if mount -t tmpfs -o size=700k tmpfs small 2>/dev/null; then
     "$vtag" import small/late.vtag --tag m@1 --format jsonl keys.jsonl >out 2>err
     code=$?
     check 'nor is there room for a new store' refused 'space'
-    rm small/rest small/more
+    rm small/rest small/more small/full.vtag
     check 'which can be made when there is' "$vtag" import small/late.vtag --tag m@1 --format jsonl keys.jsonl >out 2>err
     umount small
 elif [ "${CI:-}" = true ]; then
