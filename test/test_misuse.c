@@ -898,6 +898,26 @@ static void counts_are_zero_after_a_refusal(void)
     shop_down(&p);
 }
 
+static void a_tag_is_none_after_a_refusal(void)
+{
+    shop p;
+    vtag_batch *b;
+    vtag_snap *s;
+    vtag_tag tag;
+    vtag_spec spec;
+    shop_up(&p);
+    s = look(p.db);
+    b = begin(p.db);
+    memset(&spec, 0, sizeof spec);
+    NULLED(VTAG_ARG, vtag_declare(b, NULL, &tag), tag);
+    NULLED(VTAG_ARG, vtag_declare(b, &spec, &tag), tag);
+    NULLED(VTAG_NOTAG, vtag_find(s, "m@9", &tag), tag);
+    NULLED(VTAG_ARG, vtag_find(NULL, "m@1", &tag), tag);
+    vtag_abort(b);
+    vtag_release(s);
+    shop_down(&p);
+}
+
 static void results_are_zero_after_a_refusal(void)
 {
     shop p;
@@ -1516,6 +1536,58 @@ static void rounds_in_a_process_of_its_own(const char *how)
     _exit(0);
 }
 
+static const char *run_how; /* a thread of the caller's that works for a batch rounds */
+static int runs;
+
+static void run_rounding(void *ctx, void (*work)(void *), void *arg)
+{
+    (void)ctx;
+    runs++;
+    set_rounding(run_how);
+    work(arg);
+#if defined(__SSE__)
+    _mm_setcsr(0x1F80);
+#endif
+    fesetround(FE_TONEAREST);
+}
+
+static void works_rounding(const char *how)
+{
+    static float x[768];
+    vtag_begin_opts o;
+    vtag_batch *b;
+    vtag_spec spec;
+    vtag_tag tag = 0;
+    uint64_t seed = 1, id;
+    size_t i;
+    shop_up(&rounded);
+    run_how = how;
+    memset(&o, 0, sizeof o);
+    memset(&spec, 0, sizeof spec);
+    o.run = run_rounding;
+    o.wait = wait_;
+    spec.name = "wide@1";
+    spec.dim = 768;
+    MUST(vtag_begin(rounded.db, &o, &b));
+    OK(vtag_declare(b, &spec, &tag));
+    if (!freopen("/dev/null", "w", stderr)) return;
+    for (id = 0; id < 4000; id++) {
+        vtag_vec v = vec(tag, 768, x);
+        for (i = 0; i < 768; i++) x[i] = t_float(&seed);
+        put_b(b, id, NULL, &v, 1);
+    }
+    OK(vtag_commit(b));
+    CHECK(runs > 0);
+}
+
+/* What a thread of the caller's makes stays in the file, so it has to round as all do. */
+static void a_thread_that_rounds_otherwise_makes_no_sketch(void)
+{
+    joined(spawn(works_rounding, "nearest"));
+    killed(spawn(works_rounding, "up"), SIGABRT);
+    killed(spawn(works_rounding, "down"), SIGABRT);
+}
+
 static void arithmetic_that_rounds_otherwise_is_stopped(void)
 {
     static const char *const how[] = {"up search", "up put", "up open", "down search", "down put", "zero search", "zero put",
@@ -1526,6 +1598,15 @@ static void arithmetic_that_rounds_otherwise_is_stopped(void)
     size_t i;
     for (i = 0; i < LENGTH(how); i++) killed(spawn(rounds_in_a_process_of_its_own, how[i]), SIGABRT);
     joined(spawn(rounds_in_a_process_of_its_own, "nearest search, put, open"));
+}
+
+/* Halves below the smallest normal one would be read as 0. */
+static void a_vector_is_not_read_by_who_flushes_numbers_to_zero(void)
+{
+#if defined(__SSE__)
+    killed(spawn(rounds_in_a_process_of_its_own, "flush vector"), SIGABRT);
+#endif
+    joined(spawn(rounds_in_a_process_of_its_own, "nearest vector"));
 }
 
 static void that_is_more_than_two_hundred_refusals(void)
@@ -1557,6 +1638,7 @@ int main(int argc, char **argv)
     RUN(what_a_forked_child_cannot_do_is_said);
     RUN(handles_are_null_after_a_refusal);
     RUN(counts_are_zero_after_a_refusal);
+    RUN(a_tag_is_none_after_a_refusal);
     RUN(results_are_zero_after_a_refusal);
     RUN(a_batch_outlives_its_handle);
     RUN(an_item_is_used_again_for_other_ids_and_keys);
@@ -1574,7 +1656,9 @@ int main(int argc, char **argv)
     RUN(a_threshold_that_is_no_number_is_refused_and_an_infinite_one_is_none);
     RUN(a_vector_and_its_multiples_are_equally_near);
     RUN(halves_are_off_by_no_more_than_is_promised);
+    RUN(a_thread_that_rounds_otherwise_makes_no_sketch);
     RUN(arithmetic_that_rounds_otherwise_is_stopped);
+    RUN(a_vector_is_not_read_by_who_flushes_numbers_to_zero);
     RUN(that_is_more_than_two_hundred_refusals);
     return t_end();
 }

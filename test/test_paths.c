@@ -332,6 +332,34 @@ static void a_link_that_is_turned_elsewhere_turns_no_open_handle(void)
     CHECK_EQ(names(), 3);
 }
 
+/* As when a full disk makes someone move the store and leave a link in its place. */
+static void a_link_that_takes_the_place_of_an_open_store_stays_a_link(void)
+{
+    vtag_db *old, *other;
+    vtag_err err;
+    enter("moved-away");
+    old = newborn(in("s"));
+    REQUIRE(mkdir(in("d"), 0777) == 0 && rename(in("s"), in("d/s")) == 0 && symlink("d/s", in("s")) == 0);
+    other = open_at(in("s"), VTAG_EXISTING);
+    put_item(old, 2);
+    put_item(other, 3);
+    waste(old);
+    err = compact(old); /* where the link leads, or not at all */
+    if (err) CHECK(told[0]);
+    CHECK(is_link(in("s")) && !is_link(in("d/s")));
+    put_item(old, 4);
+    put_item(other, 5);
+    CHECK(items_in(old) == 5 && items_in(other) == 5);
+    waste(other);
+    OK(compact(other));
+    put_item(old, 6);
+    CHECK(items_in(old) == 6 && items_in(other) == 6);
+    vtag_close(old);
+    vtag_close(other);
+    CHECK(is_link(in("s")) && items_at(in("d/s")) == 6);
+    CHECK_EQ(names(), 2);
+}
+
 static void a_file_of_two_names_works_by_both_and_is_not_compacted(void)
 {
     vtag_db *a, *b;
@@ -641,6 +669,40 @@ static void a_backup_that_is_renamed_over_an_open_store_is_what_the_gate_judges(
     joined(spawn(the_backup_is_believed, "over-C"));
     joined(spawn(the_backup_is_believed, "over-N"));
     joined(spawn(the_backup_is_believed, "over-CN"));
+}
+
+static void a_backup_that_is_copied_over_an_open_store_is_what_the_gate_judges(void)
+{
+    joined(spawn(the_backup_is_believed, "over-P"));
+    joined(spawn(the_backup_is_believed, "over-CP"));
+    joined(spawn(the_backup_is_believed, "over-PN"));
+    joined(spawn(the_backup_is_believed, "over-CPN"));
+}
+
+/* The same where nobody looks in between, so that the batch is the first to find out. */
+static void the_batch_finds_the_backup(const char *how)
+{
+    vtag_db *db;
+    vtag_tag tag;
+    enter(how);
+    store_and_backup(in("s"), in("b"), strchr(how, 'C') != NULL);
+    db = open_at(in("s"), VTAG_EXISTING);
+    tag = find(db, "m@2");
+    fill_all(db, tag);
+    CHECK_EQ(cover_of(db, tag, 0).fresh, FEW);
+    if (strchr(how, 'P')) copy_over(in("b"), in("s"));
+    else REQUIRE(rename(in("b"), in("s")) == 0);
+    ERR(VTAG_GATE, cutover(db, tag, NULL, NULL));
+    verify(db);
+    vtag_close(db);
+}
+
+static void a_backup_that_a_cutover_is_the_first_to_meet_is_what_the_gate_judges(void)
+{
+    joined(spawn(the_batch_finds_the_backup, "first-"));
+    joined(spawn(the_batch_finds_the_backup, "first-C"));
+    joined(spawn(the_batch_finds_the_backup, "first-P"));
+    joined(spawn(the_batch_finds_the_backup, "first-CP"));
 }
 
 /* ---- Descriptors ---------------------------------------------------------------------------- */
@@ -989,6 +1051,41 @@ static void a_copy_of_a_private_store_is_private(void)
     CHECK(stat_at(in("d")).st_gid == NOBODY || !(mode_of(in("d")) & 077));
 }
 
+static vtag_db *compacted; /* in the middle of a copy, as by another thread; NULL: not */
+
+static vtag_err compact_and_create(void *ctx, const char *path, void *of, void **file)
+{
+    vtag_db *db = compacted;
+    compacted = NULL;
+    if (db) waste(db);
+    if (db) OK(compact(db));
+    return h.os->create(ctx, path, of, file);
+}
+
+/* The handle may have moved on to a file that the snapshot knows nothing of, and further. */
+static void a_copy_has_the_rights_of_what_its_snapshot_holds(void)
+{
+    vtag_db *db = NULL;
+    vtag_snap *s;
+    enter("between");
+    newborn_closed(in("s"));
+    REQUIRE(chmod(in("s"), 0600) == 0);
+    hooked();
+    h.io.create = compact_and_create;
+    MUST(try_open(in("s"), VTAG_EXISTING, &h.io, &db));
+    s = look(db);
+    waste(db);
+    OK(compact(db));
+    put_item(db, 2);
+    compacted = db;
+    OK(vtag_copy(s, in("c"), NULL, NULL));
+    vtag_release(s);
+    vtag_close(db);
+    CHECK_EQ(items_at(in("c")), 1);
+    CHECK_EQ(mode_of(in("c")), 0600);
+    CHECK_EQ(names(), 2);
+}
+
 /* A folder whose files take its group: neither a copy nor a compaction opens them to it. */
 static void a_folder_gives_its_group_no_rights(void)
 {
@@ -1133,6 +1230,27 @@ static void what_may_not_be_read_is_not_copied_over(void)
     CHECK_EQ(names(), 4);
 }
 
+/* Not that there is one already: nobody could tell. */
+static void a_copy_to_where_nothing_can_be_found_says_why(void)
+{
+    char name[300];
+    enter("why");
+    newborn_closed(in("s"));
+    memset(name, 'n', 256);
+    name[256] = 0;
+    ERR(VTAG_IO, copy_to(in("s"), in(name)));
+    CHECK(heard("File name too long"));
+    REQUIRE(mkdir(in("locked"), 0700) == 0 && symlink("loop", in("loop")) == 0);
+    ERR(VTAG_IO, copy_to(in("s"), in("loop/new")));
+    CHECK(heard("symbolic links"));
+    ERR(VTAG_NOTFOUND, copy_to(in("s"), in("s/new")));
+    if (!be_nobody()) return;
+    ERR(VTAG_DENIED, copy_to(in("s"), in("locked/new")));
+    CHECK(heard("Permission denied"));
+    be_root();
+    CHECK_EQ(names(), 3);
+}
+
 /* ---- What lies beside a store -------------------------------------------------------------------------- */
 
 static const char *const beside[] = {"s.part", "c.part", "s.compact", "s.vtag.compact", "s.tmp", "s.new", "s~",
@@ -1200,7 +1318,7 @@ static void a_file_under_the_engines_own_name_is_left_alone(void)
 static void what_fails_anywhere_leaves_nothing_beside_the_store(void)
 {
     uint64_t before;
-    int n, i;
+    int n, i, silent = 0;
     vtag_db *db;
     enter("fails");
     db = newborn(in("s"));
@@ -1214,6 +1332,7 @@ static void what_fails_anywhere_leaves_nothing_beside_the_store(void)
             h.calls = 0;
             h.fail_at = n;
             err = i ? compact(db) : copy_from(db, in("c"));
+            silent += err && !told[0];
             h.fail_at = 0;
             CHECK_EQ(hash_of(db), before);
             vtag_close(db);
@@ -1223,6 +1342,7 @@ static void what_fails_anywhere_leaves_nothing_beside_the_store(void)
         if (!i) CHECK(unlink(in("c")) == 0);
     }
     CHECK_EQ(items_at(in("s")), 1);
+    CHECK_EQ(silent, 0);
 }
 
 static int kill_at;
@@ -1523,6 +1643,14 @@ static void a_storm_of_signals_stops_nothing(void)
 
 enum { BIRTH = 128 * 1024 }; /* bytes of a new store */
 
+static uint8_t born[BIRTH]; /* 1 where its creation writes */
+
+static vtag_err mark_write(void *file, uint64_t at, const void *p, size_t n)
+{
+    if (CHECK(at < BIRTH && n <= BIRTH - at)) memset(born + at, 1, n);
+    return h.os->write(file, at, p, n);
+}
+
 /* Every way to open it refuses the file, which stays as it is. */
 static void is_not_ours(const char *path)
 {
@@ -1558,6 +1686,34 @@ static void zeros_before_somebodys_data_are_not_ours(void)
     free(p);
 }
 
+static void zeros_with_one_byte_that_creation_does_not_write_are_not_ours(void)
+{
+    static const size_t size[] = {BIRTH, BIRTH / 2, 8192};
+    uint8_t *p = calloc(1, BIRTH);
+    vtag_db *db = NULL;
+    size_t i, at, tried = 0;
+    enter("byte");
+    REQUIRE(p != NULL);
+    memset(born, 0, sizeof born);
+    hooked();
+    h.io.write = mark_write;
+    MUST(try_open(in("s"), VTAG_NEW, &h.io, &db));
+    vtag_close(db);
+    for (i = 0; i < LENGTH(size); i++)
+        for (at = 0; at < size[i]; at++) {
+            if (born[at] || (at % 1021 && at + 1 != size[i] && (!at || !born[at - 1]) && !born[at + 1])) continue;
+            p[at] = (uint8_t)(1 + at % 255);
+            write_file(in("f"), p, size[i]);
+            is_not_ours(in("f"));
+            if (t_.failed) fprintf(stderr, "byte %lu of %lu\n", (unsigned long)at, (unsigned long)size[i]);
+            if (t_.failed) break;
+            p[at] = 0;
+            tried++;
+        }
+    CHECK(tried > 100);
+    free(p);
+}
+
 static void an_empty_file_is_taken_by_who_may_create(void)
 {
     char path[1000];
@@ -1578,6 +1734,42 @@ static void an_empty_file_is_taken_by_who_may_create(void)
     CHECK_EQ(items_at(path), 1);
     CHECK_EQ(mode_of(path), 0600);
     CHECK_EQ(names(), 1);
+}
+
+/* half: the write that fails has done half of its work. */
+static int creation_is_cut_at(int call, int half)
+{
+    vtag_db *db = NULL;
+    vtag_err err;
+    uint64_t before = 0;
+    hooked();
+    h.fail_at = call;
+    h.half = half;
+    err = try_open(in("s"), VTAG_CREATE, &h.io, &db);
+    vtag_close(db);
+    if (!err) return 0;
+    if (!CHECK(db == NULL && told[0])) printf("call %d: %s\n", call, vtag_strerror(err));
+    if (is_there(in("s"))) {
+        ERR(VTAG_EXISTS, refused(in("s"), VTAG_NEW));
+        before = stat_at(in("s")).st_ino;
+    }
+    newborn_closed(in("s"));
+    if (before) CHECK_EQ(stat_at(in("s")).st_ino, before);
+    CHECK_EQ(items_at(in("s")), 1);
+    CHECK_EQ(names(), 1);
+    CHECK(unlink(in("s")) == 0);
+    return 1;
+}
+
+static void what_a_creation_left_that_failed_anywhere_is_taken(void)
+{
+    int half, n;
+    enter("cut");
+    for (half = 0; half < 2; half++) {
+        for (n = 1; creation_is_cut_at(n, half) && n < 100; n++) { }
+        CHECK(n > 8 && n < 100);
+        CHECK(unlink(in("s")) == 0);
+    }
 }
 
 /* ---- A creation that another overtakes -------------------------------------------------------------------- */
@@ -1776,6 +1968,7 @@ int main(int argc, char **argv)
     RUN(a_link_that_leads_nowhere_makes_the_file_where_it_points);
     RUN(links_in_a_circle_are_an_error_that_says_so);
     RUN(a_link_that_is_turned_elsewhere_turns_no_open_handle);
+    RUN(a_link_that_takes_the_place_of_an_open_store_stays_a_link);
     RUN(a_file_of_two_names_works_by_both_and_is_not_compacted);
     RUN(a_relative_path_means_the_file_that_it_meant_at_first);
     RUN(a_store_that_is_renamed_while_it_is_open_is_read_on);
@@ -1785,6 +1978,8 @@ int main(int argc, char **argv)
     RUN(a_store_that_another_takes_the_place_of_is_not_taken_for_it);
     RUN(a_path_that_cannot_be_followed_is_no_deleted_store);
     RUN(a_backup_that_is_renamed_over_an_open_store_is_what_the_gate_judges);
+    RUN(a_backup_that_is_copied_over_an_open_store_is_what_the_gate_judges);
+    RUN(a_backup_that_a_cutover_is_the_first_to_meet_is_what_the_gate_judges);
     RUN(without_descriptors_a_handle_says_so_and_goes_on_later);
     RUN(a_file_that_may_not_be_opened_is_denied);
     RUN(compaction_keeps_mode_owner_and_group);
@@ -1792,11 +1987,13 @@ int main(int argc, char **argv)
     RUN(who_cannot_keep_owner_and_group_does_not_compact);
     RUN(the_new_file_is_never_open_to_more_than_the_old_one);
     RUN(a_copy_of_a_private_store_is_private);
+    RUN(a_copy_has_the_rights_of_what_its_snapshot_holds);
     RUN(a_folder_gives_its_group_no_rights);
     RUN(of_two_copies_to_one_name_one_is_whole_and_one_says_so);
     RUN(of_many_processes_that_copy_to_one_name_one_wins);
     RUN(what_is_there_is_not_copied_over);
     RUN(what_may_not_be_read_is_not_copied_over);
+    RUN(a_copy_to_where_nothing_can_be_found_says_why);
     RUN(files_beside_a_store_are_left_alone);
     RUN(a_file_under_the_engines_own_name_is_left_alone);
     RUN(what_fails_anywhere_leaves_nothing_beside_the_store);
@@ -1811,7 +2008,9 @@ int main(int argc, char **argv)
     RUN(a_mounted_file_is_not_compacted);
     RUN(a_storm_of_signals_stops_nothing);
     RUN(zeros_before_somebodys_data_are_not_ours);
+    RUN(zeros_with_one_byte_that_creation_does_not_write_are_not_ours);
     RUN(an_empty_file_is_taken_by_who_may_create);
+    RUN(what_a_creation_left_that_failed_anywhere_is_taken);
     RUN(a_commit_between_the_steps_of_a_creation_is_never_lost);
     RUN(of_many_processes_that_create_one_store_none_loses_its_commit);
     RUN(who_commits_first_makes_the_name_last);

@@ -296,6 +296,44 @@ static void many_verify_what_is_newest_while_another_writes(void)
     vtag_close(p.db);
 }
 
+/* Copies go on beside each other, and beside who writes and compacts. */
+static void *copier(void *arg)
+{
+    place *p = (place *)arg;
+    while (!get(&p->stop)) {
+        char to[900];
+        vtag_snap *s;
+        vtag_err err;
+        snprintf(to, sizeof to, "%s.%llu", p->path, (unsigned long long)__atomic_add_fetch(&p->commits, 1, __ATOMIC_ACQ_REL) / 2);
+        if (vtag_snapshot(p->db, &s) != VTAG_OK) {
+            add(&p->wrong, 1);
+            break;
+        }
+        err = vtag_copy(s, to, NULL, NULL); /* two of them have one target */
+        wrong_if(p, err != VTAG_OK && err != VTAG_EXISTS && err != VTAG_LOCKED);
+        vtag_release(s);
+        add(&p->looks, err == VTAG_OK);
+    }
+    return NULL;
+}
+
+static void copies_are_made_while_another_writes(void)
+{
+    static place p;
+    pthread_t t[THREADS];
+    uint64_t i;
+    start(&p, "copied.vtag");
+    for (i = 0; i < THREADS; i++) REQUIRE(!pthread_create(&t[i], NULL, copier, &p));
+    for (i = 2; (i < p.rounds / 10 || get(&p.looks) < THREADS) && !t_.failed; i++) {
+        OK(put_round(p.db, p.tag, i));
+        if (i % 9 == 0) OK(vtag_compact(p.db, NULL, NULL));
+    }
+    add(&p.stop, 1);
+    for (i = 0; i < THREADS; i++) pthread_join(t[i], NULL);
+    CHECK_EQ(p.wrong, 0);
+    vtag_close(p.db);
+}
+
 int main(int argc, char **argv)
 {
     t_begin(argc, argv);
@@ -304,5 +342,6 @@ int main(int argc, char **argv)
     RUN(handles_come_and_go_while_another_compacts);
     RUN(many_verify_one_snapshot_while_another_writes);
     RUN(many_verify_what_is_newest_while_another_writes);
+    RUN(copies_are_made_while_another_writes);
     return t_end();
 }
