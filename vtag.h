@@ -2048,7 +2048,7 @@ static vtag_err vt_os_resolve(void *ctx, const char *path, char *to, size_t n) {
 static int vt_os_exists(void *ctx, const char *path) {
     struct stat st;
     (void)ctx;
-    return lstat(path, &st) == 0 || (errno != ENOENT && errno != ENOTDIR);
+    return lstat(path, &st) == 0; /* what keeps us from looking, keeps from making, and says why */
 }
 
 /* Where a name cannot be taken in one step, a second name is given, or what is there is
@@ -3499,6 +3499,7 @@ static vtag_err vt_sketch_begin(vt_encoder *e) {
 
 /* Sketches rows until all are taken, by this thread or others. VALUE: one cannot be. */
 static vtag_err vt_sketch_some(vt_encoder *e) {
+    VTAG_ASSERT(vt_rounds());
     float *v = (float *)vt_alloc(2 * (size_t)e->f.dim * sizeof *v);
     vtag_err err = v ? VTAG_OK : VTAG_NOMEM;
     while (!err) {
@@ -3824,6 +3825,11 @@ static vtag_err vt_file_read(vt_file *f, uint64_t at, void *p, size_t n) {
     if (at > f->image_size || n > f->image_size - at) return VTAG_IO;
     memcpy(p, f->image + at, n);
     return VTAG_OK;
+}
+
+static vtag_err vt_file_random(vt_file *f, void *p, size_t n) {
+    vtag_err err = f->env.io->random(f->env.io->ctx, p, n);
+    return err ? vt_say_why(&f->env, err, "no random numbers for", f->env.path, 0) : VTAG_OK;
 }
 
 static vtag_err vt_file_size(vt_file *f, uint64_t *bytes) {
@@ -5830,7 +5836,8 @@ static vtag_err vt_db_take(vtag_db *db, vt_file *f, int same) {
     if (err) return err;
     if (same && s->head.commit < db->state->head.commit) {
         vt_state_drop(s);
-        return VTAG_OK;
+        return db->env.read_only ? VTAG_OK
+                                 : vt_say(&db->env, VTAG_CORRUPT, "the file went back", f->known);
     }
     vt_file_drop(db->file);
     db->file = vt_file_hold(f);
@@ -5949,10 +5956,9 @@ static void vt_slot_fill(vtf_slot *slot, const vt_state *s) {
 
 /* Makes s what both slots name, under a new salt. */
 static vtag_err vt_db_settle(vtag_db *db, vt_state *s) {
-    const vtag_io *io = db->env.io;
     vtag_err err = vt_file_zero(db->file, s->pos.at, vt_log_room(&s->pos));
     int i;
-    if (!err) err = io->random(io->ctx, &s->salt, sizeof s->salt);
+    if (!err) err = vt_file_random(db->file, &s->salt, sizeof s->salt);
     if (!err) err = vt_file_sync(db->file);
     vt_slot_fill(&db->slot, s);
     for (i = 0; i < 2 && !err; i++) {
@@ -6045,11 +6051,15 @@ static vtag_err vt_db_peek(vtag_db *db) {
 }
 
 /* Whether what the path names is not what the handle knows: another file, or one that a
-   compaction replaced, or whose both slots are older, so that someone wrote over it. */
+   compaction replaced, or one that someone wrote over, since both slots are older, or the newest
+   says otherwise under its number. */
 static int vt_db_moved(const vtag_db *db, const vtf_slot *best, int torn) {
+    const vtf_slot *known = &db->slot;
     if (!db->env.io->same(db->file->f, db->path)) return 1;
-    if (best->seq > db->slot.seq) return (best->flags & VTF_SUPERSEDED) != 0;
-    return !db->poison && best->seq + (torn != 0) < db->slot.seq;
+    if (best->seq > known->seq) return (best->flags & VTF_SUPERSEDED) != 0;
+    if (db->poison) return 0;
+    if (best->seq < known->seq) return best->seq + (torn != 0) < known->seq;
+    return best->salt == known->salt && best->log.crc != known->log.crc;
 }
 
 /* Makes durable what a writer without syncs left behind. */
@@ -6118,9 +6128,10 @@ static vtag_err vt_file_create(vt_file *f, const vtf_head *base, uint32_t flags)
     slot.head.end = VTF_FRONT;
     slot.head.extent = 0;
     err = io->allocate(f->f, VTF_FRONT);
-    if (!err) err = vt_file_cover_to(f, VTF_FRONT);
+    if (err) return vt_say_why(&f->env, err, "cannot make", f->env.path, 0);
+    err = vt_file_cover_to(f, VTF_FRONT);
     if (!err) err = vt_extent_new(f, &slot.head, &e, &slot.log.extent);
-    if (!err) err = io->random(io->ctx, &slot.salt, sizeof slot.salt);
+    if (!err) err = vt_file_random(f, &slot.salt, sizeof slot.salt);
     slot.log.length = e.length;
     slot.log.at = slot.log.extent + VTF_HEAD_ROOM;
     slot.ckpt_log = slot.log;
@@ -6166,7 +6177,7 @@ static vtag_err vt_file_blank(vt_file *f, int *blank) {
     static const uint64_t gap[4][2] = {{VTF_IDENTITY, VTF_SLOT_AT(0)},
                                        {VTF_SLOT_AT(0) + sizeof(vtf_slot), VTF_SLOT_AT(1)},
                                        {VTF_SLOT_AT(1) + sizeof(vtf_slot), VTF_FRONT},
-                                       {VTF_FRONT + VTF_HEAD_ROOM, VTF_FRONT + VTF_ALIGN}};
+                                       {VTF_FRONT + sizeof(vtf_extent), VTF_FRONT + VTF_ALIGN}};
     uint64_t size;
     size_t i;
     int begun = 0;
@@ -6193,7 +6204,7 @@ static vtag_err vt_db_create(vtag_db *db, vt_file *f, uint32_t flags) {
     base.flags = VTF_WHOLE;
     err = vt_file_blank(f, &blank);
     if (!err && blank) {
-        err = io->random(io->ctx, f->uuid, sizeof f->uuid);
+        err = vt_file_random(f, f->uuid, sizeof f->uuid);
         if (!err) err = vt_file_create(f, &base, flags);
     }
     io->unlock(f->f, VTAG_LOCK_WRITER);
@@ -9261,7 +9272,7 @@ static vtag_err vt_iter_ready(const vtag_snap *s, const uint64_t *cursor, int ou
     if (n) *n = 0;
     vtag_err err = vt_snap_needs(s, n != NULL, "n: no place for the count");
     if (!err && !cursor) err = vt_refuse(s->db, VTAG_ARG, "cursor: missing");
-    if (!err && cap && !out) err = vt_refuse(s->db, VTAG_ARG, "out: no place for cap of them");
+    if (!err && cap && !out) err = vt_refuse(s->db, VTAG_ARG, "out or names: no place for cap of them");
     return err;
 }
 
@@ -9310,6 +9321,7 @@ VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uin
     r = vt_row(g.seg, g.row + part);
     if (!vt_row_sound(g.seg, g.row + part) || r->id != id)
         return vt_say(&s->db->env, VTAG_CORRUPT, "row damaged", vt_row_at(g.seg, g.row + part));
+    VTAG_ASSERT(!x || vt_rounds());
     if (x) vt_decode(t->f.codec, vt_vector(g.seg, g.row + part), dim, dim, x);
     if (row) {
         vtag_row facts = {r->rev, r->off, r->len, g.parts};
@@ -9760,6 +9772,8 @@ static vtag_err vt_note_check(vtag_batch *b, vtag_event *e) {
         return vt_deny(b, VTAG_NOTAG, "event->base: not declared");
     if (e->kind == VTAG_K_SCORE && (!e->name || !*e->name || e->value != e->value))
         return vt_deny(b, VTAG_ARG, "event->name and value: a score needs both");
+    if (e->audit.worst != e->audit.worst)
+        return vt_deny(b, VTAG_ARG, "event->audit.worst: NaN");
     err = vt_batch_settle(b);
     if (!err) err = vt_state_policy(b->s, &policy);
     if (err) return vt_fail(b, err);
@@ -10386,7 +10400,7 @@ static vtag_err vt_copy_state(vt_copy *c) {
 
 /* A name in the folder of a path that nobody else uses: it hangs on the store, the path, and
    which of VT_PARTS it is, so that what a killed process left is found again. */
-static char *vt_part_path(const vtag_db *db, const char *path, uint32_t which) {
+static char *vt_part_path(const vt_file *of, const char *path, uint32_t which) {
     static const char digit[] = "0123456789abcdef";
     char name[] = ".vtag-0123456789abcdef.part";
     const char *slash = strrchr(path, '/');
@@ -10394,7 +10408,7 @@ static char *vt_part_path(const vtag_db *db, const char *path, uint32_t which) {
     char *p = (char *)vt_alloc(dir + sizeof name);
     vt_xxh h;
     vt_xxh_init(&h);
-    vt_xxh_update(&h, db->file->uuid, sizeof db->file->uuid);
+    vt_xxh_update(&h, of->uuid, sizeof of->uuid);
     vt_xxh_update(&h, path + dir, strlen(path + dir));
     vt_xxh_update(&h, &which, sizeof which);
     uint64_t x = vt_xxh_digest(&h);
@@ -10407,9 +10421,9 @@ static char *vt_part_path(const vtag_db *db, const char *path, uint32_t which) {
 
 /* Removes what a killed process left under a name of ours; LOCKED: it is at work still,
    EXISTS: it is not ours. */
-static vtag_err vt_part_clear(const vtag_db *like, const char *part) {
-    const vtag_io *io = like->env.io;
-    vt_env quiet = like->env;
+static vtag_err vt_part_clear(const vt_file *of, const char *part) {
+    const vtag_io *io = of->env.io;
+    vt_env quiet = of->env;
     vtf_identity id;
     vt_file *f = NULL;
     int blank = 0;
@@ -10421,7 +10435,7 @@ static vtag_err vt_part_clear(const vtag_db *like, const char *part) {
     if (!err && io->same(f->f, part)) {
         err = vt_file_blank(f, &blank);
         if (!err && !blank) err = vt_identity_read(f, &id);
-        if (!err && !blank && memcmp(id.uuid, like->file->uuid, sizeof id.uuid)) err = VTAG_EXISTS;
+        if (!err && !blank && memcmp(id.uuid, of->uuid, sizeof id.uuid)) err = VTAG_EXISTS;
         if (err == VTAG_FORMAT || err == VTAG_CORRUPT) err = VTAG_EXISTS;
         if (!err) err = io->remove(io->ctx, part);
     }
@@ -10430,50 +10444,51 @@ static vtag_err vt_part_clear(const vtag_db *like, const char *part) {
 }
 
 /* Makes the file of a name of ours, unless another process has it. */
-static vtag_err vt_part_make(const vtag_db *like, const char *part, void **f) {
-    const vtag_io *io = like->env.io;
+static vtag_err vt_part_make(const vt_file *of, const char *part, void **f) {
+    const vtag_io *io = of->env.io;
     vtag_err err = VTAG_EXISTS;
     for (int tries = 0; err == VTAG_EXISTS && tries < 3; tries++) {
-        if (io->create) err = io->create(io->ctx, part, like->file->f, f);
+        if (io->create) err = io->create(io->ctx, part, of->f, f);
         else err = io->open(io->ctx, part, VTAG_NEW, f);
         if (!err && (io->lock(*f, VTAG_LOCK_WRITER, 0) || !io->same(*f, part))) {
             io->close(*f); /* one who found it before it was locked cleared it away */
             err = VTAG_EXISTS;
             continue;
         }
-        vtag_err cleared = err == VTAG_EXISTS ? vt_part_clear(like, part) : VTAG_OK;
+        vtag_err cleared = err == VTAG_EXISTS ? vt_part_clear(of, part) : VTAG_OK;
         if (cleared) return cleared;
     }
     return err;
 }
 
 /* A new file beside path, for what will take its place; *part is its name. */
-static vtag_err vt_part_new(const vtag_db *like, const char *path, char **part, vt_file **out) {
+static vtag_err vt_part_new(const vt_file *of, const char *path, char **part, vt_file **out) {
     vt_file *f = (vt_file *)vt_zalloc(sizeof *f);
     vtag_err err = f ? VTAG_LOCKED : VTAG_NOMEM;
     *part = NULL;
     for (uint32_t i = 0; i < VT_PARTS && (err == VTAG_LOCKED || err == VTAG_EXISTS); i++) {
         vt_free(*part);
-        *part = vt_part_path(like, path, i);
-        err = *part ? vt_part_make(like, *part, &f->f) : VTAG_NOMEM;
+        *part = vt_part_path(of, path, i);
+        err = *part ? vt_part_make(of, *part, &f->f) : VTAG_NOMEM;
     }
     if (err) {
         vt_free(f);
-        return vt_say_why(&like->env, err, "cannot make a file beside", path, 0);
+        return vt_say_why(&of->env, err, "cannot make a file beside", path, 0);
     }
     f->refs = 1;
-    f->env = like->env;
+    f->env = of->env;
     f->env.path = *part;
     f->named = 1; /* of no matter: it will have another */
     f->kept = 1;
-    memcpy(f->uuid, like->file->uuid, sizeof f->uuid);
+    memcpy(f->uuid, of->uuid, sizeof f->uuid);
     *out = f;
     return VTAG_OK;
 }
 
-/* An empty store with the uuid of another beside path, open for a copy of it. */
-static vtag_err vt_copy_open(vtag_db *like, const char *path, int replace, char **part,
-                             vtag_db **out) {
+/* An empty store with the uuid of `of` beside path, open for a copy of that. `of` is a file of
+   db's, held by the caller: db->file may be another by now. */
+static vtag_err vt_copy_open(const vtag_db *like, const vt_file *of, const char *path, int replace,
+                             char **part, vtag_db **out) {
     const vtag_io *io = like->env.io;
     vtag_open_opts o = VT_ZERO;
     vtf_head base = VT_ZERO;
@@ -10484,15 +10499,15 @@ static vtag_err vt_copy_open(vtag_db *like, const char *path, int replace, char 
     o.log_ctx = like->env.log_ctx;
     o.no_map = like->env.no_map;
     o.isa = like->kernels->isa;
-    err = vt_part_new(like, path, part, &f);
+    err = vt_part_new(of, path, part, &f);
     if (err) return err;
     err = vt_db_new(&o, io, *part, &db);
     if (err) db = NULL;
-    if (!err && replace && io->like) err = io->like(f->f, like->file->f);
+    if (!err && replace && io->like) err = io->like(f->f, of->f);
     if (err && db)
         vt_say_why(&like->env, err, "cannot give the new file the rights, or the only name, of",
-                   like->path, 0);
-    if (!err) err = vt_file_create(f, &base, like->file->flags);
+                   path, 0);
+    if (!err) err = vt_file_create(f, &base, of->flags);
     if (!err) err = vt_db_load(db, f);
     if (err) io->remove(io->ctx, *part);
     vt_file_drop(f);
@@ -10535,10 +10550,10 @@ static vtag_err vt_part_publish(const vtag_db *db, vt_file *f, const char *part,
 }
 
 /* Removes what killed processes left beside path. */
-static void vt_part_sweep(const vtag_db *like, const char *path) {
+static void vt_part_sweep(const vt_file *of, const char *path) {
     for (uint32_t i = 0; i < VT_PARTS; i++) {
-        char *part = vt_part_path(like, path, i);
-        if (part) vt_part_clear(like, part);
+        char *part = vt_part_path(of, path, i);
+        if (part) vt_part_clear(of, part);
         vt_free(part);
     }
 }
@@ -10569,12 +10584,12 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
     if (io->resolve) err = io->resolve(io->ctx, path, real, sizeof real);
     if (err) return vt_say_why(&s->db->env, err, "cannot make", path, 0);
     if (io->resolve) path = real;
-    err = vt_copy_open(s->db, path, 0, &part, &to);
+    err = vt_copy_open(s->db, s->state->file, path, 0, &part, &to);
     if (!err) {
         err = vt_copy_write(&c, to, NULL);
         if (!err) err = vt_part_publish(s->db, to->file, part, path, 0);
         if (err && io->same(to->file->f, part)) io->remove(io->ctx, part);
-        if (!err) vt_part_sweep(s->db, path);
+        if (!err) vt_part_sweep(s->state->file, path);
     }
     vt_db_drop(to);
     vt_free(part);
@@ -10589,11 +10604,11 @@ static void vt_supersede(vt_file *f, const vt_state *s, vtf_slot slot) {
     for (i = 0; i < 2; i++) vt_slot_write(f, &slot);
 }
 
-/* Puts the written file `to` in the place of db's, whose lock is held. */
-static vtag_err vt_compact_swap(vtag_db *db, vtag_db *to, const char *part) {
+/* Puts the written file `to` in the place of db's, which lies at path and whose lock is held. */
+static vtag_err vt_compact_swap(vtag_db *db, vtag_db *to, const char *part, const char *path) {
     vt_file *old = vt_file_hold(db->file), *f = to->file;
     vtf_slot slot = db->slot;
-    vtag_err err = vt_part_publish(db, f, part, db->path, 1);
+    vtag_err err = vt_part_publish(db, f, part, path, 1);
     if (!err) {
         vt_supersede(old, db->state, slot);
         f->env = db->env;
@@ -10623,7 +10638,8 @@ VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) 
     vtag_event event;
     vt_copy c = VT_ZERO;
     const vtag_io *io;
-    char *part;
+    char *part, real[VTAG_PATH_MAX];
+    const char *path;
     int gains;
     vtag_err err;
     opts.wait_ms = VT_WAITS;
@@ -10635,13 +10651,17 @@ VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) 
     c.progress = progress;
     c.ctx = ctx;
     event = vt_event_of(b, VTAG_K_COMPACTED, 0, 0);
-    err = vt_copy_open(db, db->path, 1, &part, &to);
+    part = NULL;
+    path = io->resolve ? real : db->path; /* a link may have come to lie there */
+    err = io->resolve ? io->resolve(io->ctx, db->path, real, sizeof real) : VTAG_OK;
+    if (err) vt_say_why(&db->env, err, "cannot compact", db->path, 0);
+    else err = vt_copy_open(db, db->file, path, 1, &part, &to);
     if (!err) {
         err = vt_copy_write(&c, to, &event);
         gains = !err && vt_compact_gains(db, to);
-        if (!err && gains) err = vt_compact_swap(db, to, part);
+        if (!err && gains) err = vt_compact_swap(db, to, part, path);
         if ((err || !gains) && io->same(to->file->f, part)) io->remove(io->ctx, part);
-        if (!err) vt_part_sweep(db, db->path);
+        if (!err) vt_part_sweep(db->file, path);
         if (!err && !gains) vt_refuse(db, VTAG_OK, "a compaction would gain nothing; none was made");
     }
     vtag_abort(b);

@@ -898,26 +898,6 @@ static void counts_are_zero_after_a_refusal(void)
     shop_down(&p);
 }
 
-static void a_tag_is_none_after_a_refusal(void)
-{
-    shop p;
-    vtag_batch *b;
-    vtag_snap *s;
-    vtag_tag tag;
-    vtag_spec spec;
-    shop_up(&p);
-    s = look(p.db);
-    b = begin(p.db);
-    memset(&spec, 0, sizeof spec);
-    NULLED(VTAG_ARG, vtag_declare(b, NULL, &tag), tag);
-    NULLED(VTAG_ARG, vtag_declare(b, &spec, &tag), tag);
-    NULLED(VTAG_NOTAG, vtag_find(s, "m@9", &tag), tag);
-    NULLED(VTAG_ARG, vtag_find(NULL, "m@1", &tag), tag);
-    vtag_abort(b);
-    vtag_release(s);
-    shop_down(&p);
-}
-
 static void results_are_zero_after_a_refusal(void)
 {
     shop p;
@@ -1638,7 +1618,6 @@ int main(int argc, char **argv)
     RUN(what_a_forked_child_cannot_do_is_said);
     RUN(handles_are_null_after_a_refusal);
     RUN(counts_are_zero_after_a_refusal);
-    RUN(a_tag_is_none_after_a_refusal);
     RUN(results_are_zero_after_a_refusal);
     RUN(a_batch_outlives_its_handle);
     RUN(an_item_is_used_again_for_other_ids_and_keys);
