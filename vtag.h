@@ -1149,19 +1149,20 @@ static void vt_out_align(vt_out *o, size_t to) {
 
    Recovery, under the writer's lock, begins where a slot is torn, or salts differ, or
    anything but zeros lies past the newest slot's log position. It rolls forward what
-   counts, writes those bytes again (identical: a failed sync may have left the cache ahead
-   of the disk [FSYNC]), zeroes the rest of the log extent, syncs, draws a new salt, writes
-   one slot, syncs, writes the other, syncs. A crash in it leaves what it began with or what
-   it made, and it begins again. The new salt makes what was dropped unable to count ever
-   after; both slots are written so that losing either loses nothing.
+   counts. Those bytes are to be written again, since a failed sync may have left the cache
+   ahead of the disk [FSYNC]; and as an unsynced write may turn to garbage, even one of the
+   same bytes, a copy of them comes first: past the end of the file, as ranges and then their
+   bytes, synced, and named in a slot; whoever opens the file while it is named takes the
+   bytes from it. Then it writes them in their place, syncs, zeroes the rest of the log
+   extent, syncs, draws a new salt, writes one slot, syncs, writes the other, syncs. A crash
+   in it leaves what it began with or what it made, and it begins again. The new salt makes
+   what was dropped unable to count ever after, and tells a slot from one of the same number
+   that was lost; both slots are written so that losing either loses nothing.
 
    WHAT IS ASSUMED of media. A sync that returns makes earlier writes durable. An unsynced
    write may be lost, cut at any byte, turned to garbage sector by sector, or reordered with
    others. Bytes next to a torn write stay as they were, or else the file is created with
-   pad_sectors: then each commit starts on sectors of its own, and since a recovery could
-   garble what it writes again, it first puts a copy of that past the end of the file, as
-   ranges and then their bytes, syncs, and names the copy in a slot; whoever opens the file
-   while it is named takes the bytes from it.
+   pad_sectors: then each commit starts on sectors of its own.
 
    WHAT IS PROMISED under that: a commit that returned survives in mode FULL, or up to the
    last sync in mode LAZY; a file is always one committed state; either slot may be lost; a
@@ -9864,7 +9865,7 @@ VTAG_API vtag_err vtag_metas(const vtag_snap *s, uint64_t *cursor, const char **
 
 /* Statistics, verification of every referenced byte, backup and compaction. */
 
-/* ---- What a compaction leaves ------------------------------------------------ */
+/* ---- What a compaction leaves ----------------------------------------------------------------- */
 
 typedef struct vt_plan { /* of a compact copy of a state: bytes, and whether it needs an index */
     uint64_t blobs, index, meta, rows;
@@ -10394,7 +10395,7 @@ static vtag_err vt_copy_state(vt_copy *c) {
     return vt_fail(c->to, err);
 }
 
-/* ---- Files of our own beside the store ----- */
+/* ---- Files of our own beside the store ----------------------------------------------------- */
 
 #define VT_PARTS 16u /* copies to one path at once                                */
 
