@@ -1049,7 +1049,9 @@ static const char *const cli_metrics[] = {"cosine", "dot", "l2"};
 static const char *const cli_codecs[] = {"f32", "f16", "i8"};
 static const char *const cli_roles[] = {"candidate", "active", "standby", "older", "gone"};
 static const char *const cli_kinds[] = {"note", "declared", "score", "shadow", "waived",
-    "policy", "held", "cutover", "rollback", "retired", "compacted"};
+    "policy", "held", "cutover", "rollback", "retired", "compacted", "audit", "backfill", "import",
+    "alias"};
+enum { CLI_KINDS = sizeof cli_kinds / sizeof *cli_kinds };
 
 int cli_metric(const char *s, vtag_metric *metric)
 {
@@ -1074,7 +1076,7 @@ int cli_role_of(const char *s)
 
 int cli_kind_of(const char *s)
 {
-    return cli_choice(s, cli_kinds, 11);
+    return cli_choice(s, cli_kinds, CLI_KINDS);
 }
 
 static const char *cli_pick(const char *const *names, size_t n, unsigned i)
@@ -1085,7 +1087,7 @@ static const char *cli_pick(const char *const *names, size_t n, unsigned i)
 const char *cli_metric_name(vtag_metric m) { return cli_pick(cli_metrics, 3, (unsigned)m); }
 const char *cli_codec_name(vtag_codec c) { return cli_pick(cli_codecs, 3, (unsigned)c); }
 const char *cli_role_name(vtag_role r) { return cli_pick(cli_roles, 5, (unsigned)r); }
-const char *cli_kind_name(vtag_kind k) { return cli_pick(cli_kinds, 11, (unsigned)k); }
+const char *cli_kind_name(vtag_kind k) { return cli_pick(cli_kinds, CLI_KINDS, (unsigned)k); }
 
 const char *cli_state_name(uint32_t state)
 {

@@ -297,6 +297,8 @@ void cmd_gate_json(out *o, const char *name, const vtag_gate *g)
     if (g->has_min) out_f64(o, "min_score", g->min_score);
     if (g->has_drop) out_f64(o, "max_drop", g->max_drop);
     out_u64(o, "min_queries", g->min_queries);
+    if (g->min_audit_ppm) out_u64(o, "min_audit_ppm", g->min_audit_ppm);
+    if (g->min_recall_ppm) out_u64(o, "min_recall_ppm", g->min_recall_ppm);
     if (g->reason) out_str(o, "reason", g->reason);
     out_close(o, '}');
 }
@@ -315,6 +317,8 @@ void cmd_verdict_json(out *o, const cli_store *st, vtag_tag tag, const vtag_verd
     verdict_term(o, "waived", v, VTAG_TERM_WAIVED);
     verdict_term(o, "freshness", v, VTAG_TERM_FRESHNESS);
     if (v->used.score) verdict_term(o, "score", v, VTAG_TERM_SCORE);
+    if (v->used.min_audit_ppm) verdict_term(o, "audit", v, VTAG_TERM_AUDIT);
+    if (v->used.min_recall_ppm) verdict_term(o, "recall", v, VTAG_TERM_RECALL);
     out_close(o, '}');
     cmd_gate_json(o, "thresholds", &v->used);
     out_cover(o, "cover", &v->cover);
@@ -449,6 +453,29 @@ void cmd_event_row(cli_table *t, const cli_store *st, const vtag_event *e)
             what[0] && text[0] ? "; " : "", text);
 }
 
+/* Who ran what, with which counts, and what an audit found. */
+static void event_run(out *o, const vtag_event *e)
+{
+    const vtag_audit *a = &e->audit;
+    if (e->by) out_str(o, "by", e->by);
+    if (e->command) out_str(o, "command", e->command);
+    if (e->in || e->filled || e->failed_items || (e->waived && e->kind != VTAG_K_WAIVED)) {
+        out_u64(o, "in", e->in);
+        out_u64(o, "filled", e->filled);
+        out_u64(o, "given_up", e->waived);
+        out_u64(o, "failed_items", e->failed_items);
+    }
+    if (!a->sampled && !a->untestable) return;
+    out_open(o, "audit", '{');
+    out_u64(o, "sampled", a->sampled);
+    out_u64(o, "untestable", a->untestable);
+    out_u64(o, "below", a->below);
+    out_f64(o, "worst", a->worst);
+    out_u64(o, "from", a->from);
+    out_u64(o, "to", a->to);
+    out_close(o, '}');
+}
+
 void cmd_event_json(out *o, const cli_store *st, const vtag_event *e)
 {
     out_u64(o, "seq", e->seq);
@@ -466,6 +493,7 @@ void cmd_event_json(out *o, const cli_store *st, const vtag_event *e)
     out_cover(o, "cover", &e->cover);
     out_str(o, "name", e->name);
     out_str(o, "text", e->text);
+    event_run(o, e);
 }
 
 void cmd_event_facts(out *o, const vtag_event *e)

@@ -78,6 +78,7 @@ static vtag_err dump_tag(dump *d, const vtag_info *t)
     out_u64(&o, "fingerprint", t->spec.fingerprint);
     out_u64(&o, "flags", t->spec.flags);
     if (t->spec.note) out_str(&o, "note", t->spec.note);
+    if (t->alias) out_str(&o, "alias", t->alias);
     out_u64(&o, "created", t->created);
     out_u64(&o, "activated", t->activated);
     out_u64(&o, "writes_with", t->writes_with);

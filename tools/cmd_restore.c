@@ -146,6 +146,8 @@ static void get_gate(restore *r, const char *name, vtag_gate *g)
     if (g->has_min) g->min_score = get_f64(r, in, "min_score");
     if (g->has_drop) g->max_drop = get_f64(r, in, "max_drop");
     g->min_queries = get_u32(r, in, "min_queries");
+    g->min_audit_ppm = get_u32(r, in, "min_audit_ppm");
+    g->min_recall_ppm = get_u32(r, in, "min_recall_ppm");
 }
 
 static void get_cover(restore *r, vtag_cover *c)
@@ -213,6 +215,7 @@ static int restore_tag(restore *r)
     info.spec.fingerprint = get_u64(r, r->top, "fingerprint", UINT64_MAX);
     info.spec.flags = get_u32(r, r->top, "flags");
     info.spec.note = get_text(r, r->top, "note");
+    info.alias = get_text(r, r->top, "alias");
     info.created = get_u64(r, r->top, "created", UINT64_MAX);
     info.activated = get_u64(r, r->top, "activated", UINT64_MAX);
     info.writes_with = get_u64(r, r->top, "writes_with", UINT64_MAX);
@@ -335,6 +338,24 @@ static int restore_waiver(restore *r)
     return restore_engine(r, vtag_waive(r->st.batch, &item, t->tag, why));
 }
 
+static void get_run(restore *r, vtag_event *e)
+{
+    const json_value *in = json_get(r->top, "audit");
+    e->by = get_text(r, r->top, "by");
+    e->command = get_text(r, r->top, "command");
+    e->in = get_u64(r, r->top, "in", UINT64_MAX);
+    e->filled = get_u64(r, r->top, "filled", UINT64_MAX);
+    e->waived = get_u64(r, r->top, "given_up", UINT64_MAX);
+    e->failed_items = get_u64(r, r->top, "failed_items", UINT64_MAX);
+    if (!in) return;
+    e->audit.sampled = get_u64(r, in, "sampled", UINT64_MAX);
+    e->audit.untestable = get_u64(r, in, "untestable", UINT64_MAX);
+    e->audit.below = get_u64(r, in, "below", UINT64_MAX);
+    e->audit.worst = get_f64(r, in, "worst");
+    e->audit.from = get_u64(r, in, "from", UINT64_MAX);
+    e->audit.to = get_u64(r, in, "to", UINT64_MAX);
+}
+
 static int restore_event(restore *r)
 {
     vtag_event e;
@@ -357,6 +378,7 @@ static int restore_event(restore *r)
     get_cover(r, &e.cover);
     e.name = get_text(r, r->top, "name");
     e.text = get_text(r, r->top, "text");
+    get_run(r, &e);
     if (r->bad) return CLI_FAILED;
     r->counts[2]++;
     return restore_engine(r, vtag_note(r->st.batch, &e));
