@@ -146,8 +146,8 @@ static void get_gate(restore *r, const char *name, vtag_gate *g)
     if (g->has_min) g->min_score = get_f64(r, in, "min_score");
     if (g->has_drop) g->max_drop = get_f64(r, in, "max_drop");
     g->min_queries = get_u32(r, in, "min_queries");
-    g->min_audit_ppm = get_u32(r, in, "min_audit_ppm");
-    g->min_recall_ppm = get_u32(r, in, "min_recall_ppm");
+    if (json_get(in, "min_audit_ppm")) g->min_audit_ppm = get_u32(r, in, "min_audit_ppm");
+    if (json_get(in, "min_recall_ppm")) g->min_recall_ppm = get_u32(r, in, "min_recall_ppm");
 }
 
 static void get_cover(restore *r, vtag_cover *c)
@@ -343,10 +343,12 @@ static void get_run(restore *r, vtag_event *e)
     const json_value *in = json_get(r->top, "audit");
     e->by = get_text(r, r->top, "by");
     e->command = get_text(r, r->top, "command");
-    e->in = get_u64(r, r->top, "in", UINT64_MAX);
-    e->filled = get_u64(r, r->top, "filled", UINT64_MAX);
-    e->waived = get_u64(r, r->top, "given_up", UINT64_MAX);
-    e->failed_items = get_u64(r, r->top, "failed_items", UINT64_MAX);
+    if (json_get(r->top, "in")) {
+        e->in = get_u64(r, r->top, "in", UINT64_MAX);
+        e->filled = get_u64(r, r->top, "filled", UINT64_MAX);
+        e->waived = get_u64(r, r->top, "given_up", UINT64_MAX);
+        e->failed_items = get_u64(r, r->top, "failed_items", UINT64_MAX);
+    }
     if (!in) return;
     e->audit.sampled = get_u64(r, in, "sampled", UINT64_MAX);
     e->audit.untestable = get_u64(r, in, "untestable", UINT64_MAX);
