@@ -254,6 +254,9 @@ ends 2 'wants a --reason' "$vtag" policy db.vtag --min-coverage 95
 ends 3 'the gate holds' "$vtag" cutover db.vtag --tag minilm@2
 says 'score .*HOLD'
 works 'note' "$vtag" note db.vtag --tag minilm@2 --score ndcg@10 --value 0.41 --queries 100
+works 'a rehearsal' "$vtag" cutover db.vtag --tag minilm@2 --rehearse
+says 'flip +[0-9.]+ ms, then 3 of 3 probes found'
+equal 'whose copy is gone' "$(ls -A | grep -c -e rehearsal -e '\.part$')" 0
 works 'cutover' "$vtag" cutover db.vtag --tag minilm@2
 says 'active: minilm@2/chunk-512, flipped in [0-9.]+ ms'
 works 'status' "$vtag" status db.vtag
