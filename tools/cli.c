@@ -3,7 +3,6 @@
 #include "cli.h"
 
 #include <ctype.h>
-#include <errno.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -594,14 +593,11 @@ int cli_open_error(vtag_err err, const char *path, vtag_access access)
 {
     int makes = access == VTAG_CREATE || access == VTAG_NEW;
     char detail[CLI_DETAIL];
-    struct stat sb;
     switch (err) {
     case VTAG_NOTFOUND:
         if (makes) return cli_fail("%s: no such folder; check the path, or make it first", path);
         return cli_fail("%s: no such file; vtag declare or vtag import makes one", path);
-    case VTAG_EXISTS:
-        if (lstat(path, &sb)) return cli_fail("%s: %s; check the path", path, strerror(errno));
-        return cli_fail("%s: is there already; give a new path", path);
+    case VTAG_EXISTS: return cli_fail("%s: is there already; give a new path", path);
     case VTAG_ARG:
         if (!cli.isa) break;
         return cli_misuse("%s: --isa %s is not to be had on this machine", cli.cmd, cli.isa);
