@@ -3807,7 +3807,9 @@ static vtag_err vt_say_why(const vt_env *env, vtag_err err, const char *what, co
     if (path) vt_text_add(text, sizeof text, " ");
     if (path) vt_text_add(text, sizeof text, path);
     vt_text_add(text, sizeof text, ": ");
-    vt_text_add(text, sizeof text, *why ? why : "input/output error");
+    vt_text_add(text, sizeof text, *why                  ? why
+                                   : err == VTAG_FORMAT ? "not a plain file"
+                                                        : "input/output error");
     return vt_say(env, err, text, at);
 }
 
@@ -4085,7 +4087,7 @@ static vtag_err vt_file_name(vt_file *f) {
 
 static vtag_err vt_file_sync(vt_file *f) {
     vtag_err err = f->env.io->sync(f->f);
-    return err ? vt_say_why(&f->env, err, "reopen it; cannot sync", f->env.path, 0) : VTAG_OK;
+    return err ? vt_say_why(&f->env, err, "to be opened again, as it cannot be synced:", f->env.path, 0) : VTAG_OK;
 }
 
 /* ---- Records ------------------------------------------------------------------ */
