@@ -6174,13 +6174,29 @@ static vtag_err vt_file_begun(vt_file *f, int *begun) {
     return err;
 }
 
+/* Whether the sector of the first extent's header is as creation leaves it: behind a header that
+   is not there yet, or whole, are zeros; a torn one may take the sector along. */
+static vtag_err vt_file_headed(vt_file *f, int *headed) {
+    uint64_t sector[VTF_HEAD_ROOM / 8];
+    vtf_extent e;
+    size_t i, from = sizeof e / 8;
+    vtag_err err = vt_file_read(f, VTF_FRONT, sector, sizeof sector);
+    if (err) return err;
+    memcpy(&e, sector, sizeof e);
+    for (i = 0; i < from && !sector[i]; i++) continue;
+    int torn = i < from && e.crc != vt_crc32c(0, &e, offsetof(vtf_extent, crc));
+    for (i = from; i < VTF_HEAD_ROOM / 8 && (torn || !sector[i]); i++) continue;
+    *headed = i == VTF_HEAD_ROOM / 8;
+    return VTAG_OK;
+}
+
 /* Whether a file is empty, or what a crash left of making one: zeros, but for the four places
    that creation writes, of which only what is unsynced may be torn. Anything else is someone's. */
 static vtag_err vt_file_blank(vt_file *f, int *blank) {
     static const uint64_t gap[4][2] = {{VTF_IDENTITY, VTF_SLOT_AT(0)},
                                        {VTF_SLOT_AT(0) + sizeof(vtf_slot), VTF_SLOT_AT(1)},
                                        {VTF_SLOT_AT(1) + sizeof(vtf_slot), VTF_FRONT},
-                                       {VTF_FRONT + sizeof(vtf_extent), VTF_FRONT + VTF_ALIGN}};
+                                       {VTF_FRONT + VTF_HEAD_ROOM, VTF_FRONT + VTF_ALIGN}};
     uint64_t size;
     size_t i;
     int begun = 0;
@@ -6193,7 +6209,7 @@ static vtag_err vt_file_blank(vt_file *f, int *blank) {
     for (i = 0; i < 4 && !err && *blank; i++)
         if (gap[i][0] < size)
             err = vt_file_zeros(f, gap[i][0], vt_min_u64(gap[i][1], size) - gap[i][0], blank);
-    return err;
+    return err || !*blank || size <= VTF_FRONT ? err : vt_file_headed(f, blank);
 }
 
 /* Creates a store in a blank file, unless another process is just doing so. */

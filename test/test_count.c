@@ -177,51 +177,6 @@ static void nor_does_the_last_of_many_keys(void) { many_keys_in_one_batch(0, KEY
 static void nor_of_ids_in_a_row(void) { many_keys_in_one_batch(2, KEYS / 4); }
 static void nor_of_ids_downwards(void) { many_keys_in_one_batch(3, KEYS / 4); }
 
-/* ---- Small commits at many items -------------------------------------------------------- */
-
-enum { MANY = 300000, FILLS = 100, COMMITS = 1500 };
-
-/* Fills a hundred items, here and there. */
-static work work_of_fills(vtag_db *db, vtag_tag tag, uint64_t round)
-{
-    static const float x[1] = {1};
-    vtag_vec v = vec(tag, 1, x);
-    work from = work_now();
-    vtag_batch *b = begin(db);
-    uint64_t i;
-    for (i = 0; i < FILLS; i++) {
-        uint64_t id = (round * FILLS + i) * 7919 % MANY; /* a prime: each once */
-        vtag_item it = item_at(id, id + 1);
-        if (!OK(vtag_fill(b, &it, &v, 1))) break;
-    }
-    OK(vtag_commit(b));
-    return work_since(from);
-}
-
-static void no_small_commit_pays_for_all_the_others(void)
-{
-    vtag_db *db = store("fills.vtag");
-    vtag_tag tag = declare(db, "m@1", 1, VTAG_L2SQ), other = declare(db, "m@2", 1, VTAG_L2SQ);
-    vtag_batch *b = begin(db);
-    work most = {0, 0, 0}, all = work_now();
-    uint64_t i;
-    how_ids = 2;
-    for (i = 0; i < MANY; i += PIECE) put_piece(b, tag, i);
-    OK(vtag_commit(b));
-    all = work_now();
-    for (i = 0; i < COMMITS; i++) {
-        work w = work_of_fills(db, other, i);
-        if (w.written > most.written) most.written = w.written;
-        if (w.looks > most.looks) most.looks = w.looks;
-    }
-    all = work_since(all);
-    printf("a commit of %d fills writes %.0f bytes, at most %.0f, and looks %.0f times, at most %.0f\n", FILLS,
-           (double)all.written / COMMITS, (double)most.written, (double)all.looks / COMMITS, (double)most.looks);
-    CHECK(most.looks <= 10 * all.looks / COMMITS);
-    CHECK(most.written <= 40 * all.written / COMMITS); /* runs merge a bit at a time */
-    vtag_close(db);
-}
-
 int main(int argc, char **argv)
 {
     t_begin(argc, argv);
@@ -230,6 +185,5 @@ int main(int argc, char **argv)
     RUN(nor_does_the_last_of_many_keys);
     RUN(nor_of_ids_in_a_row);
     RUN(nor_of_ids_downwards);
-    RUN(no_small_commit_pays_for_all_the_others);
     return t_end();
 }
