@@ -440,7 +440,10 @@ static void fi_text(fuzz_in *in, fi_forge *g)
     if (how & FI_OTHER_ID) b.id ^= 1 + fuzz_u8(in);
     e.at = forger_blob(&g->f, &b, name, data);
     vt_free(o.p);
-    if (!e.at) return;
+    if (!e.at) { /* no room: so no event was added */
+        g->f.head.event -= l->space == VTF_S_EVENTS && how & FI_NEW_KEY;
+        return;
+    }
     g->broken = fi_breaks(l, part, s, n) || how & FI_OTHER_ID;
     if (l->space)
         forger_entry(&g->f, l->space, l->tag, &e, (how & FI_NEW_KEY) != 0,
