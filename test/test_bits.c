@@ -161,6 +161,31 @@ static void every_bit_of_a_compacted_file_is_reported(void)
     flip_all_that_is_written(1, vtag_compact);
 }
 
+/* The same of what version 3 of the format brought. */
+static void every_bit_of_an_alias_and_of_extensions_is_reported(void)
+{
+    env e;
+    image m;
+    size_t i;
+    vtag_batch *b;
+    vtag_event ev = {0};
+    store_up(&e, 0);
+    b = begin(e.db);
+    OK(vtag_alias(b, 1u << 20 | 1u << 8 | 1u, "alias@1/of-a-tag", "its true name"));
+    ev.kind = VTAG_K_AUDIT;
+    ev.by = "an operator";
+    ev.command = "audit --sample 100";
+    ev.in = 7;
+    ev.audit.sampled = 100;
+    ev.audit.worst = 0.5;
+    OK(vtag_note(b, &ev));
+    OK(vtag_commit(b));
+    m = image_of(&e);
+    for (i = 0; i < m.n; i++)
+        if (m.touched[i]) flip(&m, i, 0);
+    image_free(&m);
+}
+
 /* ---- Every byte ------------------------------------------------------------------------ */
 
 static image *watched;
@@ -296,6 +321,7 @@ int main(int argc, char **argv)
     RUN(every_bit_written_by_commits_is_reported);
     RUN(every_bit_of_a_sealed_file_is_reported);
     RUN(every_bit_of_a_compacted_file_is_reported);
+    RUN(every_bit_of_an_alias_and_of_extensions_is_reported);
     RUN(every_bit_of_a_tiny_file_is_reported_or_without_effect);
     RUN(a_reader_takes_any_length_as_an_error_or_the_state);
     RUN(a_reader_takes_any_length_of_garbage_too);

@@ -386,6 +386,40 @@ static vtag_err do_note_many(vtag_batch *b)
     return err;
 }
 
+static vtag_err do_alias(vtag_batch *b) { return vtag_alias(b, tag_b, "first@2.1", "its true name"); }
+
+/* An event with all that version 3 of the format gave it. */
+static vtag_err do_audit(vtag_batch *b)
+{
+    vtag_event event;
+    memset(&event, 0, sizeof event);
+    event.kind = VTAG_K_AUDIT;
+    event.tag = tag_b;
+    event.by = "an operator";
+    event.command = "audit --sample 100";
+    event.in = 100;
+    event.filled = 99;
+    event.audit.sampled = 100;
+    event.audit.worst = 0.5;
+    return vtag_note(b, &event);
+}
+
+/* As many items as a compaction needs an index for; they have keys. */
+static vtag_err do_put_keys(vtag_batch *b)
+{
+    vtag_err err = VTAG_OK;
+    int i;
+    for (i = 0; i < 1100 && err == VTAG_OK; i++) {
+        char key[32];
+        vtag_item item = {0};
+        vtag_vec v = vec(tag_a, (unsigned)i);
+        snprintf(key, sizeof key, "key %d", i);
+        item.key = key;
+        err = vtag_put(b, &item, &v, 1);
+    }
+    return err == VTAG_OK ? do_alias(b) : err;
+}
+
 static vtag_err do_hold(vtag_batch *b)
 {
     vtag_policy policy;
@@ -636,6 +670,15 @@ static const scenario scenarios[] = {
     {"copy large",      LOOK,    NULL, look_copy,        do_put_many},
     {"another's deletes", OTHER, do_del_many,    NULL, NULL},
     {"another's compaction", OTHERS_COMPACT, do_retire_rows, NULL, NULL},
+    {"alias",           CHANGE,  do_alias,       NULL, NULL},
+    {"audit",           CHANGE,  do_audit,       NULL, NULL},
+    {"put keys",        CHANGE,  do_put_keys,    NULL, do_put_many},
+    {"compact keys",    COMPACT, NULL,           NULL, do_put_keys},
+    {"copy keys",       LOOK,    NULL, look_copy,        do_put_keys},
+    {"seal keys",       SEAL,    NULL,           NULL, do_put_keys},
+    {"compact an alias", COMPACT, NULL,          NULL, do_alias},
+    {"open to read keys", READ,  NULL,           NULL, do_put_keys},
+    {"another's keys",  OTHER,   do_put_keys,    NULL, NULL},
 };
 
 /* ---- The base disk ---------------------------------------------------------------- */
