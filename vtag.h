@@ -739,6 +739,9 @@ VTAG_API vtag_err vtag_copy(const vtag_snap *s, const char *path, vtag_progress 
 VT_STATIC_ASSERT(sizeof(float) == 4 && sizeof(double) == 8, ieee_sizes);
 VT_STATIC_ASSERT(sizeof(int) >= 4 && sizeof(size_t) >= 4, not_16_bit);
 
+/* Here and below, calls of <math.h> are in brackets, against the macros of <tgmath.h>. */
+static float vt_abs(float x) { return (fabsf)(x); }
+
 /* Whether this thread rounds to nearest, ties to even, and keeps subnormal numbers. */
 static int vt_rounds(void) {
     volatile float one = 1, tie = 5.9604645e-8f, more = 8.9406967e-8f, least = 1.17549435e-38f;
@@ -1874,7 +1877,8 @@ static vtag_err vt_os_move(void *file, uint64_t at, uint8_t *to, const uint8_t *
     int fd = ((vt_os_file *)file)->fd;
     size_t done = 0;
     int tries = 0;
-    if (vt_os_beyond(at, n)) return to ? vt_os_fail(EOVERFLOW, VTAG_IO) : vt_os_fail(EFBIG, VTAG_NOSPACE);
+    if (vt_os_beyond(at, n))
+        return to ? vt_os_fail(EOVERFLOW, VTAG_IO) : vt_os_fail(EFBIG, VTAG_NOSPACE);
     while (done < n) {
         size_t part = vt_min_size(n - done, VT_OS_CHUNK);
         off_t where = (off_t)(at + done);
@@ -2016,7 +2020,8 @@ static vtag_err vt_os_beside(char *path, size_t n, const char *name) {
 static vtag_err vt_os_real_new(char *path, char *to, size_t n) {
     char *slash = strrchr(path, '/');
     const char *base = slash ? slash + 1 : path;
-    if (!*base || !strcmp(base, ".") || !strcmp(base, "..")) return vt_os_fail(ENOENT, VTAG_NOTFOUND);
+    if (!*base || !strcmp(base, ".") || !strcmp(base, ".."))
+        return vt_os_fail(ENOENT, VTAG_NOTFOUND);
     char name[256];
     if (strlen(base) >= sizeof name) return vt_os_fail(ENAMETOOLONG, VTAG_IO);
     memcpy(name, base, strlen(base) + 1);
@@ -2105,12 +2110,13 @@ static vtag_err vt_os_random(void *ctx, void *p, size_t n) {
 }
 
 static const vtag_io *vt_os_io(void) {
-    static const vtag_io io = {
-        vt_os_open, vt_os_close,   vt_os_size,      vt_os_allocate, vt_os_read,   vt_os_write,
-        vt_os_sync, vt_os_map,     vt_os_unmap,     vt_os_lock,     vt_os_unlock, vt_os_locked,
-        vt_os_rename, vt_os_remove, vt_os_same,     vt_os_remote,   vt_os_random, vt_os_now,
-        NULL,       vt_os_resolve, vt_os_exists,    vt_os_create,   vt_os_like,   vt_os_publish,
-        vt_os_sync_name, vt_os_why};
+    static const vtag_io io = {vt_os_open,      vt_os_close,  vt_os_size,   vt_os_allocate,
+                               vt_os_read,      vt_os_write,  vt_os_sync,   vt_os_map,
+                               vt_os_unmap,     vt_os_lock,   vt_os_unlock, vt_os_locked,
+                               vt_os_rename,    vt_os_remove, vt_os_same,   vt_os_remote,
+                               vt_os_random,    vt_os_now,    NULL,         vt_os_resolve,
+                               vt_os_exists,    vt_os_create, vt_os_like,   vt_os_publish,
+                               vt_os_sync_name, vt_os_why};
     return &io;
 }
 
@@ -3575,7 +3581,8 @@ static int vt_bound_fit(vt_bound *b, const vt_kernels *k, vtag_metric metric, co
     b->w = (float)w;
     b->slack = (float)(w + m) * VT_SLACK + 1e-22f;
     b->offset = (float)(metric == VTAG_L2SQ ? -0.5 * w * w : my);
-    b->margin = (float)(m * (sqrt)(yy) + w + (fabs)(b->offset) + (metric == VTAG_COSINE)) * VT_SLACK;
+    b->margin =
+        (float)(m * (sqrt)(yy) + w + (fabs)(b->offset) + (metric == VTAG_COSINE)) * VT_SLACK;
     b->margin += 1e-30f + (float)((w + m) * 1e-38);
     b->p.unit = 0.5f * step;
     b->p.shift = 15 * sum;
@@ -3594,11 +3601,11 @@ static void vt_bound_floor(vt_bound *b, double floor) {
 static void vt_bound_row(const vt_bound *b, const vtf_factors *f, uint32_t r, int32_t dot,
                          float *lo, float *up) {
     float est = f->scale[r] * (b->p.unit * (float)(2 * dot - b->p.shift));
-    float size = f->size[r], bias = f->bias[r], t = (fabsf)(est) - size * b->blur;
+    float size = f->size[r], bias = f->bias[r], t = vt_abs(est) - size * b->blur;
     float across = b->w * b->w, off;
     if (t > 0) across -= t / size * (t / size);
     off = f->rest[r] * ((sqrtf)(across > 0 ? across : 0) + b->slack) + size * b->blur +
-          (fabsf)(bias) * VT_SLACK + b->margin;
+          vt_abs(bias) * VT_SLACK + b->margin;
     est += bias + b->offset;
     *lo = est - off;
     *up = est + off;
@@ -3807,9 +3814,10 @@ static vtag_err vt_say_why(const vt_env *env, vtag_err err, const char *what, co
     if (path) vt_text_add(text, sizeof text, " ");
     if (path) vt_text_add(text, sizeof text, path);
     vt_text_add(text, sizeof text, ": ");
-    vt_text_add(text, sizeof text, *why                  ? why
-                                   : err == VTAG_FORMAT ? "not a plain file"
-                                                        : "input/output error");
+    vt_text_add(text, sizeof text,
+                *why                 ? why
+                : err == VTAG_FORMAT ? "not a plain file"
+                                     : "input/output error");
     return vt_say(env, err, text, at);
 }
 
@@ -4087,7 +4095,9 @@ static vtag_err vt_file_name(vt_file *f) {
 
 static vtag_err vt_file_sync(vt_file *f) {
     vtag_err err = f->env.io->sync(f->f);
-    return err ? vt_say_why(&f->env, err, "to be opened again, as it cannot be synced:", f->env.path, 0) : VTAG_OK;
+    return err ? vt_say_why(&f->env, err,
+                            "to be opened again, as it cannot be synced:", f->env.path, 0)
+               : VTAG_OK;
 }
 
 /* ---- Records ------------------------------------------------------------------ */
@@ -4478,7 +4488,9 @@ static int vt_tag_read(vt_tag *t, vt_file *file) {
     const vtf_blob *b = vt_blob_at(file, t->f.names, 0);
     const char *data = b ? (const char *)vt_blob_data(b) : "";
     size_t note = strlen(data), model, version;
-    if (!b || b->id != t->f.tag || note > VT_NOTE_MAX || !vt_name_split(vt_blob_name(b), &model, &version)) return 0;
+    if (!b || b->id != t->f.tag || note > VT_NOTE_MAX ||
+        !vt_name_split(vt_blob_name(b), &model, &version))
+        return 0;
     if (b->data != note + t->f.alias) return 0;
     t->name = vt_blob_name(b);
     t->note = note ? data : NULL;
@@ -4756,7 +4768,9 @@ static uint32_t vt_text_max(vtag_kind kind) {
 #define VT_COUNT_MEMBERS(X) X(in) X(filled) X(waived)
 #define VT_AUDIT_MEMBERS(X) X(sampled) X(untestable) X(below) X(worst) X(from) X(to)
 
-static int vt_event_counts(const vtag_event *v) { return v->in || v->filled || v->waived || v->failed_items; }
+static int vt_event_counts(const vtag_event *v) {
+    return v->in || v->filled || v->waived || v->failed_items;
+}
 
 static int vt_event_audits(const vtag_event *v) { return v->audit.sampled || v->audit.untestable; }
 
@@ -4876,9 +4890,9 @@ typedef struct vt_run {
     const vtf_entry *e;
     uint64_t n, min, max;
     uint64_t lo, hi; /* least and largest id of this run and the older ones    */
-    uint64_t at;  /* of an INDEX run's entries; 0: of the log or memory        */
-    uint32_t crc; /* of an INDEX run                                           */
-    vt_buf *own;  /* holds e; NULL: e lies in the file                         */
+    uint64_t at;     /* of an INDEX run's entries; 0: of the log or memory        */
+    uint32_t crc;    /* of an INDEX run                                           */
+    vt_buf *own;     /* holds e; NULL: e lies in the file                         */
 } vt_run;
 
 typedef struct vt_space {
@@ -5025,8 +5039,8 @@ typedef struct vt_cursor {
 typedef struct vt_iter { /* over a space by ascending id; a heap of cursors    */
     vt_cursor *c;
     size_t n;
-    int dead;          /* dead entries too                                     */
-    uint64_t least;    /* the next id is this or larger                        */
+    int dead;       /* dead entries too                                     */
+    uint64_t least; /* the next id is this or larger                        */
 } vt_iter;
 
 static int vt_cursor_before(const vt_cursor *a, const vt_cursor *b) {
@@ -5434,7 +5448,7 @@ static vtag_err vt_kills_apply(vt_rows *r, const vtf_kill *k, size_t n, uint64_t
    up with other processes, recovers what a crash left, and opens files. */
 
 typedef struct vt_memo { /* a coverage that was counted                        */
-    vtag_tag tag, base; /* 0: none                                             */
+    vtag_tag tag, base;  /* 0: none                                             */
     vtag_cover cover;
 } vt_memo;
 
@@ -5457,17 +5471,17 @@ typedef struct vt_state {
 } vt_state;
 
 struct vtag_db {
-    uint32_t refs; /* the handle's own, and one for each snapshot              */
-    uint32_t spin; /* guards state                                             */
-    uint32_t gate; /* guards slot, file and refreshing                         */
-    uint32_t busy; /* a batch is open in this handle                           */
-    uint32_t closed; /* vtag_close was called; atomic                         */
-    uint32_t held;   /* live snapshots; under spin                            */
+    uint32_t refs;              /* the handle's own, and one for each snapshot              */
+    uint32_t spin;              /* guards state                                             */
+    uint32_t gate;              /* guards slot, file and refreshing                         */
+    uint32_t busy;              /* a batch is open in this handle                           */
+    uint32_t closed;            /* vtag_close was called; atomic                         */
+    uint32_t held;              /* live snapshots; under spin                            */
     vtag_snap *oldest, *newest; /* of them                                    */
-    uintptr_t holder; /* the thread that began the batch; 0: none; under spin  */
-    int writing; /* a batch is open, and the state is up to date; under gate */
-    int mine;    /* the newest commit was made here                          */
-    int ahead;   /* the state was rolled past the newest slot, in memory     */
+    uintptr_t holder;           /* the thread that began the batch; 0: none; under spin  */
+    int writing;                /* a batch is open, and the state is up to date; under gate */
+    int mine;                   /* the newest commit was made here                          */
+    int ahead;                  /* the state was rolled past the newest slot, in memory     */
     vtag_err poison;
     uint64_t pid;
     vt_env env;
@@ -6269,7 +6283,8 @@ static vtag_err vt_db_new(const vtag_open_opts *o, const vtag_io *io, const char
     db->kernels = vt_kernels_pick(o->isa);
     if (!vt_little_endian())
         err = vt_say(&db->env, VTAG_FORMAT, "vtag files are little-endian; this machine is not", 0);
-    else if (!db->kernels) err = vt_say(&db->env, VTAG_ARG, "isa: no such kernels on this machine", 0);
+    else if (!db->kernels)
+        err = vt_say(&db->env, VTAG_ARG, "isa: no such kernels on this machine", 0);
     else if (path) err = vt_db_path(db, path);
     if (err) vt_db_drop(db);
     else *out = db;
@@ -6318,7 +6333,8 @@ static vtag_err vt_open_check(const vtag_open_opts *o, const vtag_io *io, int so
     if (!source) return vt_say(&env, VTAG_ARG, "path or image: nothing was given", 0);
     if (!out) return vt_say(&env, VTAG_ARG, "db: no place for the handle", 0);
     if (!io) return vt_say(&env, VTAG_ARG, "opts->io: this system needs one", 0);
-    if ((unsigned)o->access > VTAG_NEW) return vt_say(&env, VTAG_ARG, "opts->access: no such value", 0);
+    if ((unsigned)o->access > VTAG_NEW)
+        return vt_say(&env, VTAG_ARG, "opts->access: no such value", 0);
     if ((unsigned)o->durability > VTAG_NO_SYNC)
         return vt_say(&env, VTAG_ARG, "opts->durability: no such value", 0);
     return VTAG_OK;
@@ -6549,8 +6565,8 @@ struct vtag_batch {
     vtf_entry *events; /* of them; at is relative to blobs                */
     size_t nevents, cevents;
     vt_out scratch;
-    vtf_range newest; /* the blob written last: where, and its bytes          */
-    int fits;         /* it is known what comes: extents are cut to fit       */
+    vtf_range newest;   /* the blob written last: where, and its bytes          */
+    int fits;           /* it is known what comes: extents are cut to fit       */
     uint64_t coming[3]; /* bytes of each tail that do, where it is            */
     uint64_t commit_as; /* restore: the number that the commit takes; 0: next  */
 };
@@ -7741,7 +7757,8 @@ static vtag_err vt_db_writable(vtag_db *db, vtag_err mine) {
     vtag_err err = vt_db_ready(db);
     if (err) return err;
     if (db->env.read_only) return vt_refuse(db, VTAG_READONLY, "the handle is open read-only");
-    return vt_db_mine(db) ? vt_refuse(db, mine, "this thread holds a batch; end it first") : VTAG_OK;
+    return vt_db_mine(db) ? vt_refuse(db, mine, "this thread holds a batch; end it first")
+                          : VTAG_OK;
 }
 
 VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batch **out) {
@@ -8114,7 +8131,8 @@ VTAG_API vtag_err vtag_fill(vtag_batch *b, const vtag_item *item, const vtag_vec
     uint64_t id;
     vtag_err err = vt_batch_needs(b, item != NULL, "item: missing");
     if (!err) err = vt_item_id(b, item, &id);
-    if (!err && !item->rev) err = vt_deny(b, VTAG_ARG, "item->rev: say which revision was embedded");
+    if (!err && !item->rev)
+        err = vt_deny(b, VTAG_ARG, "item->rev: say which revision was embedded");
     if (!err && (!n || !v)) err = vt_deny(b, VTAG_ARG, "v: no vectors");
     if (!err) err = vt_vecs_check(b, v, n);
     if (!err && vt_tags_get(&b->s->tags, v[0].tag)->given != n)
@@ -8228,8 +8246,8 @@ VTAG_API vtag_err vtag_meta_set(vtag_batch *b, const char *name, const void *p, 
     vtf_blob blob;
     vtf_entry e;
     int clash;
-    vtag_err err = vt_batch_needs(b, name && *name && strlen(name) <= VT_NAME_MAX,
-                                  "name: 1 to 255 bytes");
+    vtag_err err =
+        vt_batch_needs(b, name && *name && strlen(name) <= VT_NAME_MAX, "name: 1 to 255 bytes");
     if (err) return err;
     e = vt_entry_of(vt_xxh64(name, strlen(name)), 0, VTF_DEAD, 0);
     if (e.id == UINT64_MAX) return vt_deny(b, VTAG_ARG, "name: its hash is reserved; take another");
@@ -8276,7 +8294,8 @@ static vtag_err vt_tag_new(vtag_batch *b, const vtag_spec *s, vt_tag **out) {
     if (s->codec != VTAG_F32 && b->s->file->version < 2)
         return vt_say(&b->db->env, VTAG_FORMAT, "file of version 1 stores f32 only; compact it", 8);
     err = vt_tags_number(&b->s->tags, s->name, &t.f.tag);
-    if (err) return vt_deny(b, err, "spec->name: no number left for its model, version or preparation");
+    if (err)
+        return vt_deny(b, err, "spec->name: no number left for its model, version or preparation");
     t.f.dim = s->dim;
     t.f.metric = (uint32_t)s->metric;
     t.f.codec = (uint32_t)s->codec;
@@ -8353,7 +8372,8 @@ static vtag_err vt_tag_alias(vtag_batch *b, vt_tag *t, const char *alias) {
 /* Whether a file is of version 3 or later, as some of what it is asked to hold needs. */
 static vtag_err vt_batch_three(const vtag_batch *b, int needed) {
     if (!needed || b->s->file->version >= 3) return VTAG_OK;
-    return vt_deny(b, VTAG_FORMAT, "the file is of a version that cannot hold it; compact it first");
+    return vt_deny(b, VTAG_FORMAT,
+                   "the file is of a version that cannot hold it; compact it first");
 }
 
 VTAG_API vtag_err vtag_alias(vtag_batch *b, vtag_tag tag, const char *name, const char *reason) {
@@ -8371,7 +8391,8 @@ VTAG_API vtag_err vtag_alias(vtag_batch *b, vtag_tag tag, const char *name, cons
     t = vt_tags_get(&b->s->tags, tag);
     if (t->alias && !strcmp(t->alias, name)) return VTAG_OK;
     if (t->alias) return vt_deny(b, VTAG_EXISTS, "tag: it has an alias already");
-    if (vt_tags_find(&b->s->tags, name)) return vt_deny(b, VTAG_EXISTS, "name: a tag answers to it");
+    if (vt_tags_find(&b->s->tags, name))
+        return vt_deny(b, VTAG_EXISTS, "name: a tag answers to it");
     b->thrifty = 0;
     err = vt_tag_alias(b, t, name);
     if (err || b->restore) return vt_fail(b, err);
@@ -8410,7 +8431,8 @@ VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
     if (info->role == VTAG_OLDER || info->role == VTAG_STANDBY) f->role = VTAG_OLDER;
     f->forced_from = info->forced ? UINT32_MAX : 0;
     vt_tags_rank(&b->s->tags);
-    return info->alias ? vt_fail(b, vt_tag_alias(b, vt_tags_get(&b->s->tags, tag), info->alias)) : VTAG_OK;
+    return info->alias ? vt_fail(b, vt_tag_alias(b, vt_tags_get(&b->s->tags, tag), info->alias))
+                       : VTAG_OK;
 }
 
 VTAG_API vtag_err vtag_restore_stat(vtag_batch *b, const vtag_stat *stat) {
@@ -9291,7 +9313,8 @@ static vtag_err vt_iter_ready(const vtag_snap *s, const uint64_t *cursor, int ou
     if (n) *n = 0;
     vtag_err err = vt_snap_needs(s, n != NULL, "n: no place for the count");
     if (!err && !cursor) err = vt_refuse(s->db, VTAG_ARG, "cursor: missing");
-    if (!err && cap && !out) err = vt_refuse(s->db, VTAG_ARG, "out or names: no place for cap of them");
+    if (!err && cap && !out)
+        err = vt_refuse(s->db, VTAG_ARG, "out or names: no place for cap of them");
     return err;
 }
 
@@ -9449,7 +9472,8 @@ static vtag_err vt_judge(const vt_view *w, vtag_tag tag, const vtag_gate *gate, 
     memset(v, 0, sizeof *v);
     *forced = 0;
     if (!vt_gate_resolve(&v->used, gate, &policy.gate))
-        return vt_refuse(w->db, VTAG_ARG, "gate: a share above 1, NaN, or a name or reason too long");
+        return vt_refuse(w->db, VTAG_ARG,
+                         "gate: a share above 1, NaN, or a name or reason too long");
     if (vt_gate_below(&v->used, &policy.gate) && !v->used.reason)
         return vt_refuse(w->db, VTAG_ARG, "gate->reason: needed to go below the policy");
     err = vt_judge_terms(w, tag, s->head.active, v);
@@ -9674,7 +9698,8 @@ VTAG_API vtag_err vtag_retire(vtag_batch *b, vtag_tag tag, const char *reason, v
     if (lost) *lost = e.cover;
     err = vt_retire_check(b, t, &early);
     if (err == VTAG_NOMEM || err == VTAG_CORRUPT) return vt_fail(b, err);
-    if (err) return vt_deny(b, err, err == VTAG_INUSE ? "tag: it is active" : "tag: a hold keeps it");
+    if (err)
+        return vt_deny(b, err, err == VTAG_INUSE ? "tag: it is active" : "tag: a hold keeps it");
     if (early && !reason)
         return vt_deny(b, VTAG_KEPT, "tag: still within its retention; a reason overrides that");
     e.flags = early ? VTAG_FORCED : 0;
@@ -9765,7 +9790,8 @@ static int vt_within(const char *s, size_t most) { return !s || strlen(s) <= mos
 static vtag_err vt_note_texts(const vtag_batch *b, const vtag_event *e) {
     if (!vt_within(e->text, vt_text_max(e->kind)))
         return vt_deny(b, VTAG_ARG, "event->text: at most 1,024 bytes");
-    if (!vt_within(e->name, VT_NAME_MAX)) return vt_deny(b, VTAG_ARG, "event->name: at most 255 bytes");
+    if (!vt_within(e->name, VT_NAME_MAX))
+        return vt_deny(b, VTAG_ARG, "event->name: at most 255 bytes");
     if (!vt_within(e->used.score, VT_NAME_MAX))
         return vt_deny(b, VTAG_ARG, "event->used.score: at most 255 bytes");
     if (!vt_within(e->used.reason, VT_REASON_MAX))
@@ -9791,8 +9817,7 @@ static vtag_err vt_note_check(vtag_batch *b, vtag_event *e) {
         return vt_deny(b, VTAG_NOTAG, "event->base: not declared");
     if (e->kind == VTAG_K_SCORE && (!e->name || !*e->name || e->value != e->value))
         return vt_deny(b, VTAG_ARG, "event->name and value: a score needs both");
-    if (e->audit.worst != e->audit.worst)
-        return vt_deny(b, VTAG_ARG, "event->audit.worst: NaN");
+    if (e->audit.worst != e->audit.worst) return vt_deny(b, VTAG_ARG, "event->audit.worst: NaN");
     err = vt_batch_settle(b);
     if (!err) err = vt_state_policy(b->s, &policy);
     if (err) return vt_fail(b, err);
@@ -9917,7 +9942,8 @@ static uint64_t vt_plan_rows(const vt_state *s, const vt_tag *t, uint64_t *segme
         uint64_t rows = vt_min_u64(n, most);
         sum += vt_align(vtf_vectors_at(rows) + rows * stride, VTF_ALIGN);
         if (!(t->f.flags & VTAG_NO_SKETCH) && 2 * code <= stride && rows * stride >= VT_SKETCHY)
-            sum += vt_align(vt_sketch_parts((uint32_t)rows, vt_sketch_dim(t->f.dim)).bytes, VTF_ALIGN);
+            sum +=
+                vt_align(vt_sketch_parts((uint32_t)rows, vt_sketch_dim(t->f.dim)).bytes, VTF_ALIGN);
         n -= rows;
         ++*segments;
     }
@@ -10278,7 +10304,8 @@ static vtag_err vt_copy_tags(vt_copy *c) {
         vt_tag t = tags->a[i];
         t.changed = 1;
         if (!vt_tag_read(&t, c->from->file))
-            return vt_say(&c->from->file->env, VTAG_CORRUPT, "damaged; cannot be copied", t.f.names);
+            return vt_say(&c->from->file->env, VTAG_CORRUPT, "damaged; cannot be copied",
+                          t.f.names);
         err = vt_copy_blob(c, 0, t.f.tag, &t.f.names);
         if (!err) err = vt_tag_text(&t, t.name, t.note, t.alias);
         if (!err) err = vt_tags_add(&c->to->s->tags, &t);
@@ -10543,7 +10570,8 @@ static vtag_err vt_copy_write(vt_copy *c, vtag_db *to, vtag_event *event) {
     size_t i;
     if (err) return err;
     for (i = 0; i < s->index.n; i++) c->total += s->index.a[i].live;
-    if (to->file != f) err = vt_say(&to->env, VTAG_LOCKED, "another process is making this file", 0);
+    if (to->file != f)
+        err = vt_say(&to->env, VTAG_LOCKED, "another process is making this file", 0);
     if (!err) err = vt_copy_state(c);
     if (!err && event) {
         event->seq = s->head.event + 1;
@@ -10681,7 +10709,8 @@ VTAG_API vtag_err vtag_compact(vtag_db *db, vtag_progress *progress, void *ctx) 
         if (!err && gains) err = vt_compact_swap(db, to, part, path);
         if ((err || !gains) && io->same(to->file->f, part)) io->remove(io->ctx, part);
         if (!err) vt_part_sweep(db->file, path);
-        if (!err && !gains) vt_refuse(db, VTAG_OK, "a compaction would gain nothing; none was made");
+        if (!err && !gains)
+            vt_refuse(db, VTAG_OK, "a compaction would gain nothing; none was made");
     }
     vtag_abort(b);
     vt_db_drop(to);
