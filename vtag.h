@@ -6894,7 +6894,7 @@ static const vtf_entry *vt_batch_get(const vtag_batch *b, uint32_t kind, uint32_
 static uint64_t vt_batch_weighs(vtag_batch *b, const vtf_entry *e, vtag_err *err) {
     const vtf_blob *blob;
     uint64_t n;
-    if (!e || !e->at || e->at == VTF_DEAD) return 0;
+    if (!e || e->at % 8 || !e->at || e->at == VTF_DEAD) return 0;
     if (e->at == b->newest.at) return b->newest.length;
     *err = vt_stream_flush(b, &b->tail[0]);
     blob = *err ? NULL : (const vtf_blob *)vt_at(b->s->file, e->at, sizeof *blob);
@@ -9924,7 +9924,8 @@ static uint64_t vt_space_weighs(vt_file *f, const vt_space *s) {
     if (s->bytes != VT_UNKNOWN) return s->bytes;
     if (vt_iter_begin(&it, s, 0) == VTAG_OK)
         while ((e = vt_iter_next(&it)) != NULL) {
-            const vtf_blob *b = e->at ? (const vtf_blob *)vt_at(f, e->at, sizeof *b) : NULL;
+            const vtf_blob *b =
+                e->at && e->at % 8 == 0 ? (const vtf_blob *)vt_at(f, e->at, sizeof *b) : NULL;
             if (b && b->data >> 48 == 0) sum += vtf_blob_bytes(b);
         }
     vt_iter_end(&it);
