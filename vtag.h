@@ -3785,6 +3785,7 @@ typedef struct vt_file {
     uint8_t uuid[16];
     uint32_t flags, version;
     int mended;      /* memory says more than the file                         */
+    vtf_slot as;     /* then: the slot that it was mended by, and is to be read by */
     int named;       /* its name is known to be durable                        */
     int kept;        /* its lock is held from birth on, and no batch lets go of it */
     uint64_t known;  /* up to here extents are committed, each in one mapping  */
@@ -4294,27 +4295,50 @@ static vtag_err vt_redo_move(vt_file *f, uint64_t from, uint64_t to, uint64_t n,
     return err;
 }
 
+/* The list of the copy that a slot names, to be freed; NULL: *err. */
+static vtf_range *vt_redo_read(vt_file *f, const vtf_slot *s, vtag_err *err) {
+    uint64_t size, n = s->redo_n, i;
+    vtf_range *g = NULL;
+    *err = vt_file_size(f, &size);
+    if (!*err && (n > size / sizeof *g || s->redo_at > size || n * sizeof *g > size - s->redo_at))
+        *err = VTAG_CORRUPT;
+    if (!*err && (g = (vtf_range *)vt_alloc((size_t)n * sizeof *g)) == NULL) *err = VTAG_NOMEM;
+    if (!*err) *err = vt_file_read(f, s->redo_at, g, (size_t)n * sizeof *g);
+    if (!*err && vt_xxh64(g, (size_t)n * sizeof *g) != s->redo_xxh) *err = VTAG_CORRUPT;
+    for (i = 0; i < n && !*err; i++)
+        if (g[i].at < VTF_FRONT || g[i].at > s->redo_at || g[i].length > s->redo_at - g[i].at)
+            *err = VTAG_CORRUPT;
+    if (!*err) return g;
+    vt_free(g);
+    return NULL;
+}
+
+/* Whether n bytes from `at` on have a hash. */
+static vtag_err vt_redo_holds(vt_file *f, uint64_t at, const vtf_range *g) {
+    vt_xxh hash;
+    vt_xxh_init(&hash);
+    vtag_err err = vt_redo_move(f, at, 0, g->length, &hash);
+    return err || vt_xxh_digest(&hash) == g->xxh ? err : VTAG_CORRUPT;
+}
+
+/* Whether all that the copy holds stands in its place already, as it does unless the power
+   failed while it was written. */
+static int vt_redo_stands(vt_file *f, const vtf_slot *s) {
+    vtag_err err;
+    vtf_range *g = vt_redo_read(f, s, &err);
+    for (uint64_t i = 0; i < s->redo_n && !err; i++) err = vt_redo_holds(f, g[i].at, &g[i]);
+    vt_free(g);
+    return !err;
+}
+
 /* Puts the bytes of the copy that a slot names where they belong. */
 static vtag_err vt_redo_apply(vt_file *f, const vtf_slot *s) {
-    uint64_t size, from, i, n = s->redo_n;
-    vtf_range *g;
-    vtag_err err = vt_file_size(f, &size);
-    if (err) return err;
-    if (n > size / sizeof *g || s->redo_at > size || n * sizeof *g > size - s->redo_at)
-        return vt_say(&f->env, VTAG_CORRUPT, "malformed redo list", s->redo_at);
-    g = (vtf_range *)vt_alloc((size_t)n * sizeof *g);
-    if (!g) return VTAG_NOMEM;
-    err = vt_file_read(f, s->redo_at, g, (size_t)n * sizeof *g);
-    if (!err && vt_xxh64(g, (size_t)n * sizeof *g) != s->redo_xxh) err = VTAG_CORRUPT;
-    from = s->redo_at + n * sizeof *g;
-    for (i = 0; i < n && !err; from += g[i++].length) {
-        vt_xxh hash;
-        vt_xxh_init(&hash);
-        err = vt_redo_move(f, from, 0, g[i].length, &hash);
-        if (!err && vt_xxh_digest(&hash) != g[i].xxh) err = VTAG_CORRUPT;
-        if (!err &&
-            (g[i].at < VTF_FRONT || g[i].at > s->redo_at || g[i].length > s->redo_at - g[i].at))
-            err = VTAG_CORRUPT;
+    vtag_err err;
+    vtf_range *g = vt_redo_read(f, s, &err);
+    uint64_t from = s->redo_at + s->redo_n * sizeof *g;
+    if (err) return vt_say(&f->env, err, "cannot finish a recovery", s->redo_at);
+    for (uint64_t i = 0; i < s->redo_n && !err; from += g[i++].length) {
+        err = vt_redo_holds(f, from, &g[i]);
         if (!err) err = vt_redo_move(f, from, g[i].at, g[i].length, NULL);
     }
     vt_free(g);
@@ -5842,10 +5866,10 @@ static vtag_err vt_identify(vt_file *f) {
 /* Puts a freshly loaded file in the place of the handle's own. `same`: it is the same file, so
    that what has been seen of it must not go back. A superseded one is only to be read. */
 static vtag_err vt_db_take(vtag_db *db, vt_file *f, int same) {
-    vtf_slot slot;
+    vtf_slot slot = f->as;
     vt_state *s = NULL;
     int torn;
-    vtag_err err = vt_slot_newest(f, &slot, &torn);
+    vtag_err err = f->mended ? VTAG_OK : vt_slot_newest(f, &slot, &torn);
     if (!err && slot.flags & VTF_SUPERSEDED && !db->env.read_only)
         err = vt_say(&db->env, VTAG_READONLY,
                      "a compaction put another file in this one's place; open it read-only", 0);
@@ -5864,17 +5888,37 @@ static vtag_err vt_db_take(vtag_db *db, vt_file *f, int same) {
     return VTAG_OK;
 }
 
+/* Mends, in memory of our own, what a recovery under way may have left. A writer may end that
+   meanwhile, and use the space of the copy: then the slot is another, and it is to be tried
+   again. *again: so it is. */
+static vtag_err vt_db_mend(vt_file *f, const vtf_slot *slot, int *again) {
+    int no_map = f->env.no_map, torn;
+    vtf_slot now;
+    vtag_err err = vt_file_private(f);
+    if (!err) err = vt_redo_apply(f, slot);
+    f->as = *slot;
+    *again = !vt_slot_newest(f, &now, &torn) && (now.seq != slot->seq || now.salt != slot->salt);
+    if (!*again) return err;
+    while (f->n) vt_file_unmap(f, &f->maps[--f->n]);
+    f->mended = 0;
+    f->env.no_map = no_map;
+    return VTAG_OK;
+}
+
 /* A recovery that was cut off: its copy comes first. A reader mends its own memory. */
 static vtag_err vt_db_redo(vt_file *f) {
     const vtag_io *io = f->env.io;
     vtf_slot slot;
-    int torn;
-    vtag_err err = vt_slot_newest(f, &slot, &torn);
-    if (err || !slot.redo_n) return err;
-    if (f->env.read_only) {
-        err = vt_file_private(f);
-        return err ? err : vt_redo_apply(f, &slot);
+    int torn, again = 1;
+    vtag_err err = VTAG_OK;
+    while (!err && again) {
+        err = vt_slot_newest(f, &slot, &torn);
+        again = 0;
+        if (err || !slot.redo_n) return err;
+        if (f->env.read_only && vt_redo_stands(f, &slot)) return VTAG_OK;
+        if (f->env.read_only) err = vt_db_mend(f, &slot, &again);
     }
+    if (err || f->env.read_only) return err;
     err = io->lock(f->f, VTAG_LOCK_WRITER, 10000);
     if (err) return err;
     err = vt_slot_newest(f, &slot, &torn);

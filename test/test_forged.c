@@ -1530,7 +1530,7 @@ static void redo_mend(const vtf_range *g)
 
 static void a_copy_of_a_recovery_that_is_not_whole_is_not_used(void)
 {
-    static const char why[] = "cannot finish a recovery", form[] = "malformed redo list";
+    static const char why[] = "cannot finish a recovery", form[] = "cannot finish a recovery";
     static const forgery range[] = {
         {FIELD(vtf_range, at), 0, why},
         {FIELD(vtf_range, at), VTF_FRONT - 8, why},
