@@ -4421,7 +4421,7 @@ static void vt_blob_put(vt_out *o, vtf_blob *b, const void *name, const void *da
 typedef struct vt_tag {
     vtf_tag f;
     const char *name, *note, *alias;
-    vt_buf *own;    /* holds them; NULL: they lie in the file                  */
+    vt_buf *own;    /* holds them: a forged file may have its writer write over them */
     int changed;    /* in the batch at hand                                    */
     uint32_t given; /* vectors of it in the put at hand                        */
 } vt_tag;
@@ -4523,7 +4523,7 @@ static int vt_tag_read(vt_tag *t, vt_file *file) {
                          strlen(t->alias) + 1 == t->f.alias && strcmp(t->name, t->alias));
 }
 
-/* A tag as the file has it; replaces the one of its number, whose texts may get an alias.
+/* A tag as the file has it, its texts copied; replaces the one of its number, which may get an alias.
    *left: see vt_spend. */
 static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f, uint64_t *left) {
     vt_tag *old = vt_tags_get(t, f->tag);
@@ -4544,9 +4544,10 @@ static vtag_err vt_tags_apply(vt_tags *t, vt_file *file, const vtf_tag *f, uint6
     b = f->names % 8 ? NULL : (const vtf_blob *)vt_at(file, f->names, sizeof *b);
     if (!b || !vt_spend(left, vtf_blob_bytes(b)) || !vt_tag_read(&tag, file))
         return vt_say(&file->env, VTAG_CORRUPT, why, f->names);
-    if (!old) return vt_tags_add(t, &tag);
-    if (strcmp(old->name, tag.name) || file->version < 3 || old->alias)
+    if (old && (strcmp(old->name, tag.name) || file->version < 3 || old->alias))
         return vt_say(&file->env, VTAG_CORRUPT, why, f->names);
+    if (vt_tag_text(&tag, tag.name, tag.note, tag.alias)) return VTAG_NOMEM;
+    if (!old) return vt_tags_add(t, &tag);
     vt_buf_drop(old->own);
     *old = tag;
     return VTAG_OK;
