@@ -87,7 +87,7 @@ refuses 2 'no id' "$vtag" get db.vtag one
 works 'search' "$vtag" search db.vtag --tag minilm@1 --vector '[1,0.1,0]'
 says '^ +1 +0\.004963 +1 +first text'
 works 'search --json' "$vtag" search db.vtag --tag minilm@1 --vector '[0,1,0]' -k1 --json
-says '"hits":\[\{"id":[0-9]+,"key":"two","dist":0,"part":0,"stale":false\}\]'
+says '"hits":\[\{"id":"[0-9]+","key":"two","dist":0,"part":0,"stale":false\}\]'
 works 'a worker' "$vtag" search db.vtag --tag minilm@1 --text hello --exec \
     'read line; case $line in *hello*) echo "{\"id\":0,\"rev\":1,\"vector\":[0,1,0]}";; esac'
 says '^ +1 +0\.000000 +two'

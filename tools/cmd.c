@@ -47,6 +47,12 @@ void out_u64(out *o, const char *name, uint64_t n)
     fprintf(o->f, "%llu", (unsigned long long)n);
 }
 
+void out_id(out *o, const char *name, uint64_t id)
+{
+    out_name(o, name);
+    fprintf(o->f, id > JSON_EXACT ? "\"%llu\"" : "%llu", (unsigned long long)id);
+}
+
 void out_f64(out *o, const char *name, double x)
 {
     char text[40];

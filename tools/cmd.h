@@ -12,6 +12,7 @@ void out_start(out *o, FILE *f);
 void out_open(out *o, const char *name, char bracket); /* '{' or '['; name NULL: none */
 void out_close(out *o, char bracket);  /* '}' or ']'; the last one ends the line */
 void out_u64(out *o, const char *name, uint64_t n);
+void out_id(out *o, const char *name, uint64_t id); /* as json_id reads it */
 void out_f64(out *o, const char *name, double x);
 void out_f32(out *o, const char *name, float x);
 void out_bool(out *o, const char *name, int truth);

@@ -550,8 +550,9 @@ static void bf_answer(backfill *b, seat *s, const json_value *o, const char *lin
 {
     const json_value *id = json_get(o, "id"), *rev = json_get(o, "rev"), *why, *wait;
     const char *bad;
+    uint64_t n_id;
     task *t = NULL;
-    if (id && rev && id->whole & rev->whole & JSON_U64) t = bf_match(s, id->u.u64, rev->u.u64);
+    if (json_id(id, &n_id) && rev && rev->whole & JSON_U64) t = bf_match(s, n_id, rev->u.u64);
     wait = json_get(o, "retry_after");
     if (wait && wait->type == JSON_NUMBER) {
         double ms = wait->num > 0 ? wait->num * 1000 : 0;
@@ -677,7 +678,7 @@ static int bf_line(backfill *b, const task *t, FILE *f)
         return 0;
     }
     out_start(&o, f);
-    out_u64(&o, "id", t->id);
+    out_id(&o, "id", t->id);
     if (item.key) out_str(&o, "key", item.key);
     out_u64(&o, "rev", t->rev);
     out_data(&o, "data", item.data, item.size);

@@ -168,7 +168,7 @@ static int put_apply(cli_store *st, put_job *p)
         return 0;
     }
     out_start(&o, stdout);
-    out_u64(&o, "id", p->item.id);
+    out_id(&o, "id", p->item.id);
     if (p->item.key) out_str(&o, "key", p->item.key);
     out_u64(&o, "rev", p->item.rev);
     out_close(&o, '}');

@@ -137,7 +137,7 @@ static vtag_err dump_rows(dump *d, const vtag_item *item, const vtag_info *t)
         if (err == VTAG_NOTFOUND && !part) return VTAG_OK;
         if (err) return err;
         dump_line(d, &o, "row");
-        out_u64(&o, "id", item->id);
+        out_id(&o, "id", item->id);
         out_str(&o, "tag", t->spec.name);
         out_u64(&o, "rev", row.rev);
         out_u64(&o, "part", part);
@@ -158,7 +158,7 @@ static vtag_err dump_item(dump *d, const vtag_item *item)
     size_t i;
     out o;
     dump_line(d, &o, "item");
-    out_u64(&o, "id", item->id);
+    out_id(&o, "id", item->id);
     if (item->key) out_str(&o, "key", item->key);
     out_u64(&o, "rev", item->rev);
     out_u64(&o, "time", item->time);
@@ -197,7 +197,7 @@ static vtag_err dump_waivers(dump *d, const vtag_info *t)
         for (i = 0; !err && i < n; i++) {
             out o;
             dump_line(d, &o, "waiver");
-            out_u64(&o, "id", page[i].id);
+            out_id(&o, "id", page[i].id);
             out_str(&o, "tag", t->spec.name);
             out_u64(&o, "rev", page[i].rev);
             out_str(&o, "why", page[i].why ? page[i].why : "");

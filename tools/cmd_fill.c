@@ -126,11 +126,8 @@ static int fill_identity(fill_job *f, const json_value *top, fill_record *r)
         if (!text || !*text || key->n > 255) return fill_bad(f, "\"key\" wants 1 to 255 bytes");
         r->item.key = cli_strdup(text);
         r->item.id = vtag_id(text);
-        if (id && !(id->whole & JSON_U64 && id->u.u64 == r->item.id)) {
-            return fill_bad(f, "\"id\" and \"key\" name different items");
-        }
-    } else if (!fill_whole(id, UINT64_MAX - 1, &r->item.id)) {
-        return fill_bad(f, "wants an \"id\" (a whole number) or a \"key\"");
+    } else if (!json_id(id, &r->item.id) || r->item.id > UINT64_MAX - 1) {
+        return fill_bad(f, "wants an \"id\" as vtag pending printed it, or a \"key\"");
     }
     if (!fill_whole(json_get(top, "rev"), UINT64_MAX, &r->item.rev) || !r->item.rev) {
         return fill_bad(f, "wants the \"rev\" that vtag pending printed");

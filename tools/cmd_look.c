@@ -131,7 +131,7 @@ static int get_json(const cli_store *st, const vtag_item *item, const vtag_info 
     out o;
     int rc = 0;
     out_start(&o, stdout);
-    out_u64(&o, "id", item->id);
+    out_id(&o, "id", item->id);
     if (item->key) out_str(&o, "key", item->key);
     out_u64(&o, "rev", item->rev);
     out_time(&o, "time", item->time);
@@ -203,7 +203,7 @@ static void items_json(const vtag_item *item)
 {
     out o;
     out_start(&o, stdout);
-    out_u64(&o, "id", item->id);
+    out_id(&o, "id", item->id);
     if (item->key) out_str(&o, "key", item->key);
     out_u64(&o, "rev", item->rev);
     out_time(&o, "time", item->time);
@@ -217,7 +217,7 @@ static void pending_json(const vtag_item *item)
 {
     out o;
     out_start(&o, stdout);
-    out_u64(&o, "id", item->id);
+    out_id(&o, "id", item->id);
     if (item->key) out_str(&o, "key", item->key);
     out_u64(&o, "rev", item->rev);
     out_data(&o, "data", item->data, item->size);

@@ -63,7 +63,7 @@ static size_t plan_ask(const cli_store *st, vtag_tag tag, pool_worker *w)
         out o;
         if (!f) continue;
         out_start(&o, f);
-        out_u64(&o, "id", items[i].id);
+        out_id(&o, "id", items[i].id);
         out_u64(&o, "rev", items[i].rev);
         out_data(&o, "data", items[i].data, items[i].size);
         out_close(&o, '}');

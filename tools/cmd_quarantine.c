@@ -97,7 +97,7 @@ static void quarantine_json(const quarantine *q)
     for (i = 0; i < q->n; i++) {
         out o;
         out_start(&o, stdout);
-        out_u64(&o, "id", q->items[i].id);
+        out_id(&o, "id", q->items[i].id);
         if (q->items[i].key) out_str(&o, "key", q->items[i].key);
         out_u64(&o, "rev", q->items[i].rev);
         out_time(&o, "time", q->items[i].time);

@@ -125,6 +125,15 @@ static const known_tag *get_tag(restore *r, const char *name)
     return NULL;
 }
 
+static uint64_t get_id(restore *r)
+{
+    uint64_t id = 0;
+    if (!json_id(json_get(r->top, "id"), &id) || id == UINT64_MAX) {
+        restore_bad(r, "wants the id of an item as", "id");
+    }
+    return id;
+}
+
 /* The tag of an event, which may have none. */
 static vtag_tag get_tag_may(restore *r, const char *name)
 {
@@ -267,7 +276,7 @@ static int restore_item(restore *r)
     uint64_t id;
     size_t n;
     memset(&item, 0, sizeof item);
-    item.id = id = get_u64(r, r->top, "id", UINT64_MAX - 1);
+    item.id = id = get_id(r);
     item.key = get_text(r, r->top, "key");
     item.rev = get_u64(r, r->top, "rev", UINT64_MAX);
     item.time = get_u64(r, r->top, "time", UINT64_MAX);
@@ -290,7 +299,7 @@ static void restore_gather_end(restore *r)
 static int restore_row(restore *r)
 {
     const known_tag *t = get_tag(r, "tag");
-    uint64_t id = get_u64(r, r->top, "id", UINT64_MAX - 1);
+    uint64_t id = get_id(r);
     uint64_t rev = get_u64(r, r->top, "rev", UINT64_MAX);
     uint32_t part = get_u32(r, r->top, "part"), parts = get_u32(r, r->top, "parts");
     const json_value *code = json_get(r->top, "vector");
@@ -332,7 +341,7 @@ static int restore_waiver(restore *r)
     const char *why = must_text(r, r->top, "why");
     vtag_item item;
     memset(&item, 0, sizeof item);
-    item.id = get_u64(r, r->top, "id", UINT64_MAX - 1);
+    item.id = get_id(r);
     item.rev = get_u64(r, r->top, "rev", UINT64_MAX);
     if (r->bad) return CLI_FAILED;
     return restore_engine(r, vtag_waive(r->st.batch, &item, t->tag, why));

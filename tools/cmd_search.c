@@ -252,7 +252,7 @@ static void answer_json(const search_job *s, size_t i, const vtag_hit *hits, siz
     for (j = 0; j < n; j++) {
         vtag_item item = {0};
         out_open(&o, NULL, '{');
-        out_u64(&o, "id", hits[j].id);
+        out_id(&o, "id", hits[j].id);
         if (!vtag_get(s->st.snap, hits[j].id, &item) && item.key) out_str(&o, "key", item.key);
         out_f32(&o, "dist", hits[j].dist);
         out_u64(&o, "part", hits[j].part);

@@ -338,10 +338,12 @@ static int em_payload(em_worker *w, const json_value *o, const char **text, size
     return 1;
 }
 
+/* Writes a whole number, or an id that is a string, as it came. */
 static void em_write_number(const char *before, const json_value *v)
 {
     fputs(before, stdout);
     if (v && v->whole & JSON_U64) printf("%llu", (unsigned long long)v->u.u64);
+    else if (v && v->type == JSON_STRING) json_write_string(stdout, v->u.str, v->n);
     else fputs("null", stdout);
 }
 
@@ -355,7 +357,7 @@ static int em_answer(em_worker *w, const char *line, size_t n)
         return cli_fail("standard input: line %llu: %s", (unsigned long long)w->line,
                         w->js.error);
     }
-    if (!id || !(id->whole & JSON_U64)) {
+    if (!id || !(id->whole & JSON_U64 || id->type == JSON_STRING)) {
         return cli_fail("standard input: line %llu: no \"id\"; each line is "
                         "{\"id\",\"rev\",\"data\"}", (unsigned long long)w->line);
     }

@@ -684,6 +684,25 @@ const char *json_text(const json_value *v)
     return v->u.str;
 }
 
+int json_id(const json_value *v, uint64_t *id)
+{
+    uint64_t n = 0;
+    size_t i;
+    if (v && v->whole & JSON_U64) {
+        *id = v->u.u64;
+        return 1;
+    }
+    if (!v || v->type != JSON_STRING || !v->n || v->u.str[0] == '0') return 0;
+    for (i = 0; i < v->n; i++) {
+        unsigned digit = (unsigned char)v->u.str[i] - (unsigned)'0';
+        if (digit > 9 || n > (UINT64_MAX - digit) / 10) return 0;
+        n = n * 10 + digit;
+    }
+    if (n <= JSON_EXACT) return 0;
+    *id = n;
+    return 1;
+}
+
 int json_is_numbers(const json_value *v, size_t *n)
 {
     size_t i;

@@ -29,6 +29,8 @@ typedef enum json_type {
     JSON_OBJECT              /* u.members[n], in their order */
 } json_type;
 
+#define JSON_EXACT (UINT64_C(1) << 53) /* up to here every reader holds whole numbers */
+
 enum { JSON_U64 = 1, JSON_I64 = 2 }; /* bits of whole: an integer, which u.u64 or u.i64 holds */
 
 typedef struct json_value json_value;
@@ -74,6 +76,9 @@ const json_value *json_at(const json_value *v, size_t i, json_value *tmp);
 int json_is(const json_value *v, const char *text);
 /* The bytes of v if it is a string without a zero byte, else NULL; v may be NULL. */
 const char *json_text(const json_value *v);
+/* 1 if v is the id of an item as vtag writes it, to *id: a whole number, or beyond
+   JSON_EXACT, where other readers of JSON round, its digits as a string. */
+int json_id(const json_value *v, uint64_t *id);
 /* 1 if v is an array of numbers (or an empty one), its length to *n. */
 int json_is_numbers(const json_value *v, size_t *n);
 /* Copies such an array's numbers to x[n] as floats; the index of the first that no
