@@ -253,8 +253,9 @@ typedef struct vtag_info {
     uint64_t  activated;         /* the newest time it became active; 0: never */
     uint64_t  writes_with, writes_without; /* new revisions since declared that gave, or left out, it */
     uint64_t  kept_ms;           /* retention credited                         */
-    int       forced;            /* cut over below policy, until its gate passes */
+    int       forced;            /* cut over below policy, or below a coverage of 99.5 % or above .1 % waived, until it passes both */
     const char *alias;           /* a second name that it answers to; NULL: none */
+    uint64_t  written;           /* vectors ever written under it, also those replaced since; 0 in a file before version 3 */
 } vtag_info;
 
 typedef struct vtag_ids { const uint64_t *ids; size_t n; } vtag_ids; /* ascending */
@@ -288,9 +289,21 @@ typedef struct vtag_gate {       /* 0: the file's policy, else the default; VTAG
     double      max_drop;        /* and lose at most this against the active tag's if has_drop */
     int         has_min, has_drop;
     uint32_t    min_queries;     /* 75                                         */
-    uint32_t    min_audit_ppm, min_recall_ppm; /* 0: not asked for. What asks for them holds: nothing measures them yet */
+    uint32_t    min_audit_ppm;   /* 0: none. The tag's newest audit must count (vtag_audit), and this share pass */
+    uint32_t    min_recall_ppm;  /* 0: none. A gate that asks for it holds: nothing measures it yet */
     const char *reason;          /* required to go below the policy; recorded  */
 } vtag_gate;
+
+/* It counts if it compared at least 100 vectors, or all that the tag has, and vectors written
+ * under the tag since are at most 1 % of those. It passes if, besides, 99 % of the vectors that it
+ * compared reach the cosine. */
+typedef struct vtag_audit {      /* stored vectors embedded again and compared */
+    uint64_t    sampled, untestable; /* vectors compared, and left out         */
+    uint64_t    below;           /* of those compared, under a cosine of .995  */
+    double      worst;           /* the least cosine                           */
+    uint64_t    from, to;        /* when their items were written, Unix ms     */
+    uint64_t    written;         /* vtag_info.written of the state that was sampled */
+} vtag_audit;
 
 typedef struct vtag_verdict {
     int        pass;
@@ -298,6 +311,8 @@ typedef struct vtag_verdict {
     vtag_gate  used;             /* thresholds as resolved                     */
     vtag_cover cover;            /* of the tag against the active one          */
     double     score, base_score;
+    vtag_audit audit;            /* the tag's newest, if the gate asks for one */
+    uint64_t   since;            /* vectors written under the tag since then   */
 } vtag_verdict;
 #define VTAG_TERM_COVERAGE  1u
 #define VTAG_TERM_WAIVED    2u
@@ -312,13 +327,6 @@ typedef struct vtag_policy {     /* kept in the file; changes are history      *
     uint32_t    retain_scores;   /* passing scores of the active tag needed to retire; 0: none */
     const char *hold;            /* non-NULL: nothing may be retired, not even with a reason */
 } vtag_policy;
-
-typedef struct vtag_audit {      /* stored vectors embedded again and compared */
-    uint64_t    sampled, untestable; /* rows compared, and left out            */
-    uint64_t    below;           /* of them under a cosine of .995             */
-    double      worst;           /* the least cosine                           */
-    uint64_t    from, to;        /* when those rows were written, Unix ms      */
-} vtag_audit;
 
 typedef struct vtag_event {      /* one line of the audit history              */
     uint64_t    seq, time;       /* from 1, gapless; Unix ms                   */
@@ -395,6 +403,7 @@ typedef struct vtag_io {
     vtag_err (*publish) (void *ctx, const char *from, const char *to, int replace); /* rename, or EXISTS; syncs the directory */
     vtag_err (*sync_name)(void *ctx, const char *path); /* makes the name durable        */
     size_t   (*why)     (void *ctx, char *text, size_t n); /* the system's words for this thread's newest failure; their length */
+    uint64_t (*holder)  (void *file, int which);      /* number of the process that has it; 0: not known */
 } vtag_io;
 #define VTAG_PATH_MAX 4096       /* bytes that resolve has room for            */
 #define VTAG_LOCK_WRITER 0       /* held from begin to commit or abort         */
@@ -421,6 +430,7 @@ typedef struct vtag_begin_opts {
     void   (*run) (void *ctx, void (*work)(void *), void *arg); /* calls work(arg) on a thread of the caller's; */
     void   (*wait)(void *ctx);   /* returns when that is done: half of a full segment's sketches. NULL: in the batch's */
     void    *run_ctx;
+    const char *by;              /* who changes the file, up to 255 bytes, for the history; NULL: not known. Left out before version 3 */
 } vtag_begin_opts;
 
 /* Called now and then by long calls; a non-zero answer cancels them. */
@@ -483,7 +493,7 @@ VTAG_API uint64_t vtag_id(const char *key);
 
 /* Starts a batch and takes the file's writer lock, waiting for it at most
  * opts->wait_ms; not at all if this thread holds a batch of the handle. A crashed writer's last commit is completed or dropped here.
- * Errors: ARG (run without wait) READONLY LOCKED IO NOSPACE NOMEM CORRUPT. */
+ * Errors: ARG (run without wait; by too long) READONLY LOCKED (the detail names the process) IO NOSPACE NOMEM CORRUPT. */
 VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batch **b);
 
 /* Makes the whole batch visible and, with FULL_SYNC, durable; or none of it. Always
@@ -503,8 +513,8 @@ VTAG_API vtag_err vtag_declare(vtag_batch *b, const vtag_spec *spec, vtag_tag *t
 
 /* Gives a tag a second name, by which vtag_find knows it too: legacy vectors whose model was
  * found out. One a tag, for good; the packed id stays.
- *   reason   recorded, 1..1,024 bytes
- * Errors: NAME ARG NOTAG RETIRED EXISTS (the name is taken; the tag has an alias) FORMAT
+ *   reason   recorded, 1..1,024 bytes; NULL: none is needed, since an audit of the tag passed
+ * Errors: NAME ARG (NULL, and no audit that counts passed) NOTAG RETIRED EXISTS (the name is taken; the tag has an alias) FORMAT
  *         (a file before version 3; compact it first). */
 VTAG_API vtag_err vtag_alias(vtag_batch *b, vtag_tag tag, const char *name, const char *reason);
 
@@ -536,8 +546,9 @@ VTAG_API vtag_err vtag_del(vtag_batch *b, uint64_t id);
 
 /* Adds a line to the history: NOTE, SCORE, SHADOW, HELD, AUDIT, BACKFILL or IMPORT; the engine sets seq and
  * time, and marks a score PROVISIONAL if event->cover does not pass the policy.
- * A score's commit and cover are those of the snapshot that was scored.
- * Errors: ARG NOTAG FORMAT (by, command, counts or an audit, in a file before version 3). */
+ * A score's commit and cover are those of the snapshot that was scored, and so is an audit's written.
+ * by NULL is the batch's. An audit of a tag that passes takes VTAG_ASSUMED from it.
+ * Errors: ARG NOTAG RETIRED (of an audit) FORMAT (by, command, counts or an audit, in a file before version 3). */
 VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event);
 
 /* Keeps n bytes under a name of 1..255 bytes; p NULL removes them.
@@ -1333,6 +1344,7 @@ typedef struct vtf_tag {
     uint32_t forced_from;     /* forced past the gate against this tag; 0: not */
     uint32_t alias;           /* its length + 1; 0: none                       */
 } vtf_tag;
+#define VTF_LIFTED 0x80000000u /* of flags: VTAG_ASSUMED no longer holds, an audit passed */
 
 typedef struct vtf_blob {     /* then name, NUL, zeros to 8; data, NUL, zeros to 8 */
     uint32_t crc;             /* of what follows, to the end of the last padding */
@@ -1379,7 +1391,8 @@ typedef struct vtf_run_counts { uint64_t in, filled, waived, failed; } vtf_run_c
 typedef struct vtf_audit {
     uint64_t sampled, untestable, below; /* rows; below: cosine under .995     */
     double   worst;           /* cosine                                        */
-    uint64_t from, to;        /* Unix ms: when the rows were written           */
+    uint64_t from, to;        /* Unix ms: when their items were written        */
+    uint64_t written;         /* rows ever written under the tag, at that time */
 } vtf_audit;
 typedef struct vtf_gate_more { uint32_t min_audit_ppm, min_recall_ppm; } vtf_gate_more;
 
@@ -1410,7 +1423,7 @@ typedef struct vtf_delta {    /* arg: the space; then n entries, unless at     *
     int32_t  live;            /* change of the number of live keys             */
     uint32_t gave;            /* new revisions that gave this tag              */
     uint64_t at;              /* a vtf_run in INDEX instead of inline entries  */
-    int64_t  bytes;           /* change of what live keys' blobs take; not before version 3 */
+    int64_t  bytes;           /* change of what live keys' blobs take; of ROWS: rows written; not before version 3 */
 } vtf_delta;
 
 typedef struct vtf_tail {     /* the extent of its kind that is being filled   */
@@ -1421,7 +1434,7 @@ typedef struct vtf_tail {     /* the extent of its kind that is being filled   *
 typedef struct vtf_space {
     uint32_t space, tag;
     uint64_t live, runs;
-    uint64_t bytes;           /* of live keys' blobs; not before version 3     */
+    uint64_t bytes;           /* of live keys' blobs; of ROWS: rows ever written; not before version 3 */
 } vtf_space;
 
 typedef struct vtf_ckpt {     /* directory; then tags, segments, spaces, runs of each space */
@@ -1454,7 +1467,7 @@ VT_STATIC_ASSERT(sizeof(vtf_delta) == 32 && offsetof(vtf_delta, bytes) == 24, vt
 VT_STATIC_ASSERT(sizeof(vtf_space) == 32 && offsetof(vtf_space, bytes) == 24, vtf_space);
 VT_STATIC_ASSERT(sizeof(vtf_tail) == 32 && sizeof(vtf_more) == 8, vtf_tail);
 VT_STATIC_ASSERT(sizeof(vtf_run_counts) == 32 && sizeof(vtf_gate_more) == 8, vtf_more_counts);
-VT_STATIC_ASSERT(sizeof(vtf_audit) == 48 && offsetof(vtf_audit, worst) == 24, vtf_audit);
+VT_STATIC_ASSERT(sizeof(vtf_audit) == 56 && offsetof(vtf_audit, worst) == 24, vtf_audit);
 VT_STATIC_ASSERT(sizeof(vtf_ckpt) == 128, vtf_ckpt);
 
 static uint64_t vt_align(uint64_t n, uint64_t to) { return (n + to - 1) / to * to; }
@@ -1707,6 +1720,8 @@ static int vt_os_copy_acl(int fd, int model) {
 /* Tries once to take, or to give back, a lock: 0, or -1 and errno. */
 #ifdef F_OFD_SETLK
 
+#define VT_OS_SIGNS ((off_t)(INT64_C(3) << 61))
+
 static struct flock vt_os_range(int type, int which) {
     struct flock l = VT_ZERO;
     l.l_type = (short)type;
@@ -1727,7 +1742,30 @@ static int vt_os_locked(void *file, int which) {
     return fcntl(((vt_os_file *)file)->fd, F_OFD_GETLK, &l) != 0 || l.l_type != F_UNLCK;
 }
 
+/* Marks, by its number among bytes of their own, the process that has the writer's lock. */
+static void vt_os_sign(int fd, int take) {
+    struct flock l = vt_os_range(take ? F_WRLCK : F_UNLCK, 0);
+    l.l_start = VT_OS_SIGNS + (off_t)getpid();
+    fcntl(fd, F_OFD_SETLK, &l);
+}
+
+static uint64_t vt_os_holder(void *file, int which) {
+    struct flock l = vt_os_range(F_WRLCK, 0);
+    l.l_start = VT_OS_SIGNS;
+    l.l_len = (off_t)1 << 32;
+    if (which != VTAG_LOCK_WRITER || fcntl(((vt_os_file *)file)->fd, F_OFD_GETLK, &l) != 0)
+        return 0;
+    return l.l_type == F_UNLCK ? 0 : (uint64_t)(l.l_start - VT_OS_SIGNS);
+}
+
 #else /* one lock on the whole file: the writer's */
+
+static void vt_os_sign(int fd, int take) { (void)fd, (void)take; }
+
+static uint64_t vt_os_holder(void *file, int which) {
+    (void)file, (void)which;
+    return 0;
+}
 
 static int vt_os_try(int fd, int which, int take) {
     if (which != VTAG_LOCK_WRITER) return 0;
@@ -1967,7 +2005,10 @@ static void vt_os_unmap(void *file, const uint8_t *base, uint64_t bytes) {
 static vtag_err vt_os_lock_once(vt_os_file *f, int which) {
     int code;
     if (!vt_atomic_cas(&f->held[which], 0, 1)) return VTAG_LOCKED;
-    if (vt_os_try(f->fd, which, 1) == 0) return VTAG_OK;
+    if (vt_os_try(f->fd, which, 1) == 0) {
+        if (which == VTAG_LOCK_WRITER) vt_os_sign(f->fd, 1);
+        return VTAG_OK;
+    }
     code = errno;
     vt_atomic_store(&f->held[which], 0);
     if (code == EBADF) return VTAG_READONLY;
@@ -1991,6 +2032,7 @@ static vtag_err vt_os_lock(void *file, int which, uint32_t wait_ms) {
 
 static void vt_os_unlock(void *file, int which) {
     vt_os_file *f = (vt_os_file *)file;
+    if (which == VTAG_LOCK_WRITER) vt_os_sign(f->fd, 0);
     vt_os_try(f->fd, which, 0);
     vt_atomic_store(&f->held[which], 0);
 }
@@ -2116,7 +2158,7 @@ static const vtag_io *vt_os_io(void) {
                                vt_os_rename,    vt_os_remove, vt_os_same,   vt_os_remote,
                                vt_os_random,    vt_os_now,    NULL,         vt_os_resolve,
                                vt_os_exists,    vt_os_create, vt_os_like,   vt_os_publish,
-                               vt_os_sync_name, vt_os_why};
+                               vt_os_sync_name, vt_os_why,    vt_os_holder};
     return &io;
 }
 
@@ -4650,6 +4692,8 @@ static void vt_policy_default(vtag_policy *p) {
 
 static int vt_ppm_ok(uint32_t ppm) { return ppm <= 1000000u || ppm == VTAG_NONE; }
 
+static int vt_within(const char *s, size_t most) { return !s || strlen(s) <= most; }
+
 static uint32_t vt_limit(uint32_t x) { return x == VTAG_NONE ? 0 : x; }
 
 /* Fills *out with what g states, and base where it states nothing; 0: out of range. */
@@ -4816,7 +4860,7 @@ static void vt_event_more(vt_out *o, const vtag_event *v) {
     }
     if (vt_event_audits(v)) {
         const vtag_audit *a = &v->audit;
-        vtf_audit f = {a->sampled, a->untestable, a->below, a->worst, a->from, a->to};
+        vtf_audit f = {a->sampled, a->untestable, a->below, a->worst, a->from, a->to, a->written};
         vt_more_put(o, VTF_X_AUDIT, &f, sizeof f);
     }
     vt_more_gate(o, &v->used);
@@ -4867,7 +4911,7 @@ static int vt_event_extend(vtag_event *v, const vtf_more *m) {
     if (m->kind == VTF_X_AUDIT) {
         const vtf_audit *f = (const vtf_audit *)(const void *)(m + 1);
         if (n < sizeof *f) return 0;
-        vtag_audit a = {f->sampled, f->untestable, f->below, f->worst, f->from, f->to};
+        vtag_audit a = {f->sampled, f->untestable, f->below, f->worst, f->from, f->to, f->written};
         v->audit = a;
     }
     return 1;
@@ -6596,6 +6640,7 @@ struct vtag_batch {
     int full;    /* there was no room for another extent                       */
     uint64_t now;
     vtag_begin_opts o;
+    char by[256];     /* of the options; "": not known, or not to be kept              */
     vt_sealer sealer; /* of the full segment before the one that is filled       */
     vt_segw *segw;
     size_t nsegw, csegw;
@@ -6962,6 +7007,7 @@ static vtag_err vt_batch_swap(vtag_batch *b, uint32_t kind, uint32_t tag, const 
         blob = vt_batch_weighs(b, e, &err) - before;
         if (before) b->s->head.flags &= ~VTF_WHOLE;
     }
+    if (kind == VTF_S_ROWS && has && !b->restore) blob = e->aux;
     if (err) return err;
     if (mine) *mine = *e;
     else err = vt_tab_add(t, e);
@@ -6978,6 +7024,17 @@ static vtag_err vt_batch_swap(vtag_batch *b, uint32_t kind, uint32_t tag, const 
 
 static vtag_err vt_batch_set(vtag_batch *b, uint32_t kind, uint32_t tag, const vtf_entry *e) {
     return vt_batch_swap(b, kind, tag, vt_batch_any(b, kind, tag, e->id), e);
+}
+
+/* Says how many rows were ever written under a tag, whatever was written here. */
+static vtag_err vt_batch_written(vtag_batch *b, vtag_tag tag, uint64_t rows) {
+    vt_tab *t = vt_batch_tab_make(b, VTF_S_ROWS, tag);
+    vt_space *s = vt_index_space(&b->s->index, VTF_S_ROWS, tag);
+    if (!t || !s) return VTAG_NOMEM;
+    if (b->s->file->version < 3) return VTAG_OK;
+    t->bytes += (int64_t)(rows - s->bytes);
+    s->bytes = rows;
+    return VTAG_OK;
 }
 
 static vtf_entry vt_entry_of(uint64_t id, uint64_t rev, uint64_t at, uint64_t aux) {
@@ -7446,6 +7503,7 @@ static vtag_err vt_emit_tab(vtag_batch *b, vt_tab *t, vt_out *o) {
     uint64_t most = b->seal ? 0 : VT_INLINE; /* keys that stay in the record */
     vtag_err err = vt_tab_fold(b, t, t->n > most);
     vt_space *s = vt_index_find(&b->s->index, t->kind, t->tag);
+    vtf_delta none = VT_ZERO;
     size_t i;
     for (i = s && !err ? s->n - t->runs : 0; s && i < s->n && !err; i++) {
         vtf_delta d = VT_ZERO;
@@ -7459,7 +7517,12 @@ static vtag_err vt_emit_tab(vtag_batch *b, vt_tab *t, vt_out *o) {
         t->live = t->bytes = t->gave = 0;
         if (!err) vt_emit_delta(b, o, t->kind, &d, s->runs[i].e);
     }
-    return err;
+    if (err || !t->bytes) return err;
+    none.tag = t->tag; /* rows that a restore knows to have been written      */
+    none.bytes = t->bytes;
+    t->bytes = 0;
+    vt_emit_delta(b, o, t->kind, &none, NULL);
+    return VTAG_OK;
 }
 
 static void vt_emit_tails(const vtag_batch *b, vt_out *o) {
@@ -7773,12 +7836,27 @@ static vtag_err vt_db_catch_up(vtag_db *db, vt_file *f, int *ready) {
     return err;
 }
 
+/* Refuses for a writer that is at work, and says which process that is. */
+static vtag_err vt_db_locked(vtag_db *db) {
+    char text[96] = "another writer is at work: process ", *p = text + strlen(text);
+    uint64_t pid, unit = 1;
+    vt_spin_lock(&db->gate);
+    vt_file *f = vt_file_hold(db->file);
+    vt_spin_unlock(&db->gate);
+    pid = f->env.io->holder ? f->env.io->holder(f->f, VTAG_LOCK_WRITER) : 0;
+    vt_file_drop(f);
+    if (!pid) return vt_refuse(db, VTAG_LOCKED, "another writer is at work");
+    while (pid / unit >= 10) unit *= 10;
+    for (; unit; unit /= 10) *p++ = (char)('0' + pid / unit % 10);
+    return vt_refuse(db, VTAG_LOCKED, text);
+}
+
 /* Takes the writer's lock of the file that the path names, and catches up with it. */
 static vtag_err vt_db_lock(vtag_db *db, uint32_t wait_ms) {
     uint64_t since = vt_os_steady_ms();
     int ready = 0;
     vtag_err err = vt_db_busy(db, wait_ms, since);
-    if (err) return err;
+    if (err) return vt_db_locked(db);
     while (!err && !ready) {
         vt_file *f;
         vt_spin_lock(&db->gate);
@@ -7794,7 +7872,7 @@ static vtag_err vt_db_lock(vtag_db *db, uint32_t wait_ms) {
         vt_file_drop(f);
     }
     if (err) vt_atomic_store(&db->busy, 0);
-    return err == VTAG_LOCKED ? vt_refuse(db, err, "another writer is at work") : err;
+    return err == VTAG_LOCKED ? vt_db_locked(db) : err;
 }
 
 /* Whether the caller may ask for the lock; `mine`: the answer to who has it already. */
@@ -7815,6 +7893,8 @@ VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batc
     if (!err && !out) err = vt_refuse(db, VTAG_ARG, "b: no place for the batch");
     if (!err && !opts->run != !opts->wait)
         err = vt_refuse(db, VTAG_ARG, "opts->run and opts->wait: one needs the other");
+    if (!err && !vt_within(opts->by, VT_NAME_MAX))
+        err = vt_refuse(db, VTAG_ARG, "opts->by: at most 255 bytes");
     if (err) return err;
     VTAG_ASSERT(vt_rounds());
     b = (vtag_batch *)vt_zalloc(sizeof *b);
@@ -7831,6 +7911,8 @@ VTAG_API vtag_err vtag_begin(vtag_db *db, const vtag_begin_opts *opts, vtag_batc
     b->thrifty = 1;
     b->o = *opts;
     b->restore = b->o.restore;
+    if (opts->by && db->file->version >= 3) strcpy(b->by, opts->by);
+    b->o.by = NULL;
     b->now = db->env.io->now(db->env.io->ctx);
     b->s = vt_state_clone(db->state);
     if (!b->s) err = VTAG_NOMEM;
@@ -8197,6 +8279,7 @@ static vtag_event vt_event_of(const vtag_batch *b, vtag_kind kind, vtag_tag tag,
     e.tag = tag;
     e.base = base;
     e.commit = b->s->head.commit;
+    e.by = *b->by ? b->by : NULL;
     return e;
 }
 
@@ -8327,7 +8410,7 @@ static vtag_err vt_spec_check(const vtag_batch *b, const vtag_spec *s) {
 
 static int vt_spec_equal(const vt_tag *t, const vtag_spec *s) {
     return t->f.dim == s->dim && t->f.metric == (uint32_t)s->metric &&
-           t->f.codec == (uint32_t)s->codec && t->f.flags == s->flags &&
+           t->f.codec == (uint32_t)s->codec && (t->f.flags & ~VTF_LIFTED) == s->flags &&
            (!t->f.fingerprint || !s->fingerprint || t->f.fingerprint == s->fingerprint);
 }
 
@@ -8421,32 +8504,6 @@ static vtag_err vt_batch_three(const vtag_batch *b, int needed) {
                    "the file is of a version that cannot hold it; compact it first");
 }
 
-VTAG_API vtag_err vtag_alias(vtag_batch *b, vtag_tag tag, const char *name, const char *reason) {
-    size_t model, version;
-    vtag_event e;
-    vt_tag *t;
-    vtag_err err = vt_batch_needs(b, name != NULL, "name: missing");
-    if (!err && !vt_name_split(name, &model, &version))
-        err = vt_deny(b, VTAG_NAME, "name: model@version/preparation of a-z 0-9 . _ -");
-    if (!err && !b->restore && (!reason || !*reason || strlen(reason) > VT_REASON_MAX))
-        err = vt_deny(b, VTAG_ARG, "reason: 1 to 1,024 bytes");
-    if (!err) err = vt_batch_three(b, 1);
-    if (!err) err = vt_batch_tag(b, tag, "tag: not declared, or retired");
-    if (err) return err;
-    t = vt_tags_get(&b->s->tags, tag);
-    if (t->alias && !strcmp(t->alias, name)) return VTAG_OK;
-    if (t->alias) return vt_deny(b, VTAG_EXISTS, "tag: it has an alias already");
-    if (vt_tags_find(&b->s->tags, name))
-        return vt_deny(b, VTAG_EXISTS, "name: a tag answers to it");
-    b->thrifty = 0;
-    err = vt_tag_alias(b, t, name);
-    if (err || b->restore) return vt_fail(b, err);
-    e = vt_event_of(b, VTAG_K_ALIAS, tag, 0);
-    e.name = name;
-    e.text = reason;
-    return vt_event_add(b, &e, 0);
-}
-
 /* Orders tags by when they became active, below any event that is to come. */
 static void vt_tags_rank(vt_tags *t) {
     size_t i, j;
@@ -8476,6 +8533,7 @@ VTAG_API vtag_err vtag_restore_tag(vtag_batch *b, const vtag_info *info) {
     if (info->role == VTAG_OLDER || info->role == VTAG_STANDBY) f->role = VTAG_OLDER;
     f->forced_from = info->forced ? UINT32_MAX : 0;
     vt_tags_rank(&b->s->tags);
+    if (info->written && vt_batch_written(b, tag, info->written)) return vt_fail(b, VTAG_NOMEM);
     return info->alias ? vt_fail(b, vt_tag_alias(b, vt_tags_get(&b->s->tags, tag), info->alias))
                        : VTAG_OK;
 }
@@ -9419,25 +9477,25 @@ VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uin
 
 /* ---- Gate ----------------------------------------------------------------------------------- */
 
-/* The next score of a tag among events; 0: there is none, or *err. */
-static int vt_score_next(const vt_state *s, vt_iter *events, vtag_tag tag, vtag_event *out,
-                         vtag_err *err) {
+/* The next event of a kind and tag; 0: there is none, or *err. */
+static int vt_event_next(const vt_state *s, vt_iter *events, vtag_kind kind, vtag_tag tag,
+                         vtag_event *out, vtag_err *err) {
     const vtf_entry *e = NULL;
     do e = *err ? NULL : vt_iter_next(events);
-    while (e && e->aux != ((uint64_t)VTAG_K_SCORE << 32 | tag));
+    while (e && e->aux != ((uint64_t)kind << 32 | tag));
     if (e) *err = vt_event_read(s->file, e, out);
     return e && !*err;
 }
 
-/* The newest score of a name under a tag. *found 0: there is none. */
-static vtag_err vt_score_newest(const vt_state *s, vtag_tag tag, const char *name, vtag_event *out,
-                                int *found) {
+/* The newest event of a kind and, unless NULL, a name under a tag. *found 0: there is none. */
+static vtag_err vt_event_newest(const vt_state *s, vtag_kind kind, vtag_tag tag, const char *name,
+                                vtag_event *out, int *found) {
     vtag_event x;
     vt_iter it;
     vtag_err err = vt_iter_begin(&it, vt_index_find(&s->index, VTF_S_EVENTS, 0), 0);
     *found = 0;
-    while (vt_score_next(s, &it, tag, &x, &err))
-        if (x.name && !strcmp(x.name, name)) *out = x, *found = 1;
+    while (vt_event_next(s, &it, kind, tag, &x, &err))
+        if (!name || (x.name && !strcmp(x.name, name))) *out = x, *found = 1;
     vt_iter_end(&it);
     return err;
 }
@@ -9446,6 +9504,10 @@ static int vt_cover_passes(const vtag_cover *c, uint32_t min_ppm) {
     uint64_t done = c->fresh + c->waived;
     if (!c->base) return 0;
     return done == c->base || done * 1000000 > vt_limit(min_ppm) * c->base;
+}
+
+static int vt_waived_passes(const vtag_cover *c, uint32_t max_ppm) {
+    return c->waived <= 1 || c->waived * 1000000 <= vt_limit(max_ppm) * c->base;
 }
 
 static int vt_score_counts(const vtag_event *e, const vtag_gate *g) {
@@ -9459,14 +9521,51 @@ static vtag_err vt_judge_score(const vt_state *s, vtag_tag tag, vtag_tag base, v
     int have, base_has = 0;
     vtag_err err;
     if (!g->score) return VTAG_OK;
-    err = vt_score_newest(s, tag, g->score, &mine, &have);
-    if (!err) err = vt_score_newest(s, base, g->score, &theirs, &base_has);
+    err = vt_event_newest(s, VTAG_K_SCORE, tag, g->score, &mine, &have);
+    if (!err) err = vt_event_newest(s, VTAG_K_SCORE, base, g->score, &theirs, &base_has);
     if (err) return err;
     if (have) v->score = mine.value;
     if (base_has) v->base_score = theirs.value;
     if (!have || !vt_score_counts(&mine, g) || (g->has_min && mine.value < g->min_score) ||
         (g->has_drop && (!base_has || !(theirs.value - mine.value <= g->max_drop))))
         v->failed |= VTAG_TERM_SCORE;
+    return VTAG_OK;
+}
+
+static uint64_t vt_tag_rows(const vt_state *s, vtag_tag tag) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < s->rows.n; i++)
+        if (s->rows.a[i].f.tag == tag) n += s->rows.a[i].f.rows - s->rows.a[i].f.dead;
+    return n;
+}
+
+/* Rows ever written under a tag, as far as the file counts them. */
+static uint64_t vt_tag_written(const vt_state *s, vtag_tag tag) {
+    const vt_space *x = vt_index_find(&s->index, VTF_S_ROWS, tag);
+    return x && x->bytes != VT_UNKNOWN ? x->bytes : 0;
+}
+
+#define VT_AUDIT_ROWS 100u    /* that are enough                                */
+#define VT_AUDIT_PPM  990000u /* of them pass, where nobody says otherwise      */
+
+/* Whether an audit speaks of what the tag holds, and `ppm` of what it compared passed. */
+static int vt_audit_passes(const vt_state *s, vtag_tag tag, const vtag_audit *a, uint32_t ppm) {
+    uint64_t rows = vt_tag_rows(s, tag), most = UINT64_MAX / 1000000u;
+    if (!a->sampled || a->sampled > most || a->below > a->sampled || a->untestable > most) return 0;
+    if (a->sampled < VT_AUDIT_ROWS && a->sampled + a->untestable < rows) return 0;
+    if (vt_tag_written(s, tag) - a->written > rows / 100) return 0;
+    return (a->sampled - a->below) * 1000000u >= ppm * a->sampled;
+}
+
+static vtag_err vt_judge_audit(const vt_state *s, vtag_tag tag, vtag_verdict *v) {
+    vtag_event e;
+    int have;
+    if (!v->used.min_audit_ppm) return VTAG_OK;
+    vtag_err err = vt_event_newest(s, VTAG_K_AUDIT, tag, NULL, &e, &have);
+    if (err) return err;
+    if (have) v->audit = e.audit, v->since = vt_tag_written(s, tag) - e.audit.written;
+    if (!have || !vt_audit_passes(s, tag, &e.audit, v->used.min_audit_ppm))
+        v->failed |= VTAG_TERM_AUDIT;
     return VTAG_OK;
 }
 
@@ -9490,20 +9589,27 @@ static vtag_err vt_judge_terms(const vt_view *w, vtag_tag tag, vtag_tag base, vt
     if (c->base ? !vt_cover_passes(c, v->used.min_ppm)
                 : vt_space_live(vt_index_find(&s->index, VTF_S_ITEMS, 0)) > 0)
         v->failed |= VTAG_TERM_COVERAGE;
-    if (c->waived > 1 && c->waived * 1000000 > vt_limit(v->used.max_waived_ppm) * c->base)
-        v->failed |= VTAG_TERM_WAIVED;
+    if (!vt_waived_passes(c, v->used.max_waived_ppm)) v->failed |= VTAG_TERM_WAIVED;
     age = w->now > c->oldest ? w->now - c->oldest : 0;
     if (c->stale + c->missing + c->outside && v->used.max_age_ms != UINT64_MAX &&
         age >= v->used.max_age_ms)
         v->failed |= VTAG_TERM_FRESHNESS;
-    if (v->used.min_audit_ppm) v->failed |= VTAG_TERM_AUDIT;
     if (v->used.min_recall_ppm) v->failed |= VTAG_TERM_RECALL;
     err = vt_judge_score(s, tag, base, v);
+    if (!err) err = vt_judge_audit(s, tag, v);
     v->pass = !v->failed;
     return err;
 }
 
-/* Evaluates the gate of a cutover. *forced: it passes, but the policy would not. */
+/* Whether a cover passes what no policy lowers without a mark. */
+static int vt_cover_floor(const vtag_cover *c) {
+    vtag_policy p;
+    vt_policy_default(&p);
+    return (!c->base || vt_cover_passes(c, p.gate.min_ppm)) &&
+           vt_waived_passes(c, p.gate.max_waived_ppm);
+}
+
+/* Evaluates the gate of a cutover. *forced: it passes, but the policy or the floor would not. */
 static vtag_err vt_judge(const vt_view *w, vtag_tag tag, const vtag_gate *gate, vtag_verdict *v,
                          int *forced) {
     const vt_state *s = w->s;
@@ -9524,14 +9630,16 @@ static vtag_err vt_judge(const vt_view *w, vtag_tag tag, const vtag_gate *gate, 
     err = vt_judge_terms(w, tag, s->head.active, v);
     if (!err && (!active || (active->f.tag != tag && !vt_tag_had_rows(s, active))))
         v->pass = 1, v->failed = 0; /* there is nothing to lose                */
-    if (err || !v->pass || !vt_gate_below(&v->used, &policy.gate)) return err;
+    if (err || !v->pass || !active || !vt_tag_had_rows(s, active)) return err;
+    *forced = !vt_cover_floor(&v->cover);
+    if (*forced || !vt_gate_below(&v->used, &policy.gate)) return VTAG_OK;
     strict.used = policy.gate;
     err = vt_judge_terms(w, tag, s->head.active, &strict);
-    *forced = !strict.pass && active && vt_tag_had_rows(s, active);
+    *forced = !strict.pass;
     return err;
 }
 
-/* Whether a forced cutover to the tag is still below policy. */
+/* Whether a forced cutover to the tag is still below the policy or the floor. */
 static int vt_tag_forced(const vt_view *w, const vt_tag *t) {
     vtag_tag base = t->f.forced_from == UINT32_MAX ? w->s->head.standby : t->f.forced_from;
     const vt_tag *from = vt_tags_get(&w->s->tags, base);
@@ -9540,7 +9648,7 @@ static int vt_tag_forced(const vt_view *w, const vt_tag *t) {
     if (!t->f.forced_from) return 0;
     if (!from || from->f.role == VTAG_GONE || vt_state_policy(w->s, &p)) return 1;
     v.used = p.gate;
-    return vt_judge_terms(w, t->f.tag, base, &v) || !v.pass;
+    return vt_judge_terms(w, t->f.tag, base, &v) || !v.pass || !vt_cover_floor(&v.cover);
 }
 
 VTAG_API vtag_err vtag_judge(const vtag_snap *s, vtag_tag tag, const vtag_gate *gate,
@@ -9575,6 +9683,45 @@ static void vt_leave(vtag_batch *b, vt_tag *t, vtag_role role) {
     t->f.kept_from = vt_clock_at(&b->s->head, b->now);
     t->f.forced_from = 0;
     t->changed = 1;
+}
+
+/* Whether the newest audit of a tag passed, so that its name may be told without a reason. */
+static vtag_err vt_batch_audited(vtag_batch *b, vtag_tag tag) {
+    vtag_event e;
+    int have = 0;
+    vtag_err err = vt_batch_settle(b);
+    if (!err) err = vt_event_newest(b->s, VTAG_K_AUDIT, tag, NULL, &e, &have);
+    if (err) return vt_fail(b, err);
+    return have && vt_audit_passes(b->s, tag, &e.audit, VT_AUDIT_PPM)
+               ? VTAG_OK
+               : vt_deny(b, VTAG_ARG, "reason: missing, and no audit of the tag passed");
+}
+
+VTAG_API vtag_err vtag_alias(vtag_batch *b, vtag_tag tag, const char *name, const char *reason) {
+    size_t model, version;
+    vtag_event e;
+    vt_tag *t;
+    vtag_err err = vt_batch_needs(b, name != NULL, "name: missing");
+    if (!err && !vt_name_split(name, &model, &version))
+        err = vt_deny(b, VTAG_NAME, "name: model@version/preparation of a-z 0-9 . _ -");
+    if (!err && reason && (!*reason || !vt_within(reason, VT_REASON_MAX)))
+        err = vt_deny(b, VTAG_ARG, "reason: 1 to 1,024 bytes");
+    if (!err) err = vt_batch_three(b, 1);
+    if (!err) err = vt_batch_tag(b, tag, "tag: not declared, or retired");
+    if (!err && !reason && !b->restore) err = vt_batch_audited(b, tag);
+    if (err) return err;
+    t = vt_tags_get(&b->s->tags, tag);
+    if (t->alias && !strcmp(t->alias, name)) return VTAG_OK;
+    if (t->alias) return vt_deny(b, VTAG_EXISTS, "tag: it has an alias already");
+    if (vt_tags_find(&b->s->tags, name))
+        return vt_deny(b, VTAG_EXISTS, "name: a tag answers to it");
+    b->thrifty = 0;
+    err = vt_tag_alias(b, t, name);
+    if (err || b->restore) return vt_fail(b, err);
+    e = vt_event_of(b, VTAG_K_ALIAS, tag, 0);
+    e.name = name;
+    e.text = reason;
+    return vt_event_add(b, &e, 0);
 }
 
 /* The older tag that was active last, or 0. */
@@ -9702,7 +9849,7 @@ static vtag_err vt_passing_scores(const vt_state *s, const vtag_policy *p, uint3
     vt_iter it;
     vtag_err err = vt_iter_begin(&it, vt_index_find(&s->index, VTF_S_EVENTS, 0), 0);
     *n = 0;
-    while (active && vt_score_next(s, &it, active->f.tag, &x, &err))
+    while (active && vt_event_next(s, &it, VTAG_K_SCORE, active->f.tag, &x, &err))
         *n += x.time >= active->f.activated && vt_score_counts(&x, &p->gate) &&
               (!p->gate.score || (x.name && !strcmp(x.name, p->gate.score))) &&
               (!p->gate.has_min || x.value >= p->gate.min_score);
@@ -9776,6 +9923,7 @@ static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info
     memset(info, 0, sizeof *info);
     info->tag = t->f.tag;
     info->spec = spec;
+    if (t->f.flags & VTF_LIFTED) info->spec.flags &= ~(VTF_LIFTED | VTAG_ASSUMED);
     info->role = vt_tag_role(t, &s->head);
     info->created = t->f.created;
     info->activated = t->f.activated;
@@ -9787,9 +9935,10 @@ static void vt_info_fill(const vtag_snap *snap, const vt_tag *t, vtag_info *info
     for (i = 0; i < s->rows.n; i++) {
         if (s->rows.a[i].f.tag != t->f.tag) continue;
         info->bytes += s->rows.a[i].f.length + vt_sketch_length(s->file, &s->rows.a[i]);
-        info->rows += s->rows.a[i].f.rows - s->rows.a[i].f.dead;
     }
+    info->rows = vt_tag_rows(s, t->f.tag);
     info->items = vt_space_live(vt_index_find(&s->index, VTF_S_ROWS, t->f.tag));
+    info->written = vt_tag_written(s, t->f.tag);
     if (info->role == VTAG_GONE) info->items = info->rows = 0;
 }
 
@@ -9829,8 +9978,6 @@ VTAG_API vtag_err vtag_tags(const vtag_snap *s, uint64_t *cursor, vtag_info *out
 
 /* Events live in the index like everything else; nothing ever removes one. */
 
-static int vt_within(const char *s, size_t most) { return !s || strlen(s) <= most; }
-
 /* Whether an event's texts are within what a reader will take. */
 static vtag_err vt_note_texts(const vtag_batch *b, const vtag_event *e) {
     if (!vt_within(e->text, vt_text_max(e->kind)))
@@ -9847,10 +9994,31 @@ static vtag_err vt_note_texts(const vtag_batch *b, const vtag_event *e) {
     return vt_batch_three(b, vt_event_extends(e));
 }
 
+/* Whether a caller may note an audit of a tag. */
+static vtag_err vt_note_audit(vtag_batch *b, const vtag_audit *a, vtag_tag tag) {
+    vtag_err err = vt_batch_tag(b, tag, "event->tag: not declared, or retired");
+    if (!err) err = vt_batch_three(b, 1);
+    if (!err && a->below > a->sampled)
+        err = vt_deny(b, VTAG_ARG, "event->audit.below: more than were compared");
+    if (!err && a->worst != a->worst) err = vt_deny(b, VTAG_ARG, "event->audit.worst: NaN");
+    if (!err && a->written > vt_tag_written(b->s, tag))
+        err = vt_deny(b, VTAG_ARG, "event->audit.written: more than the tag's");
+    return err;
+}
+
+/* An audit that passes tells what an assumed tag holds. */
+static void vt_note_lifts(vtag_batch *b, const vtag_event *e) {
+    vt_tag *t = vt_tags_get(&b->s->tags, e->tag);
+    if (b->restore || e->kind != VTAG_K_AUDIT || !(t->f.flags & VTAG_ASSUMED)) return;
+    if (!vt_audit_passes(b->s, e->tag, &e->audit, VT_AUDIT_PPM)) return;
+    t->f.flags |= VTF_LIFTED;
+    t->changed = 1;
+}
+
 /* Whether a caller may note e; sets its flags. */
 static vtag_err vt_note_check(vtag_batch *b, vtag_event *e) {
     vtag_policy policy;
-    vtag_err err;
+    vtag_err err = VTAG_OK;
     const uint32_t callers = 1u << VTAG_K_NOTE | 1u << VTAG_K_SCORE | 1u << VTAG_K_SHADOW |
                              1u << VTAG_K_HELD | 1u << VTAG_K_AUDIT | 1u << VTAG_K_BACKFILL |
                              1u << VTAG_K_IMPORT;
@@ -9862,7 +10030,8 @@ static vtag_err vt_note_check(vtag_batch *b, vtag_event *e) {
         return vt_deny(b, VTAG_NOTAG, "event->base: not declared");
     if (e->kind == VTAG_K_SCORE && (!e->name || !*e->name || e->value != e->value))
         return vt_deny(b, VTAG_ARG, "event->name and value: a score needs both");
-    if (e->audit.worst != e->audit.worst) return vt_deny(b, VTAG_ARG, "event->audit.worst: NaN");
+    if (e->kind == VTAG_K_AUDIT) err = vt_note_audit(b, &e->audit, e->tag);
+    if (err) return err;
     err = vt_batch_settle(b);
     if (!err) err = vt_state_policy(b->s, &policy);
     if (err) return vt_fail(b, err);
@@ -9883,6 +10052,8 @@ VTAG_API vtag_err vtag_note(vtag_batch *b, const vtag_event *event) {
         err = vt_deny(b, VTAG_ARG, "event->seq: a restore gives the old one");
     if (err) return err;
     b->thrifty = 0;
+    vt_note_lifts(b, &e);
+    if (!e.by && *b->by && !b->restore) e.by = b->by;
     return vt_event_add(b, &e, 0);
 }
 
@@ -9979,10 +10150,8 @@ static uint64_t vt_space_weighs(vt_file *f, const vt_space *s) {
 
 /* Bytes of a tag's live rows, with their sketches, in segments that are cut to fit. */
 static uint64_t vt_plan_rows(const vt_state *s, const vt_tag *t, uint64_t *segments) {
-    uint64_t n = 0, sum = 0, stride = vt_stride(t->f.dim, t->f.codec), most;
+    uint64_t n = vt_tag_rows(s, t->f.tag), sum = 0, stride = vt_stride(t->f.dim, t->f.codec), most;
     uint32_t code = vt_sketch_dim(t->f.dim) / 2 + 16;
-    for (size_t i = 0; i < s->rows.n; i++)
-        if (s->rows.a[i].f.tag == t->f.tag) n += s->rows.a[i].f.rows - s->rows.a[i].f.dead;
     most = vt_max_u64(vt_min_u64(VT_SEGMENT / (stride + sizeof(vtf_row)), 65536), 1);
     while (n && t->f.role != VTAG_GONE) {
         uint64_t rows = vt_min_u64(n, most);
@@ -10458,7 +10627,8 @@ static vtag_err vt_copy_rows(vt_copy *c, const vt_tag *t) {
         if (!err) err = vt_copy_entry(c, s, &moved);
     }
     vt_iter_end(&it);
-    return err ? err : vt_copy_end(c, s, 0);
+    if (!err) err = vt_copy_end(c, s, 0);
+    return err || s->bytes == VT_UNKNOWN ? err : vt_batch_written(c->to, t->f.tag, s->bytes);
 }
 
 /* Copies a state into a batch on an empty file; the batch's commit takes its number. */

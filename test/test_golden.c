@@ -147,6 +147,10 @@ static void this_library_writes_the_golden_file(void)
     free(q);
 }
 
+/* What the files of before version 3 hold, which this library would write another mark into: a
+   cutover by a lowered policy is FORCED. */
+static const uint64_t golden_hashes[VERSION] = {0x8ccfdd5ac2f54bde, 0x0e0ccab564cb26f4};
+
 static void reads_golden(unsigned version)
 {
     void *raw;
@@ -158,7 +162,7 @@ static void reads_golden(unsigned version)
     vtag_db *db;
     (void)p;
     MUST(vtag_open_memory(q, m, NULL, &db));
-    CHECK_EQ(hash_of(db), hash);
+    CHECK_EQ(hash_of(db), version < 3 ? golden_hashes[version - 1] : hash);
     s = look(db);
     OK(vtag_verify(s, &report, NULL, NULL));
     vtag_release(s);

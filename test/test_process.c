@@ -449,6 +449,68 @@ static void last_value(vtag_db *db, vtag_tag tag, uint64_t want)
     vtag_release(s);
 }
 
+/* ---- Who holds the lock ------------------------------------------------------------------ */
+
+static void lock_keeper(const char *path)
+{
+    vtag_db *db;
+    vtag_batch *b;
+    MUST(vtag_open(path, NULL, &db));
+    MUST(vtag_begin(db, NULL, &b));
+    add(&shared->ready, 1);
+    CHECK(await(&shared->stop, 1));
+    vtag_abort(b);
+    add(&shared->ready, 1);
+    CHECK(await(&shared->stop, 2));
+    vtag_close(db);
+}
+
+static void keep_line(void *ctx, vtag_err err, const char *msg, uint64_t at)
+{
+    (void)err, (void)at;
+    snprintf((char *)ctx, 200, "%s", msg);
+}
+
+static void a_refusal_names_the_process_that_holds_the_lock(void)
+{
+    const char *path = named("holder.vtag");
+    char line[200] = "", want[200];
+    vtag_open_opts o = {0};
+    vtag_db *db;
+    vtag_batch *b;
+    int mode;
+    board_new();
+    newborn(path, &db);
+    vtag_close(db);
+    pid_t child = spawn(lock_keeper, path);
+    CHECK(await(&shared->ready, 1));
+    snprintf(want, sizeof want, "another writer is at work: process %ld", (long)child);
+    o.log = keep_line;
+    o.log_ctx = line;
+    for (mode = 0; mode < 2; mode++) {
+        o.no_map = mode;
+        MUST(vtag_open(path, &o, &db));
+        ERR(VTAG_LOCKED, vtag_begin(db, &at_once, &b));
+        CHECK_STR(line, want);
+        vtag_close(db);
+    }
+    add(&shared->stop, 1);
+    CHECK(await(&shared->ready, 2)); /* its batch is over, its handle is open */
+    MUST(vtag_open(path, &o, &db));
+    MUST(vtag_begin(db, NULL, &b));
+    snprintf(want, sizeof want, "another writer is at work: process %ld", (long)getpid());
+    vtag_db *other;
+    vtag_batch *c;
+    MUST(vtag_open(path, &o, &other));
+    ERR(VTAG_LOCKED, vtag_begin(other, &at_once, &c));
+    CHECK_STR(line, want);
+    vtag_abort(b);
+    vtag_close(other);
+    vtag_close(db);
+    add(&shared->stop, 1);
+    joined(child);
+}
+
 /* ---- Handles of one process ----------------------------------------------------------- */
 
 static void two_handles_of_a_process_exclude_and_see_each_other(void)
@@ -863,6 +925,7 @@ int main(int argc, char **argv)
     RUN(of_two_that_race_for_the_lock_exactly_one_gets_it);
     RUN(who_waits_for_the_lock_holds_the_turn);
     RUN(readers_see_whole_commits_that_never_go_back);
+    RUN(a_refusal_names_the_process_that_holds_the_lock);
     RUN(two_handles_of_a_process_exclude_and_see_each_other);
     RUN(handles_without_a_mapping_follow_each_other);
     RUN(who_comes_late_to_a_compaction_takes_no_snapshot_back);

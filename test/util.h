@@ -694,6 +694,7 @@ static inline void sum_info(digest *m, const vtag_info *t)
     if (t->role == VTAG_GONE) return; /* what is left of it depends on compaction */
     sum_u64(m, t->items);
     sum_u64(m, t->rows);
+    if (t->written) sum_u64(m, t->written);
 }
 
 static inline void sum_vectors(digest *m, const vtag_snap *s, uint64_t id, const vtag_info *t)
@@ -761,6 +762,7 @@ static inline void sum_more(digest *m, const vtag_event *ev)
     sum_double(m, ev->audit.worst);
     sum_u64(m, ev->audit.from);
     sum_u64(m, ev->audit.to);
+    if (ev->audit.written) sum_u64(m, ev->audit.written);
 }
 
 static inline void sum_history(digest *m, const vtag_snap *s)
