@@ -173,6 +173,7 @@ static void every_bit_of_an_alias_and_of_extensions_is_reported(void)
     b = begin(e.db);
     OK(vtag_alias(b, 1u << 20 | 1u << 8 | 1u, "alias@1/of-a-tag", "its true name"));
     ev.kind = VTAG_K_AUDIT;
+    ev.tag = 1u << 20 | 1u << 8 | 1u;
     ev.by = "an operator";
     ev.command = "audit --sample 100";
     ev.in = 7;
