@@ -210,7 +210,7 @@ typedef struct vtag_item {       /* what was embedded: the ledger's row        *
     uint64_t    time;            /* of that revision, Unix ms                  */
     const void *data;            /* payload; in a put NULL keeps it, size 0 clears it */
     size_t      size;            /* bytes                                      */
-    uint32_t    state;           /* under the asked tag: VTAG_FRESH ...; 0: no tag asked */
+    uint32_t    state;           /* out: under the asked tag, VTAG_FRESH ...; 0: no tag asked. In a put: 0 or VTAG_SAME */
     const char *why;             /* of a waiver                                */
     uint64_t    of;              /* the library's: whose rev this is, so that an item that is used again for another id is new */
 } vtag_item;
@@ -224,6 +224,9 @@ typedef struct vtag_item {       /* what was embedded: the ledger's row        *
 #define VTAG_ALL          15u
 #define VTAG_NEWEST_FIRST 16u    /* by revision, descending                    */
 #define VTAG_OLDEST_FIRST 32u    /* by revision, ascending                     */
+
+/* In an item's state, for vtag_put: this first payload is what its vectors were made from. */
+#define VTAG_SAME         64u
 
 typedef struct vtag_row {        /* facts about one stored vector              */
     uint64_t rev;                /* the item's revision that was embedded      */
@@ -524,8 +527,10 @@ VTAG_API vtag_err vtag_alias(vtag_batch *b, vtag_tag tag, const char *name, cons
  * payload equals the stored one, or when there is none to compare and every vector
  * given equals the fresh stored one bit for bit.
  *   item   in: id or key, rev (0, or the revision expected), data; out: id, rev. One
- *          that came out of an earlier call for another id is taken as new.
- * Errors: ARG NOTAG RETIRED DIM VALUE EXISTS (the id has another key) CHANGED. */
+ *          that came out of an earlier call for another id is taken as new. With
+ *          VTAG_SAME an item that has no payload gets its first one and keeps its revision.
+ * Errors: ARG NOTAG RETIRED DIM VALUE EXISTS (the id has another key; VTAG_SAME: it has
+ *         another payload) CHANGED NOTFOUND (VTAG_SAME: there is no such item). */
 VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, size_t n);
 
 /* Adds an item's vectors v[n] under one tag, for content that was embedded earlier:
@@ -8212,6 +8217,31 @@ static vtag_err vt_put_groups(vtag_batch *b, uint64_t id, uint64_t rev, int kept
     return err ? err : b->err;
 }
 
+/* Whether a first payload may be added to an item without a new revision. */
+static vtag_err vt_put_same(const vtag_batch *b, const vtag_item *item, const vtf_entry *old,
+                            const vtf_blob *blob) {
+    if (!(item->state & VTAG_SAME) || b->restore) return VTAG_OK;
+    if (!old) return vt_deny(b, VTAG_NOTFOUND, "item: there is none of this id or key");
+    if (!item->data || !item->size)
+        return vt_deny(b, VTAG_ARG, "item->data: VTAG_SAME wants a payload");
+    return !blob || !blob->data || vt_payload_equal(item, blob)
+               ? VTAG_OK
+               : vt_deny(b, VTAG_EXISTS, "item->data: the item has another payload already");
+}
+
+/* Writes the item's entry where its content is another, or (e->rev kept) its first payload. */
+static vtag_err vt_put_item(vtag_batch *b, const vtag_item *item, const vtf_entry *was,
+                            const vtf_blob *blob, vtf_entry *e) {
+    const vtf_entry *old = vt_alive(was);
+    int kept = old && e->rev == old->rev && !b->restore;
+    if (kept && (!(item->state & VTAG_SAME) || vt_payload_equal(item, blob))) return VTAG_OK;
+    vtag_err err = vt_put_blob(b, item, e->id, old, blob, &e->at);
+    if (!err) err = vt_batch_swap(b, VTF_S_ITEMS, 0, was, e);
+    if (e->rev > b->s->head.revision) b->s->head.revision = e->rev;
+    if (!kept && !b->restore) b->s->head.puts++;
+    return err;
+}
+
 VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, size_t n) {
     const vtf_entry *was, *old;
     const vtf_blob *blob;
@@ -8233,18 +8263,15 @@ VTAG_API vtag_err vtag_put(vtag_batch *b, vtag_item *item, const vtag_vec *v, si
         return vt_deny(b, VTAG_EXISTS, "item->key: the id that it makes has another key, or none");
     if (rev && !b->restore && (!old || old->rev != rev))
         return vt_deny(b, VTAG_CHANGED, "item->rev: not what the item has now");
+    err = vt_put_same(b, item, old, blob);
+    if (err) return err;
     b->thrifty = 0;
-    kept = vt_put_keeps(b, item, old, blob, v, n);
+    kept = (item->state & VTAG_SAME && !b->restore) || vt_put_keeps(b, item, old, blob, v, n);
     if (b->err) return b->err;
     e = kept ? *old
              : vt_entry_of(id, b->restore ? item->rev : b->s->head.revision + 1, 0,
                            b->restore ? item->time : b->now);
-    if (!kept) {
-        err = vt_put_blob(b, item, id, old, blob, &e.at);
-        if (!err) err = vt_batch_swap(b, VTF_S_ITEMS, 0, was, &e);
-        if (e.rev > b->s->head.revision) b->s->head.revision = e.rev;
-        if (!b->restore) b->s->head.puts++;
-    }
+    err = vt_put_item(b, item, was, blob, &e);
     if (!err) err = vt_put_groups(b, id, e.rev, kept, v, n);
     if (err) return vt_fail(b, err);
     item->id = id;

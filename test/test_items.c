@@ -200,6 +200,60 @@ static void an_empty_batch_writes_nothing(void)
 
 /* ---- Revisions --------------------------------------------------------------- */
 
+static vtag_err attach(vtag_db *db, vtag_item *item)
+{
+    vtag_batch *b = begin(db);
+    item->state = VTAG_SAME;
+    vtag_err err = vtag_put(b, item, NULL, 0);
+    OK(vtag_commit(b));
+    return err;
+}
+
+static void a_first_payload_that_was_embedded_keeps_revision_and_vectors(void)
+{
+    env e;
+    vtag_tag a, b;
+    vtag_item item, got;
+    vtag_snap *s;
+    uint64_t rev, puts;
+    int i;
+    env_up(&e);
+    a = declare(e.db, "m@1", 2, VTAG_COSINE);
+    b = declare(e.db, "m@2", 2, VTAG_COSINE);
+    rev = put2(e.db, 7, NULL, a, 1, 2);
+    item = item_of(8, "text");
+    ERR(VTAG_NOTFOUND, attach(e.db, &item));
+    item = item_of(7, NULL);
+    ERR(VTAG_ARG, attach(e.db, &item));
+    puts = info_of(e.db, b).writes_without;
+    item = item_of(7, "the text");
+    item.rev = rev + 1;
+    item.of = 8;
+    ERR(VTAG_CHANGED, attach(e.db, &item));
+    item = item_of(7, "the text");
+    OK(attach(e.db, &item));
+    CHECK_EQ(item.rev, rev);
+    item = item_of(7, "the text");
+    OK(attach(e.db, &item)); /* again: nothing */
+    item = item_of(7, "another text");
+    ERR(VTAG_EXISTS, attach(e.db, &item));
+    CHECK_EQ(info_of(e.db, b).writes_without, puts);
+    for (i = 0; i < 3; i++) {
+        s = look(e.db);
+        OK(vtag_get(s, 7, &got));
+        CHECK_EQ(got.rev, rev);
+        CHECK_EQ(got.size, 8);
+        CHECK(!memcmp(got.data, "the text", 8));
+        vtag_release(s);
+        CHECK_EQ(state_of(e.db, 7, a), VTAG_FRESH);
+        verify(e.db);
+        if (i == 0) env_reopen(&e);
+        if (i == 1) OK(vtag_compact(e.db, NULL, NULL));
+    }
+    CHECK_EQ(put2(e.db, 7, "another text", a, 1, 2), rev + 1); /* a put is a put */
+    env_down(&e);
+}
+
 static void an_equal_payload_keeps_the_revision_and_replaces_the_vectors_given(void)
 {
     two t;
@@ -801,6 +855,7 @@ int main(int argc, char **argv)
     RUN(the_last_write_of_an_id_in_a_batch_wins);
     RUN(an_aborted_batch_changes_nothing);
     RUN(an_empty_batch_writes_nothing);
+    RUN(a_first_payload_that_was_embedded_keeps_revision_and_vectors);
     RUN(an_equal_payload_keeps_the_revision_and_replaces_the_vectors_given);
     RUN(an_equal_payload_makes_no_other_tag_stale);
     RUN(without_a_payload_equal_vectors_keep_the_revision);
