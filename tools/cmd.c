@@ -211,14 +211,16 @@ uint32_t cmd_limit(uint32_t n)
     return n == VTAG_NONE ? 0 : n;
 }
 
+static const char *const term_names[CMD_TERMS] = {"coverage", "waived", "freshness", "score",
+                                                  "audit", "recall"}; /* by their bits */
+
 const char *cmd_terms(char *buf, size_t size, uint32_t failed)
 {
-    static const char *const names[] = {"coverage", "waived", "freshness", "score"};
     size_t i, n = 0;
     snprintf(buf, size, "-");
-    for (i = 0; i < 4; i++) {
+    for (i = 0; i < CMD_TERMS; i++) {
         if (failed >> i & 1 && n < size) {
-            n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "", names[i]);
+            n += (size_t)snprintf(buf + n, size - n, "%s%s", n ? ", " : "", term_names[i]);
         }
     }
     return buf;
@@ -243,6 +245,31 @@ static void term_score(cmd_term *t, const vtag_verdict *v)
              cmd_limit(g->min_queries));
 }
 
+static void term_audit(cmd_term *t, const vtag_verdict *v)
+{
+    const vtag_audit *a = &v->audit;
+    char least[CLI_TEXT];
+    snprintf(t->want, sizeof t->want, ">= %s of >= 100, or all",
+             verdict_ppm(least, v->used.min_audit_ppm));
+    if (!a->sampled && !a->untestable) {
+        snprintf(t->value, sizeof t->value, "none");
+        snprintf(t->detail, sizeof t->detail, "vtag audit makes one");
+        return;
+    }
+    cli_percent(t->value, a->sampled - a->below, a->sampled);
+    snprintf(t->detail, sizeof t->detail, "%llu of %llu vectors, %llu could not be compared; %llu "
+             "written since, 1 %% may be", ull(a->sampled - a->below), ull(a->sampled),
+             ull(a->untestable), ull(v->since));
+}
+
+static void term_recall(cmd_term *t, const vtag_verdict *v)
+{
+    char least[CLI_TEXT];
+    snprintf(t->value, sizeof t->value, "none");
+    snprintf(t->want, sizeof t->want, ">= %s", verdict_ppm(least, v->used.min_recall_ppm));
+    snprintf(t->detail, sizeof t->detail, "nothing measures it yet");
+}
+
 static uint64_t verdict_budget(const vtag_verdict *v)
 {
     uint64_t base = v->cover.base, ppm = cmd_limit(v->used.max_waived_ppm);
@@ -250,38 +277,62 @@ static uint64_t verdict_budget(const vtag_verdict *v)
     return budget ? budget : 1;
 }
 
-size_t cmd_verdict_terms(cmd_term t[4], const vtag_verdict *v, uint64_t now)
+static void term_cover(cmd_term *t, const vtag_verdict *v)
 {
-    static const char *const names[] = {"coverage", "waived", "freshness", "score"};
     const vtag_cover *c = &v->cover;
-    const vtag_gate *g = &v->used;
-    char a[CLI_TEXT], b[CLI_TEXT];
-    size_t i, n = g->score ? 4 : 3;
-    memset(t, 0, 4 * sizeof *t);
-    for (i = 0; i < n; i++) {
-        t[i].name = names[i];
-        t[i].ok = !(v->failed >> i & 1);
-    }
-    cli_percent(t[0].value, c->fresh + c->waived, c->base);
-    snprintf(t[0].want, sizeof t->want, "> %s, or all", verdict_ppm(b, g->min_ppm));
-    snprintf(t[0].detail, sizeof t->detail, "%llu fresh + %llu waived of %llu", ull(c->fresh),
+    char b[CLI_TEXT];
+    cli_percent(t->value, c->fresh + c->waived, c->base);
+    snprintf(t->want, sizeof t->want, "> %s, or all", verdict_ppm(b, v->used.min_ppm));
+    snprintf(t->detail, sizeof t->detail, "%llu fresh + %llu waived of %llu", ull(c->fresh),
              ull(c->waived), ull(c->base));
-    snprintf(t[1].value, sizeof t->value, "%llu", ull(c->waived));
-    snprintf(t[1].want, sizeof t->want, "<= %llu", ull(verdict_budget(v)));
-    snprintf(t[1].detail, sizeof t->detail, "%s of the active tag's items, at least 1",
-             verdict_ppm(b, g->max_waived_ppm));
-    snprintf(t[2].value, sizeof t->value, "%s",
+}
+
+static void term_waived(cmd_term *t, const vtag_verdict *v)
+{
+    char b[CLI_TEXT];
+    snprintf(t->value, sizeof t->value, "%llu", ull(v->cover.waived));
+    snprintf(t->want, sizeof t->want, "<= %llu", ull(verdict_budget(v)));
+    snprintf(t->detail, sizeof t->detail, "%s of the active tag's items, at least 1",
+             verdict_ppm(b, v->used.max_waived_ppm));
+}
+
+static void term_age(cmd_term *t, const vtag_verdict *v, uint64_t now)
+{
+    const vtag_cover *c = &v->cover;
+    char a[CLI_TEXT], b[CLI_TEXT];
+    snprintf(t->value, sizeof t->value, "%s",
              c->oldest ? cli_span(a, now > c->oldest ? now - c->oldest : 0) : "-");
-    snprintf(t[2].want, sizeof t->want, "< %s", cli_span(b, g->max_age_ms));
-    snprintf(t[2].detail, sizeof t->detail, "%llu pending, %llu of them outside",
+    snprintf(t->want, sizeof t->want, "< %s", cli_span(b, v->used.max_age_ms));
+    snprintf(t->detail, sizeof t->detail, "%llu pending, %llu of them outside",
              ull(c->stale + c->missing + c->outside), ull(c->outside));
-    if (g->score) term_score(&t[3], v);
+}
+
+size_t cmd_verdict_terms(cmd_term t[CMD_TERMS], const vtag_verdict *v, uint64_t now)
+{
+    const vtag_gate *g = &v->used;
+    const int asked[CMD_TERMS] = {1, 1, 1, g->score != NULL, g->min_audit_ppm != 0,
+                                  g->min_recall_ppm != 0};
+    size_t i, n = 0;
+    memset(t, 0, CMD_TERMS * sizeof *t);
+    for (i = 0; i < CMD_TERMS; i++) {
+        cmd_term *m = &t[n];
+        if (!asked[i]) continue;
+        m->name = term_names[i];
+        m->ok = !(v->failed >> i & 1);
+        n++;
+        if (i == 0) term_cover(m, v);
+        else if (i == 1) term_waived(m, v);
+        else if (i == 2) term_age(m, v, now);
+        else if (i == 3) term_score(m, v);
+        else if (i == 4) term_audit(m, v);
+        else term_recall(m, v);
+    }
     return n;
 }
 
 void cmd_verdict_print(const cli_store *st, vtag_tag tag, const vtag_verdict *v)
 {
-    cmd_term terms[4];
+    cmd_term terms[CMD_TERMS];
     cli_table t = {0};
     size_t i, n = cmd_verdict_terms(terms, v, cli_clock());
     printf("%s  %s\n", v->pass ? "GO  " : "HOLD", cli_tag_name(st, tag));
@@ -309,6 +360,19 @@ void cmd_gate_json(out *o, const char *name, const vtag_gate *g)
     out_close(o, '}');
 }
 
+void cmd_audit_json(out *o, const char *name, const vtag_audit *a)
+{
+    out_open(o, name, '{');
+    out_u64(o, "sampled", a->sampled);
+    out_u64(o, "untestable", a->untestable);
+    out_u64(o, "below", a->below);
+    out_f64(o, "worst", a->worst);
+    out_u64(o, "from", a->from);
+    out_u64(o, "to", a->to);
+    out_u64(o, "written", a->written);
+    out_close(o, '}');
+}
+
 static void verdict_term(out *o, const char *name, const vtag_verdict *v, uint32_t term)
 {
     out_bool(o, name, !(v->failed & term));
@@ -331,6 +395,10 @@ void cmd_verdict_json(out *o, const cli_store *st, vtag_tag tag, const vtag_verd
     if (v->used.score) {
         out_f64(o, "score", v->score);
         out_f64(o, "base_score", v->base_score);
+    }
+    if (v->used.min_audit_ppm) {
+        cmd_audit_json(o, "audit", &v->audit);
+        out_u64(o, "written_since_audit", v->since);
     }
 }
 
@@ -405,6 +473,25 @@ static void event_score(char *buf, size_t size, const vtag_event *e)
              e->flags & VTAG_PROVISIONAL ? ", provisional" : "");
 }
 
+/* "in 10: 7 filled, 2 given up, 1 failed", and by which command */
+static void event_counts(char *buf, size_t size, const vtag_event *e)
+{
+    char given[60] = "", failed[60] = "";
+    if (e->waived) snprintf(given, sizeof given, ", %llu given up", ull(e->waived));
+    if (e->failed_items) snprintf(failed, sizeof failed, ", %llu failed", ull(e->failed_items));
+    snprintf(buf, size, "%llu items: %llu filled%s%s%s%.200s", ull(e->in), ull(e->filled), given,
+             failed, e->command ? "; " : "", e->command ? e->command : "");
+}
+
+static void event_audit(char *buf, size_t size, const vtag_event *e)
+{
+    const vtag_audit *a = &e->audit;
+    char share[CLI_TEXT];
+    snprintf(buf, size, "%s of %llu vectors agree, worst %.4g; %llu could not be compared%s%.200s",
+             cli_percent(share, a->sampled - a->below, a->sampled), ull(a->sampled), a->worst,
+             ull(a->untestable), e->command ? "; " : "", e->command ? e->command : "");
+}
+
 static void event_policy(char *buf, size_t size, const vtag_gate *g)
 {
     char a[CLI_TEXT], b[CLI_TEXT], c[CLI_TEXT];
@@ -435,6 +522,10 @@ void cmd_event_what(char *buf, size_t size, const vtag_event *e)
         snprintf(buf, size, "%llu items lost to all%s", ull(e->cover.missing),
                  e->flags & VTAG_FORCED ? ", FORCED: before its retention was over" : "");
         break;
+    case VTAG_K_BACKFILL:
+    case VTAG_K_IMPORT: event_counts(buf, size, e); break;
+    case VTAG_K_AUDIT: event_audit(buf, size, e); break;
+    case VTAG_K_ALIAS: snprintf(buf, size, "answers to %s too", e->name ? e->name : ""); break;
     case VTAG_K_NOTE:
         snprintf(buf, size, "%s%s%s", e->name ? e->name : "", e->name && cover[0] ? ", " : "", cover);
         break;
@@ -453,10 +544,11 @@ void cmd_event_row(cli_table *t, const cli_store *st, const vtag_event *e)
     char when[CLI_TEXT], what[400], text[120];
     cmd_event_what(what, sizeof what, e);
     cmd_event_text(text, sizeof text, e);
-    cli_row(t, "%llu\t%s\t%s\t%s%s%s\t%s%s%s", (unsigned long long)e->seq,
+    cli_row(t, "%llu\t%s\t%s\t%s%s%s\t%s%s%s%s%s", (unsigned long long)e->seq,
             cli_time(when, e->time), cli_kind_name(e->kind), cli_tag_name(st, e->tag),
             e->base ? " from " : "", e->base ? cli_tag_name(st, e->base) : "", what,
-            what[0] && text[0] ? "; " : "", text);
+            what[0] && text[0] ? "; " : "", text,
+            e->by ? what[0] || text[0] ? ", by " : "by " : "", e->by ? e->by : "");
 }
 
 /* Who ran what, with which counts, and what an audit found. */
@@ -471,15 +563,7 @@ static void event_run(out *o, const vtag_event *e)
         out_u64(o, "given_up", e->waived);
         out_u64(o, "failed_items", e->failed_items);
     }
-    if (!a->sampled && !a->untestable) return;
-    out_open(o, "audit", '{');
-    out_u64(o, "sampled", a->sampled);
-    out_u64(o, "untestable", a->untestable);
-    out_u64(o, "below", a->below);
-    out_f64(o, "worst", a->worst);
-    out_u64(o, "from", a->from);
-    out_u64(o, "to", a->to);
-    out_close(o, '}');
+    if (a->sampled || a->untestable) cmd_audit_json(o, "audit", a);
 }
 
 void cmd_event_json(out *o, const cli_store *st, const vtag_event *e)
@@ -504,7 +588,6 @@ void cmd_event_json(out *o, const cli_store *st, const vtag_event *e)
 
 void cmd_event_facts(out *o, const vtag_event *e)
 {
-    static const char *const names[] = {"coverage", "waived", "freshness", "score"};
     const vtag_cover *c = &e->cover;
     size_t i;
     out_time(o, "when", e->time);
@@ -513,8 +596,8 @@ void cmd_event_facts(out *o, const vtag_event *e)
     out_bool(o, "forced", (e->flags & VTAG_FORCED) != 0);
     out_bool(o, "provisional", (e->flags & VTAG_PROVISIONAL) != 0);
     out_open(o, "failed_terms", '[');
-    for (i = 0; i < 4; i++) {
-        if (e->failed >> i & 1) out_str(o, NULL, names[i]);
+    for (i = 0; i < CMD_TERMS; i++) {
+        if (e->failed >> i & 1) out_str(o, NULL, term_names[i]);
     }
     out_close(o, ']');
 }

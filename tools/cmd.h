@@ -49,7 +49,9 @@ int cmd_vector(const char *option, const char *text, float **x, uint32_t *dim);
     {"--min-score", "X", CLI_F64, &(g).min_score, "it reaches X", &(g).has_min},            \
     {"--max-drop", "X", CLI_F64, &(g).max_drop,                                             \
      "and loses at most X against the active tag's", &(g).has_drop},                        \
-    {"--min-queries", "N", CLI_LIMIT, &(g).min_queries, "of the score; 75", NULL}
+    {"--min-queries", "N", CLI_LIMIT, &(g).min_queries, "of the score; 75", NULL},         \
+    {"--min-audit", "PERCENT", CLI_PPM, &(g).min_audit_ppm,                                 \
+     "of the newest audit's vectors agree; not asked for", NULL}
 int cmd_gate_check(const vtag_gate *g); /* 0 if its texts are not too long, else usage */
 uint32_t cmd_limit(uint32_t n);        /* VTAG_NONE as the 0 that it means */
 
@@ -58,13 +60,15 @@ typedef struct cmd_term {    /* a term of the gate, in words */
     int         ok;
     char        value[96], want[160], detail[120];
 } cmd_term;
-/* The terms that were judged, 3 or 4; now is for the age of what is pending. */
-size_t cmd_verdict_terms(cmd_term terms[4], const vtag_verdict *v, uint64_t now);
+#define CMD_TERMS 6
+/* The terms that were judged; now is for the age of what is pending. */
+size_t cmd_verdict_terms(cmd_term terms[CMD_TERMS], const vtag_verdict *v, uint64_t now);
 /* Cuts over on a copy, probes it and rolls back; the file itself gets but a note. */
 int rehearse(const char *file, const char *tag, const vtag_gate *gate, int as_json, int dry);
 
 void cmd_verdict_print(const cli_store *st, vtag_tag tag, const vtag_verdict *v);
 void cmd_verdict_json(out *o, const cli_store *st, vtag_tag tag, const vtag_verdict *v);
+void cmd_audit_json(out *o, const char *name, const vtag_audit *a);
 void cmd_gate_json(out *o, const char *name, const vtag_gate *g);
 /* "coverage, score" of the bits of failed; "-" for none. */
 const char *cmd_terms(char *buf, size_t size, uint32_t failed);

@@ -119,6 +119,7 @@ static void policy_print(const vtag_policy *p)
         if (g->has_min) cli_row(&t, "\t>= %.6g", g->min_score);
         if (g->has_drop) cli_row(&t, "\tdrop <= %.6g", g->max_drop);
     }
+    if (g->min_audit_ppm) cli_row(&t, "audit\t>= %.4g %% of its vectors agree", g->min_audit_ppm / 1e4);
     cli_row(&t, "retention\t%s", cli_span(a, p->retain_ms));
     if (p->retain_scores) cli_row(&t, "\tand %u passing scores", p->retain_scores);
     if (p->hold) cli_row(&t, "hold\t%s", p->hold);
@@ -145,6 +146,7 @@ static void policy_merge(vtag_policy *p, const vtag_policy *given, int no_score,
     if (n->max_waived_ppm) g->max_waived_ppm = n->max_waived_ppm;
     if (n->max_age_ms) g->max_age_ms = n->max_age_ms;
     if (n->min_queries) g->min_queries = n->min_queries;
+    if (n->min_audit_ppm) g->min_audit_ppm = n->min_audit_ppm;
     if (n->score) {
         g->score = n->score;
         g->has_min = g->has_drop = 0;
@@ -183,7 +185,7 @@ static int policy_asked(const vtag_policy *p, const int no[2])
 {
     const vtag_gate *g = &p->gate;
     return g->min_ppm || g->max_waived_ppm || g->max_age_ms || g->score || g->has_min ||
-           g->has_drop || g->min_queries || p->retain_ms || p->retain_scores || p->hold ||
+           g->has_drop || g->min_queries || g->min_audit_ppm || p->retain_ms || p->retain_scores || p->hold ||
            no[0] || no[1];
 }
 

@@ -117,7 +117,7 @@ static void verdict_launch(page *p, const dash_tag *t)
 
 static void verdict_card(page *p, const dash_tag *t, size_t index)
 {
-    cmd_term terms[4];
+    cmd_term terms[CMD_TERMS];
     size_t i, n = cmd_verdict_terms(terms, &t->verdict, p->d->now);
     int pass = t->verdict.pass;
     verdict_word(p, pass ? "go" : "hold", pass ? "GO" : "HOLD", t->info.spec.name,
