@@ -180,14 +180,16 @@ static size_t fr_text(fuzz_in *in, char *text)
 static int fr_restore(const char *text, size_t n)
 {
     restore r;
-    FILE *f = fmemopen((void *)(uintptr_t)text, n ? n : 1, "r");
+    lines in;
     int rc;
-    if (!f) abort();
+    ft_streams[0].p = (const uint8_t *)text, ft_streams[0].n = n, ft_streams[0].at = 0;
+    ft_chunk = 1 << 20;
+    lines_from(&in, "dump", 0);
     disk_reset(disk_get(), NULL);
     memset(&r, 0, sizeof r);
     r.input = "dump";
-    rc = restore_into(&r, "t.vtag", f);
-    fclose(f);
+    rc = restore_into(&r, "t.vtag", &in);
+    lines_close(&in);
     while (r.ntags) free(r.tags[--r.ntags].name);
     free(r.tags);
     free(r.v);

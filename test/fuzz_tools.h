@@ -7,6 +7,7 @@
 #define VTAG_TEST_FUZZ_TOOLS_H
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@
 #include "../tools/cmd.h"
 #include "../tools/input.h"
 #include "../tools/json.h"
+#include "../tools/lines.h"
 
 typedef struct ft_stream { const uint8_t *p; size_t n, at; } ft_stream;
 
@@ -53,6 +55,12 @@ static int ft_fstat(int fd, struct stat *sb)
     return 0;
 }
 
+static int ft_poll(struct pollfd *p, nfds_t n, int ms)
+{
+    (void)p, (void)n, (void)ms;
+    return 1;
+}
+
 static vtag_err ft_vtag_open(const char *path, const vtag_open_opts *o, vtag_db **db)
 {
     vtag_open_opts mine = *o;
@@ -85,12 +93,15 @@ uint64_t cli_clock(void) { return disk_get()->clock; }
 #define close ft_close
 #define read ft_read
 #define fstat ft_fstat
-#define IN_WINDOW 32
-#include "../tools/input.c"
+#define poll(p, n, ms) ft_poll(p, n, ms)
+#define LINES_WINDOW 32
+#include "../tools/lines.c"
 #undef open
 #undef close
 #undef read
 #undef fstat
+#undef poll
+#include "../tools/input.c"
 #include "../tools/cmd_dump.c"
 #define unlink(path) ((void)(path))
 #define printf(...) ((void)0)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "lines.h"
 
 /* ---- declare --------------------------------------------------------------------- */
 
@@ -125,7 +126,7 @@ static int put_payload(put_job *p, const char *text)
         p->data = cli_strdup(text);
         n = strlen(text);
     } else {
-        rc = cli_slurp("-", &p->data, &n);
+        rc = lines_slurp("-", LINES_DATA, &p->data, &n);
     }
     p->item.data = p->data;
     p->item.size = n;

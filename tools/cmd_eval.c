@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "lines.h"
 #include "queryset.h"
 #include "rank.h"
 
@@ -63,7 +64,7 @@ static int eval_recorded(cli_store *st, vtag_info *tag, vtag_event *e, size_t n)
 
 /* ---- Judgements --------------------------------------------------------------------- */
 
-typedef struct judged { const char *query, *doc; uint64_t id; double gain; } judged;
+typedef struct judged { char *query, *doc; uint64_t id, line; double gain; } judged;
 
 typedef struct eval_job {
     cli_store   st;
@@ -72,7 +73,6 @@ typedef struct eval_job {
     uint64_t    k;
     int         dry, as_json;
     qset        q;
-    char       *text;        /* of the judgements */
     judged     *j;
     size_t      nj, absent, cap;
     uint64_t   *ids;         /* ids[q.n * k], the answers, and how many of each */
@@ -83,13 +83,14 @@ typedef struct eval_job {
     vtag_policy policy;
 } eval_job;
 
-/* The item that a document names: by its key, else by its id. */
+/* The item that a document names: by its key, else by its id as vtag prints it, so that 007
+   is a key only. */
 static int eval_item(const eval_job *e, const char *doc, uint64_t *id)
 {
     vtag_item item;
     *id = vtag_id(doc);
     if (!vtag_get(e->st.snap, *id, &item) && item.key && !strcmp(item.key, doc)) return 1;
-    if (!cli_u64(doc, id)) return 0;
+    if (!cli_u64(doc, id) || (doc[0] == '0' && doc[1])) return 0;
     return !vtag_get(e->st.snap, *id, &item);
 }
 
@@ -106,7 +107,7 @@ static size_t eval_words(char *line, char **word, size_t most)
     return n;
 }
 
-static int eval_judgement(eval_job *e, char *line, unsigned long long number)
+static int eval_judgement(eval_job *e, char *line, uint64_t number)
 {
     char *word[4], *end;
     judged *j;
@@ -117,10 +118,11 @@ static int eval_judgement(eval_job *e, char *line, unsigned long long number)
     if (n == 4) j->gain = strtod(word[3], &end);
     if (n != 4 || end == word[3] || *end || !(j->gain < 1e9 && j->gain > -1e9)) {
         return cli_fail("%s: line %llu: wants \"query 0 document relevance\", as TREC has it",
-                        e->qrels, number);
+                        e->qrels, (unsigned long long)number);
     }
-    j->query = word[0];
-    j->doc = word[2];
+    j->query = cli_strdup(word[0]);
+    j->doc = cli_strdup(word[2]);
+    j->line = number;
     if (j->gain < 0) j->gain = 0;
     if (!eval_item(e, j->doc, &j->id)) {
         j->id = UINT64_MAX; /* which no item has */
@@ -140,18 +142,54 @@ static int eval_order(const void *a, const void *b)
     return strcmp(x->doc, y->doc);
 }
 
+/* By query and what was judged, the first line first. */
+static int eval_pairs(const void *a, const void *b)
+{
+    const judged *x = a, *y = b;
+    int c = strcmp(x->query, y->query);
+    if (!c && x->id != y->id) c = x->id < y->id ? -1 : 1;
+    if (!c && x->id == UINT64_MAX) c = strcmp(x->doc, y->doc);
+    return c ? c : x->line < y->line ? -1 : x->line > y->line;
+}
+
+/* Leaves one judgement of each pair; two that differ are an error. */
+static int eval_once(eval_job *e)
+{
+    size_t i, kept = 0;
+    int rc = 0;
+    qsort(e->j, e->nj, sizeof *e->j, eval_pairs);
+    for (i = 0; i < e->nj; i++) {
+        judged *j = &e->j[i], *last = &e->j[kept ? kept - 1 : 0];
+        int twice = kept && !strcmp(last->query, j->query) && last->id == j->id &&
+                    (j->id != UINT64_MAX || !strcmp(last->doc, j->doc));
+        if (twice && !rc && (last->gain < j->gain || last->gain > j->gain)) {
+            rc = cli_fail("%s: line %llu: document %s of query %s is judged %g, and %g in line %llu; "
+                          "judge each once", e->qrels, (unsigned long long)j->line, j->doc, j->query,
+                          j->gain, last->gain, (unsigned long long)last->line);
+        }
+        if (twice) {
+            e->absent -= j->id == UINT64_MAX;
+            free(j->query);
+            free(j->doc);
+        } else {
+            e->j[kept++] = *j;
+        }
+    }
+    e->nj = kept;
+    return rc;
+}
+
 static int eval_judgements(eval_job *e)
 {
-    char *line, *next;
+    lines in;
+    char *line;
     size_t n;
-    unsigned long long number = 0;
-    int rc = cli_slurp(e->qrels, &e->text, &n);
-    for (line = e->text; !rc && line < e->text + n; line = next) {
-        next = memchr(line, '\n', (size_t)(e->text + n - line));
-        next = next ? next + 1 : e->text + n;
-        if (next[-1] == '\n') next[-1] = '\0';
-        rc = eval_judgement(e, line, ++number);
-    }
+    int rc = 0, got = 0;
+    if (!lines_open(&in, e->qrels)) return cli_fail("%s", in.error);
+    while (!rc && (got = lines_next(&in, &line, &n)) > 0) rc = eval_judgement(e, line, in.number);
+    if (!rc && got < 0) rc = cli_fail("%s", in.error);
+    lines_close(&in);
+    if (!rc && e->nj) rc = eval_once(e);
     if (rc) return rc;
     if (!e->nj) return cli_fail("%s: holds no judgement", e->qrels);
     if (e->absent == e->nj) {
@@ -331,12 +369,15 @@ static int eval_open(eval_job *e, const char *file, const char *tag)
 
 static void eval_free(eval_job *e)
 {
-    size_t m;
+    size_t m, i;
     for (m = 0; m < EVAL_METRICS; m++) free(e->score[m]);
     free(e->ids);
     free(e->count);
+    for (i = 0; i < e->nj; i++) {
+        free(e->j[i].query);
+        free(e->j[i].doc);
+    }
     free(e->j);
-    free(e->text);
     qset_free(&e->q);
     cli_close(&e->st);
 }

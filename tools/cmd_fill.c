@@ -3,73 +3,12 @@
    Lines are read and parsed outside any batch; the writer lock is held only while what
    was parsed is applied, and at most about --chunk-time at once. */
 #define _POSIX_C_SOURCE 200809L
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cmd.h"
 #include "json.h"
-
-/* ---- Lines, with a deadline ---------------------------------------------------- */
-
-typedef struct lines {
-    int      fd;
-    char    *buf;
-    size_t   at, n, cap;     /* unread: buf[at..n) */
-    int      end;
-    uint64_t number, bytes;
-} lines;
-
-enum { LINES_ERROR = -1, LINES_END, LINES_LINE, LINES_LATE };
-
-static int lines_read(lines *l)
-{
-    ssize_t got;
-    if (l->at) {
-        memmove(l->buf, l->buf + l->at, l->n -= l->at);
-        l->at = 0;
-    }
-    if (l->cap - l->n < 65536) l->buf = cli_grow(l->buf, l->cap = l->cap * 2 + 131072, 1);
-    do got = read(l->fd, l->buf + l->n, l->cap - l->n);
-    while (got < 0 && errno == EINTR && !cli_stopped());
-    if (got < 0) return -1;
-    l->end = got == 0;
-    l->n += (size_t)got;
-    return 0;
-}
-
-/* The next line into *text[*n]; LINES_LATE when none came by the time until. */
-static int lines_next(lines *l, uint64_t until, const char **text, size_t *n)
-{
-    size_t seen = 0;
-    for (;;) {
-        char *nl = l->n - l->at > seen
-                 ? memchr(l->buf + l->at + seen, '\n', l->n - l->at - seen) : NULL;
-        struct pollfd p;
-        uint64_t now = cli_now();
-        int ready;
-        if (nl || (l->end && l->n > l->at)) {
-            *text = l->buf + l->at;
-            *n = nl ? (size_t)(nl - *text) : l->n - l->at;
-            l->at += *n + (nl != NULL);
-            l->bytes += *n + 1;
-            l->number++;
-            return LINES_LINE;
-        }
-        if (l->end) return LINES_END;
-        seen = l->n - l->at;
-        p.fd = l->fd;
-        p.events = POLLIN;
-        p.revents = 0;
-        ready = poll(&p, 1, now < until ? (int)(until - now < 1000 ? until - now : 1000) : 0);
-        if (cli_stopped()) return LINES_END;
-        if (ready == 0 && cli_now() >= until) return LINES_LATE;
-        if (ready > 0 && lines_read(l)) return LINES_ERROR;
-    }
-}
+#include "lines.h"
 
 /* ---- Records --------------------------------------------------------------------- */
 
@@ -85,7 +24,7 @@ typedef struct fill_job {
     cli_store    st;
     const char  *input;
     vtag_info    tag;
-    lines        lines;
+    lines        in;
     fill_record *r;          /* r[n]: parsed, not applied */
     size_t       n, cap;
     uint64_t     batch, chunk_ms;
@@ -108,7 +47,7 @@ static void fill_drop(fill_job *f)
 static int fill_bad(const fill_job *f, const char *what)
 {
     return cli_fail("%s: line %llu: %s; what came before it is in", f->input,
-                    (unsigned long long)f->lines.number, what);
+                    (unsigned long long)f->in.number, what);
 }
 
 static int fill_whole(const json_value *v, uint64_t most, uint64_t *n)
@@ -204,7 +143,7 @@ static int fill_parse(fill_job *f, const char *text, size_t n)
     if (f->n == f->cap) f->r = cli_grow(f->r, f->cap = f->cap * 2 + 64, sizeof *f->r);
     r = &f->r[f->n];
     memset(r, 0, sizeof *r);
-    r->line = f->lines.number;
+    r->line = f->in.number;
     top = json_parse(&j, text, n);
     if (!top) rc = fill_bad(f, j.error);
     else if (top->type != JSON_OBJECT) rc = fill_bad(f, "wants an object");
@@ -296,18 +235,16 @@ static int fill_run(fill_job *f)
 {
     int rc = 0, bad = 0, got = LINES_LINE;
     while (!rc && !bad && got != LINES_END) {
-        const char *text;
+        char *text;
         size_t n;
         uint64_t until = cli_now() + f->chunk_ms;
         while (!bad && f->n < f->batch) {
-            got = lines_next(&f->lines, until, &text, &n);
+            got = lines_until(&f->in, until, &text, &n);
             if (got == LINES_LATE && !f->n) until = cli_now() + f->chunk_ms;
             else if (got != LINES_LINE) break;
             else bad = fill_parse(f, text, n);
         }
-        if (got == LINES_ERROR) {
-            bad = cli_fail("%s: %s; what came before is in", f->input, strerror(errno));
-        }
+        if (got < 0) bad = cli_stopped() ? 1 : cli_fail("%s; what came before it is in", f->in.error);
         rc = fill_apply(f);
     }
     return rc ? rc : bad;
@@ -347,8 +284,8 @@ static int fill_open(fill_job *f, const char *file, const char *tag)
     vtag_cover c;
     vtag_err err;
     int rc;
-    f->lines.fd = strcmp(f->input, "-") ? open(f->input, O_RDONLY) : 0;
-    if (f->lines.fd < 0) return cli_fail("%s: %s; check the path", f->input, strerror(errno));
+    if (!lines_open(&f->in, f->input)) return cli_fail("%s", f->in.error);
+    f->input = f->in.name;
     rc = cli_change(&f->st, file);
     if (!rc) rc = cli_tag(&f->st, tag, &f->tag);
     if (rc) return rc;
@@ -388,14 +325,13 @@ int cmd_fill(int argc, char **argv)
         cli_progress_end(&f.progress);
         fill_report(&f, as_json);
         if (!rc && f.refused) rc = CLI_FAILED;
-        if (!rc && cli_stopped()) {
+        if (cli_stopped()) {
             rc = cli_fail("%s: interrupted; what was committed stays, run it again to go on",
                           f.input);
         }
     }
     cli_close(&f.st);
     free(f.r);
-    free(f.lines.buf);
-    if (f.lines.fd > 0) close(f.lines.fd);
+    lines_close(&f.in);
     return rc;
 }

@@ -5,6 +5,7 @@
 
 #include "cmd.h"
 #include "json.h"
+#include "lines.h"
 
 enum { LOOK_PAGE = 1024 };
 
@@ -479,7 +480,7 @@ static int meta_set(cli_store *st, const char *name, const char *value)
     size_t n = 0;
     vtag_err err;
     int rc = 0;
-    if (value && !strcmp(value, "-")) rc = cli_slurp("-", &text, &n);
+    if (value && !strcmp(value, "-")) rc = lines_slurp("-", LINES_DATA, &text, &n);
     else if (value) {
         text = cli_strdup(value);
         n = strlen(value);

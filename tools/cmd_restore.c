@@ -1,11 +1,11 @@
 /* cmd_restore.c - restore: a new file from a dump, in one batch; see cmd_dump.c. */
 #define _POSIX_C_SOURCE 200809L
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd.h"
 #include "json.h"
+#include "lines.h"
 
 typedef struct known_tag { char *name; vtag_tag tag; uint32_t dim; } known_tag;
 
@@ -433,20 +433,18 @@ static int restore_line(restore *r, const char *text, size_t n)
     return rc ? rc : r->bad;
 }
 
-static int restore_read(restore *r, FILE *f)
+static int restore_read(restore *r, lines *in)
 {
-    char *line = NULL;
-    size_t cap = 0, n;
+    char *line;
+    size_t n;
     int got, rc = 0;
     cli_progress_start(&r->progress, "restore", "lines", 0);
-    while (!rc && (got = cli_getline(f, &line, &cap, &n)) != 0) {
-        rc = got < 0 ? cli_fail("%s: cannot be read to its end", r->input)
-                     : restore_line(r, line, n);
+    while (!rc && (got = lines_next(in, &line, &n)) != 0) {
+        rc = got < 0 ? cli_fail("%s; nothing was restored", in->error) : restore_line(r, line, n);
         cli_progress_at(&r->progress, r->line);
         if (!rc && cli_stopped()) rc = cli_fail("%s: interrupted; nothing was restored", r->input);
     }
     cli_progress_end(&r->progress);
-    free(line);
     json_free(&r->j);
     if (!rc && r->nv) rc = cli_fail("%s: ends inside the parts of a row", r->input);
     if (!rc && !r->line) {
@@ -455,7 +453,7 @@ static int restore_read(restore *r, FILE *f)
     return rc;
 }
 
-static int restore_into(restore *r, const char *file, FILE *f)
+static int restore_into(restore *r, const char *file, lines *in)
 {
     vtag_begin_opts o = {0};
     vtag_err err;
@@ -466,7 +464,7 @@ static int restore_into(restore *r, const char *file, FILE *f)
     o.wait_ms = cli.wait_ms;
     err = vtag_begin(r->st.db, &o, &r->st.batch);
     if (err) rc = cli_error(err, "%s", file);
-    if (!rc) rc = restore_read(r, f);
+    if (!rc) rc = restore_read(r, in);
     if (!rc) rc = cli_commit(&r->st);
     restore_gather_end(r);
     if (rc) cli_discard(&r->st, 0);
@@ -480,7 +478,7 @@ static int restore_into(restore *r, const char *file, FILE *f)
 int cmd_restore(int argc, char **argv)
 {
     const char *file;
-    FILE *f;
+    lines in;
     int rc;
     restore r;
     const cli_opt opts[] = {
@@ -490,10 +488,10 @@ int cmd_restore(int argc, char **argv)
     memset(&r, 0, sizeof r);
     rc = cli_parse(argc, argv, "Makes a new file from a dump, all of it or nothing.", opts);
     if (rc >= 0) return rc;
-    f = strcmp(r.input, "-") ? fopen(r.input, "rb") : stdin;
-    if (!f) return cli_fail("%s: %s; check the path", r.input, strerror(errno));
-    rc = restore_into(&r, file, f);
-    if (f != stdin) fclose(f);
+    if (!lines_open(&in, r.input)) return cli_fail("%s", in.error);
+    r.input = in.name;
+    rc = restore_into(&r, file, &in);
+    lines_close(&in);
     while (r.ntags) free(r.tags[--r.ntags].name);
     free(r.tags);
     free(r.v);

@@ -8,6 +8,7 @@
 #include "cmd.h"
 #include "input.h"
 #include "json.h"
+#include "lines.h"
 
 enum {
     SEARCH_BLOCK = 256,      /* queries that share one reading of the rows */
@@ -112,31 +113,77 @@ static int only_order(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* Reads ids, or keys, one a line. */
+/* Whether the key names an item, whose id goes to *id. */
+static int only_key(const search_job *s, const char *key, uint64_t *id)
+{
+    vtag_item item;
+    *id = vtag_id(key);
+    return !vtag_get(s->st.snap, *id, &item) && item.key && !strcmp(item.key, key);
+}
+
+static int only_json(lines *in, json *j, const char *line, size_t n, uint64_t *id)
+{
+    const json_value *top = json_parse(j, line, n), *key = json_get(top, "key");
+    if (!top) return lines_fault(in, "%s", j->error);
+    if (key && key->type == JSON_NULL) key = NULL;
+    if (json_text(key)) *id = vtag_id(json_text(key));
+    else if (key || !json_id(json_get(top, "id"), id)) {
+        return lines_fault(in, "wants {\"key\":\"NAME\"} or {\"id\":N}");
+    }
+    return LINES_LINE;
+}
+
+/* An id as vtag prints it, key:NAME, an object with "key" or "id", or the plain key of an item. */
+static int only_line(search_job *s, lines *in, json *j, char *line, size_t n, uint64_t *id)
+{
+    vtag_item item;
+    if (*line == '{') return only_json(in, j, line, n, id);
+    if (!strncmp(line, "key:", 4)) {
+        *id = vtag_id(line + 4);
+        return LINES_LINE;
+    }
+    if (!cli_u64(line, id) || (line[0] == '0' && line[1])) {
+        if (only_key(s, line, id)) return LINES_LINE;
+        return lines_fault(in, "'%.80s' is no id, and no item's key; write key:NAME for a key that "
+                           "may be missing", line);
+    }
+    if (vtag_get(s->st.snap, *id, &item)) {
+        uint64_t other;
+        if (only_key(s, line, &other)) {
+            return lines_fault(in, "no item has id %s, but one has that key; write key:%s", line,
+                               line);
+        }
+    }
+    return LINES_LINE;
+}
+
 static int only_read(search_job *s)
 {
-    char *text, *line, *next;
+    lines in;
+    json j = {0};
+    char *line;
     size_t n, count = 0, cap = 0, i, kept = 0;
     uint64_t *ids = cli_alloc(8);
-    int rc = cli_slurp(s->only, &text, &n);
-    for (line = text; !rc && *line; line = next) {
-        size_t len = strcspn(line, "\r\n");
-        next = line + len + strspn(line + len, "\r\n");
-        line[len] = '\0';
-        if (!len) continue;
-        if (count == cap) ids = cli_grow(ids, cap = cap * 2 + 64, sizeof *ids);
-        if (!cli_u64(line, &ids[count])) ids[count] = vtag_id(line);
+    int got;
+    s->ids.ids = ids;
+    if (!lines_open(&in, s->only)) return cli_fail("%s", in.error);
+    while ((got = lines_next(&in, &line, &n)) > 0) {
+        if (!n) continue;
+        if (count == cap) s->ids.ids = ids = cli_grow(ids, cap = cap * 2 + 64, sizeof *ids);
+        got = only_line(s, &in, &j, line, n, &ids[count]);
+        if (got < 0) break;
         count++;
     }
-    free(text);
+    if (got < 0) cli_fail("%s", in.error);
+    lines_close(&in);
+    json_free(&j);
     if (count) qsort(ids, count, sizeof *ids, only_order);
     for (i = 0; i < count; i++) {
         if (!kept || ids[kept - 1] != ids[i]) ids[kept++] = ids[i];
     }
-    s->ids.ids = ids;
     s->ids.n = kept;
     s->opts.only = &s->ids;
-    return rc;
+    return got < 0 ? CLI_FAILED : 0;
 }
 
 /* ---- Threads ------------------------------------------------------------------------- */
@@ -411,7 +458,7 @@ int cmd_search(int argc, char **argv)
         {"--preview", NULL, CLI_FLAG, &s.opts.preview, "allow a candidate tag", NULL},
         {"--fresh-only", NULL, CLI_FLAG, &s.opts.fresh_only, "leave stale vectors out", NULL},
         {"--max-dist", "X", CLI_F64, &s.max_dist, "no hit is farther", &s.has_max},
-        {"--only", "FILE", CLI_STR, &s.only, "search among these ids or keys, one a line", NULL},
+        {"--only", "FILE", CLI_STR, &s.only, "search among these, one a line: id, key:NAME or {\"key\":..}", NULL},
         {"--threads", "N", CLI_U32, &s.threads, "1", NULL},
         {"--ivecs", "OUT", CLI_STR, &s.ivecs, "write the ids to a file", NULL},
         {"--fvecs", "OUT", CLI_STR, &s.fvecs, "write the distances to a file", NULL},

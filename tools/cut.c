@@ -8,6 +8,7 @@
 
 #include "cli.h"
 #include "json.h"
+#include "lines.h"
 
 #define CUT_MAX_FILE ((off_t)1 << 20)
 enum { CUT_MAX_DEPTH = 32 };
@@ -54,15 +55,15 @@ static int cut_wordless(const char *s, size_t n)
 
 /* Where the item that begins at `at` ends: at a blank line once it is long enough, or by
    force when it is half as long again. */
-static size_t cut_item_end(const cutter *c, const char *text, size_t n, size_t at, uint64_t *lines)
+static size_t cut_item_end(const cutter *c, const char *text, size_t n, size_t at, uint64_t *count)
 {
-    *lines = 0;
+    *count = 0;
     while (at < n) {
         size_t next = cut_line_end(text, n, at);
         int blank = cut_blank(text + at, next - at);
-        ++*lines;
+        ++*count;
         at = next;
-        if ((blank && *lines >= c->lines) || *lines >= c->lines + c->lines / 2) break;
+        if ((blank && *count >= c->lines) || *count >= c->lines + c->lines / 2) break;
     }
     return at;
 }
@@ -84,13 +85,13 @@ static void cut_write(const char *path, uint64_t line, const char *text, size_t 
 
 static void cut_text(cutter *c, const char *path, const char *text, size_t n)
 {
-    uint64_t line = 1, lines;
+    uint64_t line = 1, count;
     size_t at = 0, end;
-    for (; at < n && !cut_full(c); at = end, line += lines) {
+    for (; at < n && !cut_full(c); at = end, line += count) {
         end = cut_line_end(text, n, at);
-        lines = 1;
+        count = 1;
         if (cut_blank(text + at, end - at)) continue; /* items begin with text */
-        end = cut_item_end(c, text, n, at, &lines);
+        end = cut_item_end(c, text, n, at, &count);
         if (cut_wordless(text + at, end - at)) continue;
         cut_write(path, line, text + at, end - at);
         c->items++;
@@ -101,21 +102,25 @@ static void cut_text(cutter *c, const char *path, const char *text, size_t n)
 
 static void cut_file(cutter *c, const char *path)
 {
-    FILE *f = fopen(path, "rb");
-    char *text;
-    size_t n;
-    if (!f) {
-        cli_warn("%s: %s; left out", path, strerror(errno));
+    const char *text;
+    size_t n, mark;
+    lines in;
+    if (!lines_open(&in, path)) {
+        cli_warn("%s; left out", in.error);
         return;
     }
-    text = cli_alloc((size_t)CUT_MAX_FILE);
-    n = fread(text, 1, (size_t)CUT_MAX_FILE, f);
-    fclose(f);
-    if (n < (size_t)CUT_MAX_FILE && !memchr(text, 0, n) && json_utf8(text, n) == n &&
-        json_utf8(path, strlen(path)) == strlen(path)) {
-        cut_text(c, path, text, n);
+    n = lines_need(&in, (size_t)CUT_MAX_FILE);
+    if (in.broken) {
+        cli_warn("%s; left out", in.error);
+    } else if (n && n < (size_t)CUT_MAX_FILE) {
+        text = lines_front(&in);
+        mark = n >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3) ? 3 : 0;
+        if (!memchr(text, 0, n) && json_utf8(text, n) == n &&
+            json_utf8(path, strlen(path)) == strlen(path)) {
+            cut_text(c, path, text + mark, n - mark);
+        }
     }
-    free(text);
+    lines_close(&in);
 }
 
 static int cut_order(const void *a, const void *b)

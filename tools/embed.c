@@ -10,6 +10,7 @@
 
 #include "cli.h"
 #include "json.h"
+#include "lines.h"
 
 const embed_model embed_models[2] = {
     {"words", "hash-words@1", 256, 0},
@@ -378,16 +379,18 @@ static int em_answer(em_worker *w, const char *line, size_t n)
 static int em_work(em_worker *w)
 {
     struct stat sb;
-    char *line = NULL;
-    size_t cap = 0, n;
+    lines in;
+    char *line;
+    size_t n;
     int rc = 0, got = 0, flush = fstat(0, &sb) || !S_ISREG(sb.st_mode);
-    while (!rc && (got = cli_getline(stdin, &line, &cap, &n)) > 0) {
-        w->line++;
+    if (!lines_open(&in, "-")) return cli_fail("%s", in.error);
+    while (!rc && (got = lines_next(&in, &line, &n)) > 0) {
+        w->line = in.number;
         if (n) rc = em_answer(w, line, n);
         if (flush && fflush(stdout)) break; /* main reports it */
     }
-    free(line);
-    if (!rc && got < 0) rc = cli_fail("standard input: cannot be read");
+    if (!rc && got < 0) rc = cli_fail("%s", in.error);
+    lines_close(&in);
     return rc;
 }
 

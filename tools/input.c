@@ -2,126 +2,18 @@
 #define _POSIX_C_SOURCE 200809L
 #include "input.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <float.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cli.h"
 #include "json.h"
+#include "lines.h"
 
 #define IN_MAX_DIM 32768u
-#define IN_MAX_LINE ((size_t)256 << 20)
-#ifndef IN_WINDOW
-#define IN_WINDOW ((size_t)256 << 10) /* bytes of the first read; tests take few */
-#endif
-
-/* ---- Source: a file or pipe with a window that grows to one record -------------- */
-
-typedef struct in_source {
-    const char *path;
-    int         fd, end;     /* end: read said so */
-    char       *buf;
-    size_t      at, fill, cap;
-    uint64_t    got, total;  /* bytes read; total 0: not a plain file */
-    uint64_t    row;
-    int         lines;       /* rows are lines */
-} in_source;
-
-static int in_source_open(in_source *s, const char *path, char *error, size_t room)
-{
-    struct stat sb;
-    int standard = !strcmp(path, "-");
-    s->path = standard ? "standard input" : path;
-    s->fd = standard ? 0 : open(path, O_RDONLY);
-    if (s->fd < 0 || fstat(s->fd, &sb)) {
-        snprintf(error, room, "%s: %s; check the path of the input", s->path, strerror(errno));
-        return 0;
-    }
-    if (S_ISDIR(sb.st_mode)) {
-        snprintf(error, room, "%s: is a folder; name a file", path);
-        return 0;
-    }
-    if (S_ISREG(sb.st_mode)) s->total = (uint64_t)sb.st_size;
-    return 1;
-}
-
-static void in_source_close(in_source *s)
-{
-    if (s->fd > 0) close(s->fd);
-    free(s->buf);
-    s->buf = NULL;
-    s->fd = -1;
-}
-
-/* Reads once more into the window, moved to the front; 1 if bytes came, 0 at the end. */
-static int in_source_fill(in_source *s)
-{
-    ssize_t got;
-    if (s->end) return 0;
-    if (s->at) memmove(s->buf, s->buf + s->at, s->fill - s->at);
-    s->fill -= s->at;
-    s->at = 0;
-    if (s->fill + 1 >= s->cap) {
-        s->cap = s->cap ? s->cap * 2 : IN_WINDOW;
-        s->buf = cli_grow(s->buf, s->cap, 1);
-    }
-    do got = read(s->fd, s->buf + s->fill, s->cap - s->fill - 1);
-    while (got < 0 && errno == EINTR && !cli_stopped());
-    if (got <= 0) {
-        s->end = got < 0 ? errno : -1;
-        return 0;
-    }
-    s->fill += (size_t)got;
-    s->got += (uint64_t)got;
-    return 1;
-}
-
-/* Waits for n bytes at s->buf + s->at; how many there are, if fewer. */
-static size_t in_source_need(in_source *s, size_t n)
-{
-    while (s->fill - s->at < n && in_source_fill(s)) { }
-    return s->fill - s->at < n ? s->fill - s->at : n;
-}
-
-/* The next line without its end and with a zero byte in its place; NULL at the end, and
-   with *n IN_MAX_LINE where it is longer than that. */
-static char *in_source_line(in_source *s, size_t *n)
-{
-    size_t seen = 0;
-    char *line, *stop = NULL;
-    *n = 0;
-    for (;;) {
-        size_t have = s->fill - s->at;
-        if (have > seen) stop = memchr(s->buf + s->at + seen, '\n', have - seen);
-        if (stop) break;
-        seen = have;
-        if (seen >= IN_MAX_LINE) {
-            *n = IN_MAX_LINE;
-            return NULL;
-        }
-        if (!in_source_fill(s)) break;
-    }
-    if (!stop && s->fill == s->at) return NULL;
-    line = s->buf + s->at;
-    if (!stop) stop = s->buf + s->fill;
-    s->at = (size_t)(stop - s->buf) + (stop < s->buf + s->fill);
-    *stop = '\0';
-    *n = (size_t)(stop - line);
-    if (*n && line[*n - 1] == '\r') line[--*n] = '\0';
-    s->row++;
-    if (s->row == 1 && *n >= 3 && !memcmp(line, "\xEF\xBB\xBF", 3)) {
-        line += 3;
-        *n -= 3;
-    }
-    return line;
-}
 
 /* ---- State ---------------------------------------------------------------------- */
 
@@ -135,7 +27,9 @@ typedef struct in_npy {
 } in_npy;
 
 typedef struct input_state {
-    in_source src, ids;
+    lines     src, ids;
+    uint64_t  row;           /* of binary input */
+    int       text;          /* rows are lines */
     int     (*next)(input *in);
     int       broken;
     uint64_t  first_id;
@@ -163,9 +57,9 @@ typedef struct input_state {
 
 static int in_vfault(input *in, int kind, const char *fmt, va_list ap)
 {
-    const in_source *s = &in->state->src;
-    int n = snprintf(in->error, sizeof in->error, "%s: %s %llu: ", s->path,
-                     s->lines ? "line" : "row", (unsigned long long)in->record.row);
+    const input_state *s = in->state;
+    int n = snprintf(in->error, sizeof in->error, "%s: %s %llu: ", s->src.name,
+                     s->text ? "line" : "row", (unsigned long long)in->record.row);
     if (n > 0 && (size_t)n < sizeof in->error) {
         vsnprintf(in->error + n, sizeof in->error - (size_t)n, fmt, ap);
     }
@@ -233,13 +127,19 @@ static void in_one_vector(input *in, uint32_t dim)
     in->record.n = 1;
 }
 
-/* At the end of the bytes: the end, or the system's error. */
+/* What a reader of lines said, as an error of this input. */
+static int in_said(input *in, const lines *l, int kind)
+{
+    snprintf(in->error, sizeof in->error, "%s", l->error);
+    if (kind == INPUT_BROKEN) in->state->broken = 1;
+    return kind;
+}
+
+/* At the end of the bytes: the end, or why no more came. */
 static int in_end(input *in)
 {
-    int e = in->state->src.end;
-    if (e <= 0) return INPUT_END;
-    if (!in->record.row) in->record.row = in->state->src.row + 1;
-    return in_broken(in, "%s; reading stopped", e == EINTR ? "interrupted" : strerror(e));
+    lines *l = &in->state->src;
+    return l->broken ? in_said(in, l, INPUT_BROKEN) : INPUT_END;
 }
 
 /* ---- Ids ------------------------------------------------------------------------ */
@@ -336,14 +236,15 @@ static int in_id_from_npy(input *in)
     const unsigned char *p;
     uint64_t id = 0;
     unsigned i, size = s->ids_shape.size;
-    if (in_source_need(&s->ids, size) < size) {
-        return in_broken(in, "%s holds no id for it", s->ids.path);
+    if (lines_need(&s->ids, size) < size) {
+        if (s->ids.broken) return in_said(in, &s->ids, INPUT_BROKEN);
+        return in_broken(in, "%s holds no id for it", s->ids.name);
     }
-    p = (const unsigned char *)s->ids.buf + s->ids.at;
-    s->ids.at += size;
+    p = (const unsigned char *)lines_front(&s->ids);
+    lines_skip(&s->ids, size);
     for (i = size; i-- > 0;) id = id << 8 | p[i];
     if (s->ids_shape.type == 'i' && p[size - 1] & 0x80) {
-        return input_fault(in, "%s gives it a negative id", s->ids.path);
+        return input_fault(in, "%s gives it a negative id", s->ids.name);
     }
     return in_take_id(in, id);
 }
@@ -353,10 +254,11 @@ static int in_id_from_text(input *in)
     input_state *s = in->state;
     size_t n;
     uint64_t id;
-    char *line = in_source_line(&s->ids, &n);
-    if (!line) return in_broken(in, "%s holds no id for it", s->ids.path);
-    if (s->ids.row == 1) s->ids_keys = !cli_u64(line, &id);
-    if (memchr(line, 0, n)) return input_fault(in, "%s gives it a zero byte", s->ids.path);
+    char *line;
+    int got = lines_next(&s->ids, &line, &n);
+    if (got < 0) return in_said(in, &s->ids, got == LINES_BAD ? INPUT_BAD : INPUT_BROKEN);
+    if (!got) return in_broken(in, "%s holds no id for it", s->ids.name);
+    if (s->ids.number == 1) s->ids_keys = !cli_u64(line, &id);
     return in_take_word(in, line, s->ids_keys);
 }
 
@@ -383,11 +285,11 @@ static int in_ids_end(input *in)
 {
     input_state *s = in->state;
     if (!s->has_ids) return INPUT_END;
-    if (in_source_need(&s->ids, 1)) {
-        return in_wrong(in, s->ids.path, "holds more ids than %s rows; one for each",
-                        s->src.path);
+    if (lines_need(&s->ids, 1)) {
+        return in_wrong(in, s->ids.name, "holds more ids than %s rows; one for each",
+                        s->src.name);
     }
-    return INPUT_END;
+    return s->ids.broken ? in_said(in, &s->ids, INPUT_BROKEN) : INPUT_END;
 }
 
 /* ---- fvecs and bvecs ------------------------------------------------------------ */
@@ -424,28 +326,31 @@ static int in_vecs_dim(input *in, uint32_t dim)
 static int in_vecs_next(input *in)
 {
     input_state *s = in->state;
-    size_t have = in_source_need(&s->src, 4), bytes, i;
+    size_t have = lines_need(&s->src, 4), bytes, i;
     const char *p;
     int rc;
-    if (!have) return (rc = in_end(in)) ? rc : in_ids_end(in);
-    in->record.row = ++s->src.row;
+    in->record.row = s->row + 1;
+    if (s->src.broken) return in_end(in);
+    if (!have) return in_ids_end(in);
+    s->row++;
     if (have < 4) return in_broken(in, "truncated: ends after %u of 4 bytes", (unsigned)have);
-    rc = in_vecs_dim(in, in_le32(s->src.buf + s->src.at));
+    rc = in_vecs_dim(in, in_le32(lines_front(&s->src)));
     if (rc < 0) return rc;
     bytes = 4 + (size_t)s->dim * s->element;
-    have = in_source_need(&s->src, bytes);
+    have = lines_need(&s->src, bytes);
+    if (s->src.broken) return in_end(in);
     if (have < bytes) {
         return in_broken(in, "truncated: ends after %u of %u bytes", (unsigned)have,
                          (unsigned)bytes);
     }
     in_room(s, s->dim);
-    p = s->src.buf + s->src.at + 4;
+    p = lines_front(&s->src) + 4;
     for (i = 0; i < s->dim; i++) {
         s->x[i] = s->element == 4 ? in_le_float(p + 4 * i) : (float)(unsigned char)p[i];
     }
-    s->src.at += bytes;
+    lines_skip(&s->src, bytes);
     in_one_vector(in, s->dim);
-    return in_id(in, s->src.row - 1);
+    return in_id(in, s->row - 1);
 }
 
 /* ---- npy ------------------------------------------------------------------------ */
@@ -518,30 +423,32 @@ static int in_npy_fields(input *in, in_npy *y, const char *path, const char *hea
     return INPUT_RECORD;
 }
 
-static int in_npy_header(input *in, in_source *src, in_npy *y, int ints)
+static int in_npy_header(input *in, lines *src, in_npy *y, int ints)
 {
     const unsigned char *p;
     size_t head, n;
     char *text;
     int rc;
-    if (in_source_need(src, 12) < 12 || memcmp(src->buf + src->at, "\x93NUMPY", 6)) {
-        return in_wrong(in, src->path, "no npy file; its first bytes are not \\x93NUMPY");
+    if (lines_need(src, 12) < 12 || memcmp(lines_front(src), "\x93NUMPY", 6)) {
+        if (src->broken) return in_said(in, src, INPUT_BROKEN);
+        return in_wrong(in, src->name, "no npy file; its first bytes are not \\x93NUMPY");
     }
-    p = (const unsigned char *)src->buf + src->at;
-    if (p[6] < 1 || p[6] > 3) return in_wrong(in, src->path, "npy of version %u", p[6]);
+    p = (const unsigned char *)lines_front(src);
+    if (p[6] < 1 || p[6] > 3) return in_wrong(in, src->name, "npy of version %u", p[6]);
     head = p[6] == 1 ? 10 : 12;
     n = p[6] == 1 ? (size_t)p[8] | (size_t)p[9] << 8 : in_le32(p + 8);
     if (n > 65536) {
-        return in_wrong(in, src->path, "npy with a header of %lu bytes", (unsigned long)n);
+        return in_wrong(in, src->name, "npy with a header of %lu bytes", (unsigned long)n);
     }
-    if (in_source_need(src, head + n) < head + n) {
-        return in_wrong(in, src->path, "truncated: ends within the npy header");
+    if (lines_need(src, head + n) < head + n) {
+        if (src->broken) return in_said(in, src, INPUT_BROKEN);
+        return in_wrong(in, src->name, "truncated: ends within the npy header");
     }
     text = cli_alloc(n + 1);
-    memcpy(text, src->buf + src->at + head, n);
-    rc = in_npy_fields(in, y, src->path, text, ints);
+    memcpy(text, lines_front(src) + head, n);
+    rc = in_npy_fields(in, y, src->name, text, ints);
     free(text);
-    src->at += head + n;
+    lines_skip(src, head + n);
     return rc;
 }
 
@@ -588,19 +495,19 @@ static int in_npy_next(input *in)
     int rc;
     if (y->next == y->rows) {
         if ((rc = in_ids_end(in)) < 0) return rc;
-        if (!in_source_need(&s->src, 1)) return in_end(in);
-        return in_wrong(in, s->src.path, "oversized: bytes follow the last of %llu rows",
+        if (!lines_need(&s->src, 1)) return in_end(in);
+        return in_wrong(in, s->src.name, "oversized: bytes follow the last of %llu rows",
                         (unsigned long long)y->rows);
     }
-    in->record.row = s->src.row = ++y->next;
-    have = in_source_need(&s->src, bytes);
+    in->record.row = ++y->next;
+    have = lines_need(&s->src, bytes);
     if (have < bytes) {
         if ((rc = in_end(in)) < 0) return rc;
         return in_broken(in, "truncated: ends after %u of its %u bytes; %llu rows were announced",
                          (unsigned)have, (unsigned)bytes, (unsigned long long)y->rows);
     }
-    wide = in_npy_row(y, s->src.buf + s->src.at, in_room(s, (size_t)y->cols));
-    s->src.at += bytes;
+    wide = in_npy_row(y, lines_front(&s->src), in_room(s, (size_t)y->cols));
+    lines_skip(&s->src, bytes);
     in_one_vector(in, (uint32_t)y->cols);
     rc = in_id(in, y->next - 1);
     if (rc < 0 || wide == y->cols) return rc;
@@ -610,7 +517,7 @@ static int in_npy_next(input *in)
 static int in_npy_open(input *in)
 {
     in_npy *y = &in->state->npy;
-    const char *path = in->state->src.path;
+    const char *path = in->state->src.name;
     int rc = in_npy_header(in, &in->state->src, y, 0);
     if (rc < 0) return rc;
     if (y->dims != 2) {
@@ -766,11 +673,11 @@ static int in_json_next(input *in)
     char *line;
     size_t n;
     int rc;
-    do line = in_source_line(&s->src, &n);
-    while (line && !line[strspn(line, " \t")] && n == strlen(line));
-    in->record.row = s->src.row + !line;
-    if (!line && n) return in_broken(in, "longer than 256 MiB; is this JSON Lines?");
-    if (!line) return (rc = in_end(in)) ? rc : in_ids_end(in);
+    do rc = lines_next(&s->src, &line, &n);
+    while (rc > 0 && !line[strspn(line, " \t")]);
+    in->record.row = s->src.number;
+    if (rc < 0) return in_said(in, &s->src, rc == LINES_BAD ? INPUT_BAD : INPUT_BROKEN);
+    if (!rc) return in_ids_end(in);
     s->rows++;
     o = json_parse(&s->js, line, n);
     if (!o) return input_fault(in, "%s", s->js.error);
@@ -821,16 +728,12 @@ static char *in_text_line(input *in)
     input_state *s = in->state;
     char *line;
     size_t n;
-    do {
-        line = in_source_line(&s->src, &n);
-        in->record.row = s->src.row + !line;
-        if (!line && n) in_broken(in, "longer than 256 MiB; is this text?");
-        else if (line && memchr(line, 0, n)) {
-            in_broken(in, "a zero byte; is this text?");
-            return NULL;
-        }
-    } while (line && !line[strspn(line, " \t")]);
-    return line;
+    int got;
+    do got = lines_next(&s->src, &line, &n);
+    while (got > 0 && !line[strspn(line, " \t")]);
+    in->record.row = s->src.number;
+    if (got < 0) in_said(in, &s->src, INPUT_BROKEN);
+    return got > 0 ? line : NULL;
 }
 
 /* Whether the first two lines are word2vec's count line and a first row. */
@@ -855,7 +758,6 @@ static int in_text_open(input *in)
 {
     input_state *s = in->state;
     char *line;
-    s->src.lines = 1;
     line = in_text_line(in);
     if (!line) return s->broken ? INPUT_BROKEN : INPUT_RECORD;
     s->held[0] = cli_strdup(line);
@@ -936,9 +838,9 @@ static int in_text_numbers(input *in, size_t n)
 static int in_text_end(input *in)
 {
     input_state *s = in->state;
-    int rc = s->broken ? INPUT_BROKEN : in_end(in);
+    int rc = s->broken ? INPUT_BROKEN : INPUT_END;
     if (!rc && s->promised && s->rows != s->promised) {
-        return in_wrong(in, s->src.path, "its first line announces %llu rows, %llu came",
+        return in_wrong(in, s->src.name, "its first line announces %llu rows, %llu came",
                         (unsigned long long)s->promised, (unsigned long long)s->rows);
     }
     return rc ? rc : in_ids_end(in);
@@ -992,15 +894,16 @@ static int in_format(input *in, const char *path, const char *format)
         return in_npy_open(in);
     } else if (in_is(f, "jsonl", "ndjson", "json")) {
         s->next = in_json_next;
-        s->src.lines = 1;
+        s->text = 1;
     } else if (in_is(f, "tsv", "txt", "text")) {
         s->next = in_text_next;
+        s->text = 1;
         return in_text_open(in);
     } else if (format) {
-        return in_wrong(in, s->src.path, "format '%.40s'; there are fvecs, bvecs, npy, jsonl, tsv",
+        return in_wrong(in, s->src.name, "format '%.40s'; there are fvecs, bvecs, npy, jsonl, tsv",
                         format);
     } else {
-        return in_wrong(in, s->src.path, "its name does not tell the format; say --format fvecs, "
+        return in_wrong(in, s->src.name, "its name does not tell the format; say --format fvecs, "
                         "bvecs, npy, jsonl or tsv");
     }
     return INPUT_RECORD;
@@ -1017,7 +920,7 @@ static int in_ids_open(input *in, const char *ids)
         return INPUT_RECORD;
     }
     s->has_ids = 1;
-    if (!in_source_open(&s->ids, ids, in->error, sizeof in->error)) return INPUT_BROKEN;
+    if (!lines_open(&s->ids, ids)) return in_said(in, &s->ids, INPUT_BROKEN);
     if (strcmp(in_suffix(ids), "npy")) return INPUT_RECORD;
     s->ids_npy = 1;
     rc = in_npy_header(in, &s->ids, y, 1);
@@ -1034,11 +937,11 @@ int input_open(input *in, const char *path, const input_opts *o)
     int rc;
     memset(in, 0, sizeof *in);
     in->state = s;
-    s->ids.fd = -1;
     s->first_id = o->first_id;
     s->per_tag = o->per_tag;
     s->column = o->ids_column;
-    rc = in_source_open(&s->src, path, in->error, sizeof in->error);
+    rc = lines_open(&s->src, path);
+    if (!rc) in_said(in, &s->src, INPUT_BROKEN);
     in->total = s->src.total;
     if (rc) rc = in_ids_open(in, o->ids) > 0 && in_format(in, path, o->format) > 0;
     if (rc) return 1;
@@ -1053,7 +956,7 @@ int input_next(input *in)
     if (s->broken) return INPUT_BROKEN;
     memset(&in->record, 0, sizeof in->record);
     rc = s->next(in);
-    in->done = s->src.got - (s->src.fill - s->src.at);
+    in->done = lines_done(&s->src);
     return rc;
 }
 
@@ -1061,8 +964,8 @@ void input_close(input *in)
 {
     input_state *s = in->state;
     if (!s) return;
-    in_source_close(&s->src);
-    in_source_close(&s->ids);
+    lines_close(&s->src);
+    lines_close(&s->ids);
     free(s->seen.slots);
     free(s->x);
     free(s->v);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "json.h"
+#include "lines.h"
 #include "rank.h"
 
 /* ---- Reading ------------------------------------------------------------------- */
@@ -103,19 +104,18 @@ static int qset_twice(const qset *s)
 int qset_read(qset *s, const char *path)
 {
     json j = {0};
-    char *text, *at, *end;
+    lines in;
+    char *text;
     size_t n;
-    uint64_t line = 0;
-    int rc = cli_slurp(path, &text, &n);
+    int rc = 0, got = 0;
+    if (!lines_open(&in, path)) return cli_fail("%s", in.error);
     s->path = path;
-    for (at = text; !rc && at < text + n; at = end + 1) {
-        end = memchr(at, '\n', (size_t)(text + n - at));
-        if (!end) end = text + n;
-        line++;
-        if (at + strspn(at, " \t\r") < end) rc = qset_line(s, &j, at, (size_t)(end - at), line);
+    while (!rc && (got = lines_next(&in, &text, &n)) > 0) {
+        if (text[strspn(text, " \t")]) rc = qset_line(s, &j, text, n, in.number);
     }
+    if (!rc && got < 0) rc = cli_fail("%s", in.error);
+    lines_close(&in);
     json_free(&j);
-    free(text);
     if (!rc && !s->n) rc = cli_fail("%s: holds no query", path);
     return rc ? rc : qset_twice(s);
 }

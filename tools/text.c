@@ -306,34 +306,7 @@ void cli_table_print(cli_table *t, const char *align)
     memset(t, 0, sizeof *t);
 }
 
-/* ---- Whole inputs -------------------------------------------------------------------------- */
-
-int cli_slurp(const char *path, char **p, size_t *n)
-{
-    int std = !strcmp(path, "-"), bad;
-    FILE *f = std ? stdin : fopen(path, "rb");
-    size_t cap = 0, got = 1;
-    struct stat sb;
-    *p = NULL;
-    *n = 0;
-    if (!f) return cli_fail("%s: %s; check the path", path, strerror(errno));
-    if (!fstat(fileno(f), &sb) && S_ISDIR(sb.st_mode)) {
-        fclose(f);
-        return cli_fail("%s: is a folder; name a file", path);
-    }
-    while (got) {
-        if (*n == cap) *p = cli_grow(*p, cap = cap * 2 + 65536, 1);
-        got = fread(*p + *n, 1, cap - *n, f);
-        *n += got;
-    }
-    (*p)[*n] = '\0'; /* cli_grow leaves room for it */
-    bad = ferror(f);
-    if (!std) fclose(f);
-    if (!bad) return 0;
-    free(*p);
-    *p = NULL;
-    return cli_fail("%s: cannot be read to its end; check the disk", path);
-}
+/* ---- Lines ------------------------------------------------------------------------------- */
 
 int cli_getline(FILE *f, char **line, size_t *cap, size_t *n)
 {
