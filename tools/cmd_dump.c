@@ -5,12 +5,12 @@
    UTF-8 stand as NAME_base64. restore takes all of it back, so that a dump of the new
    file is the same, byte for byte. */
 #define _POSIX_C_SOURCE 200809L
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cmd.h"
+#include "outfile.h"
 
 enum { DUMP_PAGE = 256 };
 
@@ -182,6 +182,7 @@ static vtag_err dump_items(dump *d)
         done += err ? 0 : n;
         cli_progress_at(&d->progress, done);
         if (cli_stopped()) err = VTAG_CANCELLED;
+        if (ferror(d->f)) break; /* reported when it is closed */
     }
     return err;
 }
@@ -249,50 +250,30 @@ static int dump_all(dump *d)
     return err ? cli_error(err, "%s", d->st.path) : rc;
 }
 
-/* A dump to a file appears there whole or not at all. */
-static int dump_to(dump *d, const char *path)
-{
-    size_t n = strlen(path);
-    char *part = cli_alloc(n + 6);
-    int rc;
-    snprintf(part, n + 6, "%s.part", path);
-    d->f = fopen(part, "wb");
-    if (!d->f) {
-        rc = cli_fail("%s: %s; check the path", part, strerror(errno));
-    } else {
-        int bad;
-        cli_catch();
-        rc = dump_all(d);
-        bad = ferror(d->f);
-        if (fclose(d->f)) bad = 1;
-        if (!rc && (bad || rename(part, path))) {
-            rc = cli_fail("%s: %s; check the disk", path, errno ? strerror(errno) : "not written");
-        }
-        if (rc) remove(part);
-    }
-    free(part);
-    return rc;
-}
-
 int cmd_dump(int argc, char **argv)
 {
-    const char *file, *to = NULL;
+    const char *file, *to = "-";
     int rc;
     dump d;
+    outfile o;
+    outfile_name dest = {"-o", NULL}, in = {"the store", NULL};
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
-        {"-o", "OUT", CLI_STR, &to, "write to this file; else standard output", NULL},
+        {"-o", "OUT", CLI_STR, &to, "write to this file, " OUTFILE_HELP, NULL},
         CLI_END};
     memset(&d, 0, sizeof d);
     rc = cli_parse(argc, argv, "Writes everything that the file holds as JSON Lines, so that\n"
                    "restore makes an equal one of it.", opts);
     if (rc >= 0) return rc;
-    rc = cli_look(&d.st, file);
-    if (!rc && to && strcmp(to, "-")) {
-        rc = dump_to(&d, to);
-    } else if (!rc) {
-        d.f = stdout;
-        rc = dump_all(&d);
+    dest.path = to;
+    in.path = file;
+    rc = outfile_apart(&dest, 1, &in, 1);
+    if (!rc) rc = cli_look(&d.st, file);
+    if (!rc) rc = outfile_open(&o, to);
+    if (!rc) {
+        if (o.target) cli_catch();
+        d.f = o.f;
+        rc = outfile_close(&o, dump_all(&d));
     }
     cli_close(&d.st);
     return rc;

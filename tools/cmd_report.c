@@ -1,10 +1,9 @@
 /* cmd_report.c - report: the dashboard as one page that needs nothing else. */
 #define _POSIX_C_SOURCE 200809L
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "outfile.h"
 #include "page.h"
 
 typedef struct page {
@@ -675,56 +674,28 @@ static int page_write(const dash *d, FILE *f)
 
 /* ---- The command ------------------------------------------------------------------------------------------ */
 
-static int same_file(const char *a, const char *b)
-{
-    struct stat x, y;
-    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
-}
-
-/* The page appears at its path whole or not at all. */
-static int report_to(const dash *d, const char *path)
-{
-    size_t n = strlen(path);
-    char *part = cli_alloc(n + 6);
-    FILE *f;
-    int rc;
-    snprintf(part, n + 6, "%s.part", path);
-    f = fopen(part, "wb");
-    if (!f) {
-        rc = cli_fail("%s: %s; check the path", part, strerror(errno));
-    } else {
-        int bad;
-        errno = 0;
-        rc = page_write(d, f);
-        bad = ferror(f);
-        if (fclose(f)) bad = 1;
-        if (!rc && (bad || rename(part, path))) {
-            rc = cli_fail("%s: %s; check the disk", path, errno ? strerror(errno) : "not written");
-        }
-        if (rc) remove(part);
-    }
-    free(part);
-    return rc;
-}
-
 int cmd_report(int argc, char **argv)
 {
     const char *file, *to;
     int rc;
     dash d;
+    outfile o;
+    outfile_name dest = {"-o", NULL}, in = {"the store", NULL};
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
-        {"-o", "OUT", CLI_STR | CLI_MUST, &to, "the page, replaced if it is there; - is standard output",
-         NULL},
+        {"-o", "OUT", CLI_STR | CLI_MUST, &to, "the page, or - ; " OUTFILE_HELP, NULL},
         CLI_END};
     memset(&d, 0, sizeof d);
     rc = cli_parse(argc, argv, "Writes the dashboard as one page of HTML that loads nothing: for a\n"
                    "browser, a phone, paper or a mail.", opts);
     if (rc >= 0) return rc;
-    if (same_file(file, to)) return cli_misuse("report: -o %s is the store itself", to);
-    rc = cli_look(&d.st, file);
+    dest.path = to;
+    in.path = file;
+    rc = outfile_apart(&dest, 1, &in, 1);
+    if (!rc) rc = cli_look(&d.st, file);
     if (!rc) rc = dash_read(&d);
-    if (!rc) rc = strcmp(to, "-") ? report_to(&d, to) : page_write(&d, stdout);
+    if (!rc) rc = outfile_open(&o, to);
+    if (!rc) rc = outfile_close(&o, page_write(&d, o.f));
     dash_free(&d);
     cli_close(&d.st);
     return rc;

@@ -9,6 +9,7 @@
 #include "input.h"
 #include "json.h"
 #include "lines.h"
+#include "outfile.h"
 
 enum {
     SEARCH_BLOCK = 256,      /* queries that share one reading of the rows */
@@ -33,7 +34,7 @@ typedef struct search_job {
     int       has_max, approx, as_json;
     vtag_search_opts opts;
     vtag_ids  ids;
-    FILE     *ifile, *ffile;
+    outfile   iout, fout;    /* of --ivecs and --fvecs */
     size_t    block;         /* queries */
     vtag_hit *hits;          /* hits[threads * block * k], counts[threads * block] */
     size_t   *counts;
@@ -320,24 +321,24 @@ static void put_le32(FILE *f, uint32_t x)
 static int answer_vecs(const search_job *s, const vtag_hit *hits, size_t n)
 {
     size_t j;
-    if (s->ifile) put_le32(s->ifile, (uint32_t)n);
-    if (s->ffile) put_le32(s->ffile, (uint32_t)n);
+    if (s->iout.f) put_le32(s->iout.f, (uint32_t)n);
+    if (s->fout.f) put_le32(s->fout.f, (uint32_t)n);
     for (j = 0; j < n; j++) {
         uint32_t bits;
-        if (s->ifile && hits[j].id > INT32_MAX) {
+        if (s->iout.f && hits[j].id > INT32_MAX) {
             return cli_fail("%s: id %llu does not fit into int32; use --json", s->ivecs,
                             (unsigned long long)hits[j].id);
         }
         memcpy(&bits, &hits[j].dist, 4);
-        if (s->ifile) put_le32(s->ifile, (uint32_t)hits[j].id);
-        if (s->ffile) put_le32(s->ffile, bits);
+        if (s->iout.f) put_le32(s->iout.f, (uint32_t)hits[j].id);
+        if (s->fout.f) put_le32(s->fout.f, bits);
     }
     return 0;
 }
 
 static int answer(const search_job *s, size_t i, const vtag_hit *hits, size_t n)
 {
-    if (s->ifile || s->ffile) {
+    if (s->iout.f || s->fout.f) {
         int rc = answer_vecs(s, hits, n);
         if (rc || !s->as_json) return rc;
     }
@@ -372,22 +373,8 @@ static int search_run(search_job *s)
 
 static int search_outputs(search_job *s)
 {
-    if (s->ivecs && !(s->ifile = fopen(s->ivecs, "wb"))) {
-        return cli_fail("%s: %s; check the path", s->ivecs, strerror(errno));
-    }
-    if (s->fvecs && !(s->ffile = fopen(s->fvecs, "wb"))) {
-        return cli_fail("%s: %s; check the path", s->fvecs, strerror(errno));
-    }
-    return 0;
-}
-
-static int search_close(FILE *f, const char *path, int rc)
-{
-    int bad;
-    if (!f) return rc;
-    bad = ferror(f);
-    if (fclose(f)) bad = 1;
-    return bad && !rc ? cli_fail("%s: cannot be written; check the disk", path) : rc;
+    int rc = s->ivecs ? outfile_open(&s->iout, s->ivecs) : 0;
+    return !rc && s->fvecs ? outfile_open(&s->fout, s->fvecs) : rc;
 }
 
 static int search_open(search_job *s, const char *file, const char *tag)
@@ -410,15 +397,17 @@ static int search_open(search_job *s, const char *file, const char *tag)
     return search_outputs(s);
 }
 
-static int search_check(const search_job *s)
+static int search_check(const search_job *s, const char *file)
 {
+    const outfile_name dest[] = {{"--ivecs", s->ivecs}, {"--fvecs", s->fvecs}};
+    const outfile_name in[] = {{"the store", file}, {"--queries", s->input}, {"--only", s->only}};
     if ((s->input != NULL) + (s->vector != NULL) + (s->text != NULL) != 1) {
         return cli_misuse("search: give one of --queries, --vector and --text");
     }
     if (!s->text != !s->exec) return cli_misuse("search: --text and --exec go together");
     if (!s->k) return cli_misuse("search: -k is at least 1");
     if (!s->threads || s->threads > 256) return cli_misuse("search: --threads is 1 to 256");
-    return 0;
+    return outfile_apart(dest, 2, in, 3);
 }
 
 static int search_do(search_job *s, const char *file, const char *tag)
@@ -426,8 +415,10 @@ static int search_do(search_job *s, const char *file, const char *tag)
     size_t i;
     int rc = search_open(s, file, tag);
     if (!rc) rc = search_run(s);
-    rc = search_close(s->ifile, s->ivecs, rc);
-    rc = search_close(s->ffile, s->fvecs, rc);
+    rc = outfile_ready(&s->iout, rc); /* both or none */
+    rc = outfile_ready(&s->fout, rc);
+    rc = outfile_close(&s->iout, rc);
+    rc = outfile_close(&s->fout, rc);
     for (i = 0; i < s->q.n; i++) free(s->q.names[i]);
     free(s->q.names);
     free(s->q.x);
@@ -460,8 +451,8 @@ int cmd_search(int argc, char **argv)
         {"--max-dist", "X", CLI_F64, &s.max_dist, "no hit is farther", &s.has_max},
         {"--only", "FILE", CLI_STR, &s.only, "search among these, one a line: id, key:NAME or {\"key\":..}", NULL},
         {"--threads", "N", CLI_U32, &s.threads, "1", NULL},
-        {"--ivecs", "OUT", CLI_STR, &s.ivecs, "write the ids to a file", NULL},
-        {"--fvecs", "OUT", CLI_STR, &s.fvecs, "write the distances to a file", NULL},
+        {"--ivecs", "OUT", CLI_STR, &s.ivecs, "write the ids to a file, " OUTFILE_HELP, NULL},
+        {"--fvecs", "OUT", CLI_STR, &s.fvecs, "write the distances to a file, in the same way", NULL},
         {"--json", NULL, CLI_FLAG, &s.as_json, "a JSON object a query", NULL},
         CLI_END};
     memset(&s, 0, sizeof s);
@@ -470,6 +461,6 @@ int cmd_search(int argc, char **argv)
     rc = cli_parse(argc, argv, "Finds the nearest rows to each query, exactly unless asked "
                    "otherwise.", opts);
     if (rc >= 0) return rc;
-    rc = search_check(&s);
+    rc = search_check(&s, file);
     return rc ? rc : search_do(&s, file, tag);
 }
