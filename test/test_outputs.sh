@@ -35,7 +35,7 @@ mkdir -p folder
 ln -s .. folder/up
 for which in dump report ivecs fvecs; do
     for path in db ./db link hard folder/../db folder/up/db "$dir/db"; do
-        ends 2 'is the same file as the store' write $which $path
+        ends 2 'is the store itself' write $which $path
         equal "$which -o $path leaves the store" "$(sum db)" "$before"
     done
 done
@@ -49,17 +49,17 @@ printf '{"id":1,"vector":[1,0]}\n' >q.jsonl
 cp q.jsonl q.kept
 echo 1 >only
 search() { "$vtag" search db --tag m@1 --queries q.jsonl --only only "$@"; }
-ends 2 '--ivecs q.jsonl is the same file as --queries' search --ivecs q.jsonl
-ends 2 '--fvecs ./only is the same file as --only' search --fvecs ./only
+ends 2 '--ivecs q.jsonl is the file of --queries' search --ivecs q.jsonl
+ends 2 '--fvecs ./only is the file of --only' search --fvecs ./only
 same 'the queries stay' q.jsonl q.kept
 equal 'and the ids' "$(cat only)" 1
-ends 2 'is the same file as --ivecs' search --ivecs new --fvecs ./new
-ends 2 'is the same file as --ivecs' search --ivecs new --fvecs folder/up/new
+ends 2 'is the file of --ivecs' search --ivecs new --fvecs ./new
+ends 2 'is the file of --ivecs' search --ivecs new --fvecs folder/up/new
 ln -s new dangling
-ends 2 'is the same file as --ivecs' search --ivecs new --fvecs dangling
+ends 2 'is the file of --ivecs' search --ivecs new --fvecs dangling
 rm dangling
-ends 2 'is the same file as --ivecs' search --ivecs - --fvecs -
-ends 2 '--ivecs q.jsonl is the same file as --queries' sh -c \
+ends 2 'is the file of --ivecs' search --ivecs - --fvecs -
+ends 2 '--ivecs q.jsonl is the file of --queries' sh -c \
     '"$0" search db --tag m@1 --queries - --format jsonl --ivecs q.jsonl <q.jsonl' "$vtag"
 same 'the queries stay on standard input too' q.jsonl q.kept
 equal 'nothing was made' "$(ls new 2>/dev/null)" ''

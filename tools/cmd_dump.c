@@ -256,7 +256,7 @@ int cmd_dump(int argc, char **argv)
     int rc;
     dump d;
     outfile o;
-    outfile_name dest = {"-o", NULL}, in = {"the store", NULL};
+    outfile_name dest = {"-o", NULL}, in = {"the store itself", NULL};
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
         {"-o", "OUT", CLI_STR, &to, "write to this file, " OUTFILE_HELP, NULL},

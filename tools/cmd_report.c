@@ -680,7 +680,7 @@ int cmd_report(int argc, char **argv)
     int rc;
     dash d;
     outfile o;
-    outfile_name dest = {"-o", NULL}, in = {"the store", NULL};
+    outfile_name dest = {"-o", NULL}, in = {"the store itself", NULL};
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
         {"-o", "OUT", CLI_STR | CLI_MUST, &to, "the page, or - ; " OUTFILE_HELP, NULL},

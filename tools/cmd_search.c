@@ -400,7 +400,7 @@ static int search_open(search_job *s, const char *file, const char *tag)
 static int search_check(const search_job *s, const char *file)
 {
     const outfile_name dest[] = {{"--ivecs", s->ivecs}, {"--fvecs", s->fvecs}};
-    const outfile_name in[] = {{"the store", file}, {"--queries", s->input}, {"--only", s->only}};
+    const outfile_name in[] = {{"the store itself", file}, {"--queries", s->input}, {"--only", s->only}};
     if ((s->input != NULL) + (s->vector != NULL) + (s->text != NULL) != 1) {
         return cli_misuse("search: give one of --queries, --vector and --text");
     }

@@ -91,6 +91,7 @@ static int out_same(const out_place *a, const out_place *b)
 
 static int out_clash(const outfile_name *a, const outfile_name *b, int standard)
 {
+    const char *of = b->what[0] == '-' ? "the file of " : "";
     out_place x, y;
     int same;
     if (!a->path || !b->path) return 0;
@@ -101,11 +102,11 @@ static int out_clash(const outfile_name *a, const outfile_name *b, int standard)
     free(y.name);
     if (!same) return 0;
     if (!strcmp(a->path, "-") && strcmp(b->path, "-")) {
-        return cli_misuse("%s: standard output is %s, %s; write to another file", cli.cmd, b->path,
-                          b->what);
+        return cli_misuse("%s: standard output is %s, %s%s; write to another file", cli.cmd,
+                          b->path, of, b->what);
     }
-    return cli_misuse("%s: %s %s is the same file as %s; write to another", cli.cmd, a->what,
-                      a->path, b->what);
+    return cli_misuse("%s: %s %s is %s%s; write to another file", cli.cmd, a->what, a->path, of,
+                      b->what);
 }
 
 int outfile_apart(const outfile_name *out, size_t nout, const outfile_name *in, size_t nin)

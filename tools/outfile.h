@@ -1,7 +1,7 @@
 /* outfile.h - the one writer of a file that a user named.
 
        outfile o;
-       const outfile_name out = {"-o", to}, in = {"the store", file};
+       const outfile_name out = {"-o", to}, in = {"the store itself", file};
        int rc = outfile_apart(&out, 1, &in, 1);
        if (!rc) rc = outfile_open(&o, to);
        if (!rc) rc = outfile_close(&o, write_it(o.f));
@@ -18,7 +18,7 @@
 #include <sys/types.h>
 
 typedef struct outfile_name {
-    const char *what;        /* "-o", "the store" */
+    const char *what;        /* "-o", "the store itself" */
     const char *path;        /* NULL: none; "-": standard output, or input */
 } outfile_name;
 
