@@ -113,6 +113,6 @@ WORST=$worst awk -v now="$now" -v events="$events" '
             $0 = substr($0, 1, i - 1) "\"text\":\"{\\\"overlap_histogram\\\":[3,9,18,37,55,74,81,62,37,17,7],\\\"empty\\\":1,\\\"latency_ms\\\":{\\\"p50\\\":1.8,\\\"p95\\\":4.6},\\\"worst\\\":[" ENVIRON["WORST"] "]}\"}"
         }
     }
-    { print }' dump.jsonl >spread.jsonl
+    !/"kind":"end"/ { print }' dump.jsonl >spread.jsonl
 rm -f "$out"
-quiet "$vtag" restore "$out" spread.jsonl
+quiet "$vtag" restore --no-trailer "$out" spread.jsonl

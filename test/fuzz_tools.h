@@ -102,6 +102,7 @@ uint64_t cli_clock(void) { return disk_get()->clock; }
 #undef fstat
 #undef poll
 #include "../tools/input.c"
+#include "../tools/outfile.c"
 #include "../tools/cmd_dump.c"
 #define unlink(path) ((void)(path))
 #define printf(...) ((void)0)

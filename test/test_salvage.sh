@@ -16,7 +16,7 @@ place() { # place FILE TEXT: where it lies
     grep -abo "$2" "$1" | head -n 1 | cut -d: -f1
 }
 content() { # all that a dump says, but for what a salvage adds and what a clock counts
-    "$vtag" dump "$1" | grep -v '"text":"salvaged: ' | grep -v '"kind":"file"' | sed 's/"kept_ms":[0-9]*/"kept_ms":0/'
+    "$vtag" dump "$1" | grep -v '"text":"salvaged: ' | grep -v '"kind":"file"' | grep -v '"kind":"end"' | sed 's/"kept_ms":[0-9]*/"kept_ms":0/'
 }
 number() { # number NAME: of the --json report
     sed -n "s/.*\"$1\":\([a-z0-9]*\).*/\1/p" report

@@ -614,6 +614,23 @@ int cli_open_error(vtag_err err, const char *path, vtag_access access)
     return cli_error(err, "%s", path);
 }
 
+static cli_store *cli_maker; /* which made a file, and is open */
+
+/* The program ends early, for want of memory: no file is left that holds nothing. */
+static void cli_unmake(void)
+{
+    if (cli_maker) cli_discard(cli_maker, 0);
+}
+
+static void cli_made_here(cli_store *st, const char *path)
+{
+    static int once;
+    cli_made_note(&st->made, path);
+    cli_maker = st;
+    if (!once) atexit(cli_unmake);
+    once = 1;
+}
+
 int cli_open(cli_store *st, const char *path, vtag_access access)
 {
     vtag_open_opts o;
@@ -629,7 +646,7 @@ int cli_open(cli_store *st, const char *path, vtag_access access)
     if (access == VTAG_CREATE || access == VTAG_NEW) { /* whether it was made here is to be known */
         cli_open_opts(&o, VTAG_NEW);
         err = vtag_open(path, &o, &st->db);
-        if (!err) cli_made_note(&st->made, path);
+        if (!err) cli_made_here(st, path);
     }
     if (err && access != VTAG_NEW) {
         cli_open_opts(&o, access);
@@ -730,6 +747,7 @@ void cli_abort(cli_store *st)
 
 void cli_close(cli_store *st)
 {
+    if (cli_maker == st) cli_maker = NULL;
     cli_abort(st);
     vtag_release(st->snap);
     vtag_close(st->db);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "dump.h"
 #include "json.h"
 #include "lines.h"
 
@@ -13,6 +14,10 @@ typedef struct restore {
     cli_store   st;
     const char *input;
     uint64_t    line;
+    uint64_t    hash;        /* of the lines before this one */
+    uint64_t    kinds[DUMP_KINDS]; /* lines of each kind that came */
+    int         ended;       /* the end came */
+    int         loose;       /* and need not */
     json        j;
     const json_value *top;   /* of this line */
     int         bad;         /* a member was wrong; it is reported */
@@ -24,7 +29,6 @@ typedef struct restore {
     vtag_vec   *v;
     size_t      nv;
     uint32_t    parts;
-    uint64_t    counts[3];   /* items, rows, events */
     cli_progress progress;
 } restore;
 
@@ -284,7 +288,6 @@ static int restore_item(restore *r)
     item.size = n;
     if (r->bad) return CLI_FAILED;
     if (item.key && vtag_id(item.key) != id) return restore_bad(r, "the id is not that of", "key");
-    r->counts[0]++;
     return restore_engine(r, vtag_put(r->st.batch, &item, NULL, 0));
 }
 
@@ -327,7 +330,6 @@ static int restore_row(restore *r)
     r->item.id = id;
     r->item.rev = rev;
     r->parts = parts;
-    r->counts[1]++;
     if (r->bad) return CLI_FAILED;
     if (r->nv < parts) return 0;
     rc = restore_engine(r, vtag_fill(r->st.batch, &r->item, r->v, r->nv));
@@ -391,29 +393,50 @@ static int restore_event(restore *r)
     e.text = get_text(r, r->top, "text");
     get_run(r, &e);
     if (r->bad) return CLI_FAILED;
-    r->counts[2]++;
     return restore_engine(r, vtag_note(r->st.batch, &e));
+}
+
+/* Whether what came is what was written. */
+static int restore_end(restore *r)
+{
+    const json_value *counts = json_get(r->top, "counts");
+    const char *text = must_text(r, r->top, "hash");
+    char hash[24];
+    size_t i;
+    r->ended = 1;
+    if (r->bad || r->loose) return r->bad;
+    snprintf(hash, sizeof hash, "%016llx", (unsigned long long)r->hash);
+    for (i = 0; i < DUMP_END; i++) {
+        uint64_t n = get_u64(r, counts, dump_kinds[i], UINT64_MAX);
+        if (!r->bad && n != r->kinds[i]) {
+            return restore_bad(r, "counts other lines than came, of the kind", dump_kinds[i]);
+        }
+    }
+    if (!r->bad && get_u64(r, r->top, "lines", UINT64_MAX) != r->line - 1) {
+        return restore_bad(r, "counts other lines than came, as", "lines");
+    }
+    if (r->bad || !strcmp(text, hash)) return r->bad;
+    return restore_bad(r, "a line before it was changed, which shows in the", "hash");
 }
 
 /* ---- All lines --------------------------------------------------------------------------- */
 
 static int restore_dispatch(restore *r)
 {
-    static const struct { const char *kind; int (*run)(restore *); } kinds[] = {
-        {"file", restore_file}, {"tag", restore_tag}, {"policy", restore_policy},
-        {"meta", restore_meta}, {"item", restore_item}, {"row", restore_row},
-        {"waiver", restore_waiver}, {"event", restore_event}};
+    static int (*const run[DUMP_KINDS])(restore *) = {
+        restore_file, restore_tag, restore_policy, restore_meta, restore_item, restore_row,
+        restore_waiver, restore_event, restore_end};
     const json_value *kind = json_get(r->top, "kind");
     size_t i;
-    for (i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (!json_is(kind, kinds[i].kind)) continue;
-        if (r->line == 1 && i) {
+    if (r->ended) return restore_bad(r, "a line follows that of kind", "end");
+    for (i = 0; i < DUMP_KINDS; i++) {
+        if (!json_is(kind, dump_kinds[i])) continue;
+        if (r->line == 1 && i != DUMP_FILE) {
             return restore_bad(r, "is no dump: its first line is not of the kind", "file");
         }
-        if (r->nv && kinds[i].run != restore_row) {
-            return restore_bad(r, "a row lacks its last", "part");
-        }
-        return kinds[i].run(r);
+        if (r->nv && i != DUMP_ROW) return restore_bad(r, "a row lacks its last", "part");
+        r->kinds[i]++;
+        return run[i](r);
     }
     return restore_bad(r, "wants one of a dump's kinds as", "kind");
 }
@@ -430,7 +453,23 @@ static int restore_line(restore *r, const char *text, size_t n)
     }
     rc = restore_dispatch(r);
     while (r->ntexts) free(r->texts[--r->ntexts]);
+    r->hash = lines_hash(lines_hash(r->hash, text, n), "\n", 1);
     return rc ? rc : r->bad;
+}
+
+/* At the end of the input: is it that of the dump? */
+static int restore_whole(restore *r, const lines *in)
+{
+    if (!r->line) return cli_fail("%s: is empty; a dump begins with a line of kind file", r->input);
+    if (r->nv) return cli_fail("%s: ends inside the parts of a row; nothing was restored", r->input);
+    if (r->loose || (r->ended && !in->unended)) return 0;
+    if (r->ended) {
+        return cli_fail("%s: line %llu: its last line lacks its line feed, so it is cut; nothing was "
+                        "restored", r->input, (unsigned long long)r->line);
+    }
+    return cli_fail("%s: ends at line %llu without the line of kind \"end\": it is cut, or of an older "
+                    "vtag; nothing was restored, --no-trailer takes what is there unchecked", r->input,
+                    (unsigned long long)r->line);
 }
 
 static int restore_read(restore *r, lines *in)
@@ -438,6 +477,7 @@ static int restore_read(restore *r, lines *in)
     char *line;
     size_t n;
     int got, rc = 0;
+    r->hash = LINES_HASH;
     cli_progress_start(&r->progress, "restore", "lines", 0);
     while (!rc && (got = lines_next(in, &line, &n)) != 0) {
         rc = got < 0 ? cli_fail("%s; nothing was restored", in->error) : restore_line(r, line, n);
@@ -446,11 +486,7 @@ static int restore_read(restore *r, lines *in)
     }
     cli_progress_end(&r->progress);
     json_free(&r->j);
-    if (!rc && r->nv) rc = cli_fail("%s: ends inside the parts of a row", r->input);
-    if (!rc && !r->line) {
-        rc = cli_fail("%s: is empty; a dump begins with a line of kind file", r->input);
-    }
-    return rc;
+    return rc ? rc : restore_whole(r, in);
 }
 
 static int restore_into(restore *r, const char *file, lines *in)
@@ -470,8 +506,8 @@ static int restore_into(restore *r, const char *file, lines *in)
     if (rc) cli_discard(&r->st, 0);
     else cli_close(&r->st);
     if (!rc) printf("%s: %llu items, %llu vectors, %llu events\n", file,
-                    (unsigned long long)r->counts[0], (unsigned long long)r->counts[1],
-                    (unsigned long long)r->counts[2]);
+                    (unsigned long long)r->kinds[DUMP_ITEM], (unsigned long long)r->kinds[DUMP_ROW],
+                    (unsigned long long)r->kinds[DUMP_EVENT]);
     return rc;
 }
 
@@ -484,9 +520,14 @@ int cmd_restore(int argc, char **argv)
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the new store", NULL},
         {"INPUT", NULL, CLI_ARG, &r.input, "a dump, - for standard input", NULL},
+        {"--no-trailer", NULL, CLI_FLAG, &r.loose,
+         "do without the last line's check, of old or edited dumps", NULL},
         CLI_END};
     memset(&r, 0, sizeof r);
-    rc = cli_parse(argc, argv, "Makes a new file from a dump, all of it or nothing.", opts);
+    rc = cli_parse(argc, argv, "Makes a new file from a dump, all of it or nothing. The last line of a\n"
+                   "dump counts and hashes those before it, and all must agree. With --no-trailer it\n"
+                   "may be missing and is not looked at: a dump that was cut or damaged between two\n"
+                   "lines then passes for a whole one.", opts);
     if (rc >= 0) return rc;
     if (!lines_open(&in, r.input)) return cli_fail("%s", in.error);
     r.input = in.name;

@@ -272,6 +272,14 @@ int lines_next(lines *l, char **line, size_t *n)
     return lines_until(l, UINT64_MAX, line, n);
 }
 
+uint64_t lines_hash(uint64_t h, const void *p, size_t n)
+{
+    const unsigned char *b = p;
+    size_t i;
+    for (i = 0; i < n; i++) h = (h ^ b[i]) * UINT64_C(0x100000001B3);
+    return h;
+}
+
 /* ---- Whole inputs --------------------------------------------------------------- */
 
 int lines_slurp(const char *path, size_t most, char **p, size_t *n)

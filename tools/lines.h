@@ -71,6 +71,10 @@ int  lines_fault(lines *l, const char *fmt, ...);
 /* What to do with a file that begins so and is none of ours, or NULL. */
 const char *lines_alien(const char *p, size_t n);
 
+/* FNV-1a of 64 bits: goes on from h, LINES_HASH at first, over n bytes more. */
+#define LINES_HASH UINT64_C(0xCBF29CE484222325)
+uint64_t lines_hash(uint64_t h, const void *p, size_t n);
+
 /* Reads all of a path, "-" for standard input, but no more than `most` bytes: *p[*n] and a
    zero byte; free(*p). 0, or the exit code after the error is reported. */
 int  lines_slurp(const char *path, size_t most, char **p, size_t *n);
