@@ -4,12 +4,15 @@
 
 #include <ctype.h>
 #include <math.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "stop.h"
 
 enum { CLI_DETAIL = 4700 };  /* bytes of a line of the engine's log: a path and some words */
 
@@ -21,7 +24,7 @@ void *cli_grow(void *p, size_t n, size_t size)
 {
     void *q = NULL;
     if (size == 0 || n <= SIZE_MAX / size) q = realloc(p, n * size + 1);
-    if (!q) exit(cli_nomem());
+    if (!q) exit(cli_nomem()); /* atexit prints it */
     return q;
 }
 
@@ -85,23 +88,46 @@ void cli_log_to(FILE *f)
     pthread_mutex_unlock(&cli_log_lock);
 }
 
-/* Prints one line: whatever would break it becomes a question mark. */
+/* What was said while a batch is open: nobody has to read it before others get the lock. */
+static struct { char *text; size_t n; int batches; } cli_late;
+
+/* Prints to standard error. Somebody who reads slowly is waited for, but not after a wish to
+   stop. */
+static void cli_put(const char *text, size_t n)
+{
+    struct pollfd p = {2, POLLOUT, 0};
+    int late = 0;
+    fflush(stdout);
+    while (poll(&p, 1, 200) == 0) {
+        if (cli_stopped() && ++late > 5) return;
+    }
+    fwrite(text, 1, n, stderr);
+}
+
+static void cli_late_put(void)
+{
+    if (cli_late.n) cli_put(cli_late.text, cli_late.n);
+    free(cli_late.text);
+    cli_late.text = NULL;
+    cli_late.n = 0;
+}
+
+/* Prints one line, after the batch if one is open: whatever would break it becomes a question
+   mark. */
 static void cli_line_out(const char *text)
 {
-    size_t i, n = strlen(text);
-    char *line = malloc(n + 1);
-    fflush(stdout);
+    size_t i, n = strlen(text), at = cli_late.n;
+    char *line = realloc(cli_late.text, at + n + sizeof "vtag: \n");
     if (!line) {
         fputs("vtag: out of memory\n", stderr);
         return;
     }
-    for (i = 0; i <= n; i++) {
-        int breaks = i < n && iscntrl((unsigned char)text[i]);
-        line[i] = text[i];
-        if (breaks) line[i] = '?';
-    }
-    fprintf(stderr, "vtag: %s\n", line);
-    free(line);
+    memcpy(line + at, "vtag: ", 6);
+    for (i = 0, at += 6; i < n; i++) line[at++] = iscntrl((unsigned char)text[i]) ? '?' : text[i];
+    line[at++] = '\n';
+    cli_late.text = line;
+    cli_late.n = at;
+    if (!cli_late.batches) cli_late_put();
 }
 
 static void cli_vsay(const char *fmt, va_list ap, const char *tail)
@@ -701,17 +727,50 @@ static void side_wait(void *ctx)
     side->busy = 0;
 }
 
-int cli_begin(cli_store *st, uint64_t expect_rows)
+/* From here to the end of the batch what is said is kept. */
+void cli_hold(cli_store *st)
 {
+    static int once;
+    if (!once++) atexit(cli_late_put);
+    st->held = 1;
+    cli_late.batches++;
+}
+
+static void cli_unhold(cli_store *st)
+{
+    if (!st->held) return;
+    st->held = 0;
+    if (!--cli_late.batches) cli_late_put();
+}
+
+vtag_err cli_lock(cli_store *st, uint64_t expect_rows, uint64_t ms)
+{
+    enum { TURN = 250 };
     vtag_begin_opts o = {0};
-    vtag_err err;
-    o.wait_ms = cli.wait_ms;
+    stop_mark mark = stop_now();
+    uint64_t from = cli_now(), gone = 0;
     o.expect_rows = expect_rows;
     o.run = side_run;
     o.wait = side_wait;
     o.run_ctx = &st->side;
-    st->err = err = vtag_begin(st->db, &o, &st->batch);
-    if (err) st->batch = NULL;
+    do {
+        uint64_t left = ms - gone;
+        o.wait_ms = !left ? VTAG_NONE : left < TURN ? (uint32_t)left : TURN;
+        st->err = vtag_begin(st->db, &o, &st->batch);
+        gone = cli_now() - from;
+    } while (st->err == VTAG_LOCKED && gone < ms && !stop_since(&mark));
+    if (st->err) st->batch = NULL;
+    else cli_hold(st);
+    return st->err;
+}
+
+int cli_begin(cli_store *st, uint64_t expect_rows)
+{
+    vtag_err err = cli_lock(st, expect_rows, cli.wait_ms == VTAG_NONE ? 0 : cli.wait_ms);
+    if (err == VTAG_LOCKED && cli_stopped()) {
+        return cli_fail("%s: %s while another writer is at work; nothing changed", st->path,
+                        stop_why());
+    }
     return err ? cli_error(err, "%s", st->path) : 0;
 }
 
@@ -719,6 +778,7 @@ int cli_commit(cli_store *st)
 {
     vtag_err err = st->err = vtag_commit(st->batch);
     st->batch = NULL;
+    cli_unhold(st);
     return err ? cli_error(err, "%s", st->path) : 0;
 }
 
@@ -743,6 +803,7 @@ void cli_abort(cli_store *st)
 {
     vtag_abort(st->batch);
     st->batch = NULL;
+    cli_unhold(st);
 }
 
 void cli_close(cli_store *st)

@@ -86,7 +86,9 @@ const char *cli_nearest(const char *word, const char *const *names, size_t n);
 /* Edits (insert, delete, replace, swap neighbours) from a to b, or over if more. */
 size_t cli_edits(const char *a, const char *b, size_t over);
 
-/* ---- Errors: one line, "vtag: what, where, what to do" ------------------------ */
+/* ---- Errors: one line, "vtag: what, where, what to do" ------------------------
+   While a batch is open they are kept, and printed when it has ended: the lock does not wait
+   for whoever reads standard error. */
 
 int cli_fail(const char *fmt, ...) CLI_PRINTF(1, 2);   /* returns CLI_FAILED */
 int cli_misuse(const char *fmt, ...) CLI_PRINTF(1, 2); /* returns CLI_USAGE */
@@ -127,6 +129,7 @@ typedef struct cli_store {   /* zero it first; it stays where it is while a batc
     vtag_err    err;         /* why cli_open, cli_snap, cli_begin or cli_commit failed */
     cli_side    side;
     cli_made    made;        /* by cli_open */
+    int         held;        /* lines of error wait for the end of its batch */
 } cli_store;
 
 int  cli_open(cli_store *st, const char *path, vtag_access access);
@@ -137,6 +140,10 @@ int  cli_snap(cli_store *st);              /* a new snapshot in place of the old
 int  cli_look(cli_store *st, const char *path);   /* opens read-only, and a snapshot */
 int  cli_change(cli_store *st, const char *path); /* opens what exists, and a snapshot */
 int  cli_begin(cli_store *st, uint64_t expect_rows); /* waits for --wait */
+/* The same for ms, UINT64_MAX: for ever, and without a word: LOCKED also after a wish to stop. */
+vtag_err cli_lock(cli_store *st, uint64_t expect_rows, uint64_t ms);
+/* Of a batch that was begun in another way. */
+void cli_hold(cli_store *st);
 int  cli_commit(cli_store *st);
 int  cli_seal(cli_store *st);              /* what a big change leaves to do; warns if it cannot */
 void cli_abort(cli_store *st);
@@ -188,15 +195,24 @@ typedef struct cli_progress {
     const char *unit;        /* "rows"; "bytes" prints sizes */
     uint64_t    done, total; /* total 0: not known */
     uint64_t    start_ms, last_ms;
-    int         tty, shown;
+    uint64_t    rest_ms, rest_since; /* what was no work */
+    int         rests, tty, shown;
 } cli_progress;
 
 void cli_progress_start(cli_progress *p, const char *what, const char *unit, uint64_t total);
 void cli_progress_at(cli_progress *p, uint64_t done);
 void cli_progress_end(cli_progress *p);    /* clears the line */
+/* Between them, which may nest, nothing is worked on: rates and what is left are of the rest. */
+void cli_progress_rest(cli_progress *p);
+void cli_progress_work(cli_progress *p);
+uint64_t cli_progress_ms(const cli_progress *p);   /* at work */
+double   cli_progress_rate(const cli_progress *p); /* units a second of work */
+uint64_t cli_progress_left(const cli_progress *p); /* ms; 0: below 1 %, where it would be a guess */
+int cli_plain_terminal(void);              /* TERM says that it knows no control codes */
 /* A vtag_progress, ctx a cli_progress that was started; cancels after cli_catch. */
 int cli_progress_call(void *ctx, uint64_t done, uint64_t total);
-/* From here on SIGINT and SIGTERM only set cli_stopped(), for a clean end. */
+/* From here on SIGINT, SIGTERM and SIGHUP only set cli_stopped(), for a clean end; stop.h
+   has the rest. */
 void cli_catch(void);
 int  cli_stopped(void);
 uint64_t cli_now(void);                    /* monotonic, ms */
@@ -208,6 +224,7 @@ double cli_ms(void);                       /* monotonic, ms with their fraction 
 #define CLI_TEXT 48          /* room for one of the texts below */
 const char *cli_bytes(char buf[CLI_TEXT], uint64_t bytes);  /* 1.5 MiB */
 const char *cli_count(char buf[CLI_TEXT], uint64_t n);      /* 12,345 */
+const char *cli_rate(char buf[CLI_TEXT], double rate);      /* 12,345 or 12.3 or 0.123 */
 const char *cli_time(char buf[CLI_TEXT], uint64_t ms);      /* ISO 8601, UTC; "-" for 0 */
 const char *cli_span(char buf[CLI_TEXT], uint64_t ms);      /* 3 h 20 min */
 const char *cli_percent(char buf[CLI_TEXT], uint64_t part, uint64_t of); /* 99.52 %, rounded down */

@@ -63,6 +63,16 @@ typedef struct cmd_term {    /* a term of the gate, in words */
 #define CMD_TERMS 6
 /* The terms that were judged; now is for the age of what is pending. */
 size_t cmd_verdict_terms(cmd_term terms[CMD_TERMS], const vtag_verdict *v, uint64_t now);
+
+typedef struct cutover_job { /* a cutover that follows a backfill */
+    const char *file, *tag;
+    const struct hook *hook; /* checked already */
+    const char *postpone;    /* a file; if it is there at the last moment, nothing is done */
+    int         as_json;
+    void      (*before)(void *ctx); /* called before anything is printed */
+    void       *ctx;
+} cutover_job;
+int cutover_then(const cutover_job *job, int *postponed);
 /* Cuts over on a copy, probes it and rolls back; the file itself gets but a note. */
 int rehearse(const char *file, const char *tag, const vtag_gate *gate, int as_json, int dry);
 

@@ -16,12 +16,14 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backfill.h"
+#include "control.h"
+#include "hook.h"
 #include "json.h"
 #include "pool.h"
+#include "stop.h"
 
 static unsigned long long ull(uint64_t n) { return n; }
 
@@ -60,7 +62,9 @@ typedef struct seat {        /* of one worker */
 typedef struct backfill {
     cli_store   st;
     const char *file, *tag_name, *exec, *order;
-    const char *pause_file, *panic_file, *postpone_file, *hook, *target;
+    const char *pause_file, *panic_file, *postpone_file;
+    hook        hook;
+    control_file control;
     uint64_t    workers, batch, chunk_ms, tries, backoff_ms, timeout_ms;
     double      rate, max_load;
     int         then_cutover, dry, as_json, ask_empty;
@@ -90,6 +94,10 @@ typedef struct backfill {
     double      tokens;      /* of --rate */
     double      tokens_ms;
     char        pause[256];  /* why it is paused; "" it is not */
+    int         resting;     /* paused, or no worker gets anything: time that is no work */
+    int         stopped;     /* b->why says by what; told at the end */
+    int         told;        /* the counts are printed */
+    int         ended;       /* how often all was filled */
     uint64_t    pointed;     /* when the burn-down got a point */
     uint64_t    looked, heard; /* when throttles were looked at, the record written */
     int         rc;          /* not 0: stop, it is reported */
@@ -167,106 +175,162 @@ static void bf_hold(backfill *b, uint64_t ms, const char *why)
 
 static uint64_t bf_handled(const backfill *b)
 {
-    return b->filled + b->waived + b->changed + b->gone + b->unanswered;
+    return b->filled + b->waived + b->empties + b->changed + b->gone + b->unanswered;
+}
+
+typedef struct bf_counts { uint64_t filled, vectors, changed, gone, waived, empties; } bf_counts;
+
+static bf_counts bf_counted(const backfill *b)
+{
+    bf_counts c;
+    c.filled = b->filled;
+    c.vectors = b->vectors;
+    c.changed = b->changed;
+    c.gone = b->gone;
+    c.waived = b->waived;
+    c.empties = b->empties;
+    return c;
+}
+
+static void bf_uncount(backfill *b, const bf_counts *c)
+{
+    b->filled = c->filled;
+    b->vectors = c->vectors;
+    b->changed = c->changed;
+    b->gone = c->gone;
+    b->waived = c->waived;
+    b->empties = c->empties;
 }
 
 /* ---- Hooks --------------------------------------------------------------------------- */
 
-static void bf_record_now(const backfill *b, bf_record *r, const char *state, const char *reason)
+/* Of what is committed, and of the batch that is open. */
+static void bf_record_now(backfill *b, bf_record *r, const char *state, const char *reason)
 {
-    uint64_t ms = cli_now() - b->start_ms;
     memset(r, 0, sizeof *r);
+    b->progress.done = bf_handled(b);
     snprintf(r->state, sizeof r->state, "%s", state);
     cli_line(r->reason, sizeof r->reason, reason, strlen(reason));
     r->done = bf_handled(b);
     r->total = b->total > r->done ? b->total : r->done;
-    r->quarantined = b->waived - b->empties;
-    r->rate = ms ? (double)r->done * 1000 / (double)ms : 0;
-    if (r->done < r->total && r->done * 100 >= r->total) { /* below 1 % it would be a guess */
-        r->eta_ms = (uint64_t)((double)ms * (double)(r->total - r->done) / (double)r->done);
-    }
+    r->quarantined = b->waived;
+    r->rate = cli_progress_rate(&b->progress);
+    r->eta_ms = cli_progress_left(&b->progress);
     r->pid = (uint64_t)getpid();
     r->started = b->started;
     r->updated = cli_clock();
 }
 
-/* Runs the hook of that name if there is one; its status. */
-static int bf_hook(const backfill *b, const char *event, const char *state, const char *reason)
+/* 1 if there is a hook for the event, and c->o is open for more of it. */
+static int bf_hook_start(backfill *b, hook_call *c, const char *event, const char *state,
+                         const char *reason)
 {
-    char path[4096], *text = NULL;
-    size_t n = 0;
-    int status;
     bf_record r;
-    FILE *f;
-    out o;
-    if (!b->hook) return 0;
-    snprintf(path, sizeof path, "%s/%s", b->hook, event);
-    if (access(path, X_OK)) return 0;
-    f = open_memstream(&text, &n);
-    if (!f) return cli_nomem();
+    if (!hook_start(c, &b->hook, event, b->file, b->tag.spec.name)) return 0;
     bf_record_now(b, &r, state, reason);
-    out_start(&o, f);
-    out_str(&o, "event", event);
-    out_str(&o, "file", b->file);
-    out_str(&o, "tag", b->tag.spec.name);
-    bf_record_json(&o, &r);
-    out_close(&o, '}');
-    fclose(f);
-    status = pool_run(path, text, n, (unsigned long)b->timeout_ms);
-    free(text);
-    if (status && strcmp(event, "pre-cutover")) {
-        cli_warn("hook %s ended with status %d; going on", path, status);
+    bf_record_json(&c->o, &r);
+    return 1;
+}
+
+static void bf_hook_tell(backfill *b, hook_call *c)
+{
+    cli_progress_end(&b->progress);
+    cli_progress_rest(&b->progress);
+    hook_tell(c);
+    cli_progress_work(&b->progress);
+}
+
+static void bf_hook(backfill *b, const char *event, const char *state, const char *reason)
+{
+    hook_call c;
+    if (bf_hook_start(b, &c, event, state, reason)) bf_hook_tell(b, &c);
+}
+
+/* What has to be said of an item that was given up, when that is durable. */
+static void bf_quarantined(backfill *b, const task *t)
+{
+    hook_call c;
+    vtag_item item = {0};
+    cli_progress_end(&b->progress);
+    cli_warn("item %llu is quarantined: %s; vtag quarantine ls %s --tag %s", ull(t->id), t->why,
+             b->file, b->tag.spec.name);
+    if (!bf_hook_start(b, &c, "quarantine", "running", t->why)) return;
+    out_id(&c.o, "id", t->id);
+    if (!cli_snap(&b->st) && !vtag_get(b->st.snap, t->id, &item) && item.key) {
+        out_str(&c.o, "key", item.key);
     }
-    return status;
+    vtag_release(b->st.snap);
+    b->st.snap = NULL;
+    bf_hook_tell(b, &c);
 }
 
 /* ---- Committing ---------------------------------------------------------------------- */
 
 static void bf_failed(backfill *b, task *t, const char *why);
 
-static void bf_apply_error(backfill *b, task *t, vtag_err err)
+static int bf_is_empty(const task *t)
+{
+    return t->waive && !strcmp(t->why, "empty");
+}
+
+/* 1 if the task goes with this commit and is to be kept until then. */
+static int bf_applied(backfill *b, task *t, vtag_err err)
 {
     switch (err) {
     case VTAG_OK:
-        if (t->waive) b->waived++;
+        if (bf_is_empty(t)) b->empties++;
+        else if (t->waive) b->waived++;
         else b->filled++, b->vectors += t->n;
-        break;
-    case VTAG_CHANGED: b->changed++; break;
-    case VTAG_NOTFOUND: b->gone++; break;
+        return 1;
+    case VTAG_CHANGED: b->changed++; return 1;
+    case VTAG_NOTFOUND: b->gone++; return 1;
     case VTAG_VALUE:
         free(t->v);
         t->v = NULL;
         bf_failed(b, t, vtag_strerror(err));
-        return;
+        return 0;
     default:
         b->rc = cli_error(err, "%s: item %llu", b->file, ull(t->id));
+        return 1;
     }
-    task_free(t);
 }
 
-static void bf_apply(backfill *b, task *t)
+static int bf_apply(backfill *b, task *t)
 {
     vtag_item item = {0};
     item.id = t->id;
     item.rev = t->rev;
-    bf_apply_error(b, t, t->waive ? vtag_waive(b->st.batch, &item, b->tag.tag, t->why)
-                                  : vtag_fill(b->st.batch, &item, t->v, t->n));
+    return bf_applied(b, t, t->waive ? vtag_waive(b->st.batch, &item, b->tag.tag, t->why)
+                                     : vtag_fill(b->st.batch, &item, t->v, t->n));
 }
 
-/* Gets the writer lock, however long others hold it. */
+/* Ends the work; what is in hand is tidied up, and then it is told. */
+static void bf_stop_asked(backfill *b)
+{
+    const char *why = stop_why();
+    if (!why || b->rc) return;
+    snprintf(b->why, sizeof b->why, "%s", why);
+    b->stopped = 1;
+    b->rc = CLI_FAILED;
+}
+
+/* Gets the writer lock, however long others hold it; to tidy up, one second. */
 static int bf_begin(backfill *b)
 {
-    vtag_begin_opts o = {0};
     vtag_err err;
-    int told = 0;
-    o.wait_ms = 1000;
-    o.expect_rows = b->total;
-    while ((err = vtag_begin(b->st.db, &o, &b->st.batch)) == VTAG_LOCKED && !cli_stopped()) {
-        if (!told++) cli_warn("%s: another writer is at work; waiting for it", b->file);
+    cli_progress_rest(&b->progress);
+    err = cli_lock(&b->st, b->total, 1000);
+    if (err == VTAG_LOCKED && !cli_stopped()) {
+        cli_progress_end(&b->progress);
+        cli_warn("%s: another writer is at work; waiting for it", b->file);
+        err = cli_lock(&b->st, b->total, UINT64_MAX);
     }
-    if (!err) return 0;
-    b->st.batch = NULL;
-    return cli_error(err, "%s", b->file);
+    cli_progress_work(&b->progress);
+    if (err == VTAG_LOCKED && cli_stopped()) {
+        bf_stop_asked(b);
+        return CLI_FAILED;
+    }
+    return err ? cli_error(err, "%s", b->file) : 0;
 }
 
 /* What the burn-down shows: a point every half minute, and one at the end. */
@@ -285,50 +349,75 @@ static vtag_err bf_point(backfill *b, int last)
     return err;
 }
 
-/* Commits what is done, for about --chunk-time, with the record of the state. */
-static void bf_commit(backfill *b, const char *state, const char *reason)
+/* Says what is to be said of tasks whose commit is over, and lets them go. */
+static void bf_settle(backfill *b, list *l, int good)
 {
-    list doing = b->done;
-    bf_record r;
-    uint64_t until;
-    vtag_err err;
-    int rc = bf_begin(b);
-    memset(&b->done, 0, sizeof b->done);
-    if (rc) b->rc = rc;
-    until = cli_now() + b->chunk_ms;
-    while (!b->rc && doing.head) {
-        bf_apply(b, list_cut(&doing, doing.head));
-        if (cli_now() >= until) break;
+    while (l->head) {
+        task *t = list_cut(l, l->head);
+        if (good && t->waive && !bf_is_empty(t)) bf_quarantined(b, t);
+        task_free(t);
     }
-    while (doing.head) bf_done(b, list_cut(&doing, doing.head));
-    if (b->st.batch && !rc) {
-        bf_record_now(b, &r, state, reason);
-        err = bf_record_set(&b->st, &b->tag, &r);
-        if (!err && !b->rc) err = bf_point(b, !strcmp(state, "done") || !strcmp(state, "stopped"));
-        if (err && !b->rc) b->rc = cli_error(err, "%s: metadata", b->file);
-        rc = cli_commit(&b->st);
-        if (rc && !b->rc) b->rc = rc;
-        b->commits++;
-    }
-    b->heard = cli_now();
-    cli_progress_at(&b->progress, bf_handled(b));
 }
 
-/* The same until nothing is left to commit. */
-static void bf_commit_all(backfill *b, const char *state, const char *reason)
+/* Applies what there is, for about --chunk-time, and writes the record; the batch is open. */
+static void bf_fill_batch(backfill *b, list *doing, list *applied, const char *state,
+                          const char *reason)
 {
-    int had = b->rc;
+    uint64_t until = cli_now() + b->chunk_ms;
+    bf_record r;
+    vtag_err err;
+    while (!b->rc && doing->head) {
+        task *t = list_cut(doing, doing->head);
+        if (bf_apply(b, t)) list_put(applied, t);
+        if (cli_now() >= until) break;
+    }
+    bf_record_now(b, &r, state, reason);
+    err = bf_record_set(&b->st, &b->tag, &r);
+    if (!err && !b->rc) err = bf_point(b, !strcmp(state, "done") || !strcmp(state, "stopped"));
+    if (err && !b->rc) b->rc = cli_error(err, "%s: metadata", b->file);
+}
+
+/* Commits what is done with the record of the state. What counts is what is durable. */
+static void bf_commit(backfill *b, const char *state, const char *reason)
+{
+    list doing, applied = {NULL, NULL, 0};
+    bf_counts was = bf_counted(b);
+    int rc = bf_begin(b);
+    if (rc) {
+        b->rc = rc;
+        return;
+    }
+    doing = b->done;
+    memset(&b->done, 0, sizeof b->done);
+    bf_fill_batch(b, &doing, &applied, state, reason);
+    while (doing.head) bf_done(b, list_cut(&doing, doing.head));
+    rc = cli_commit(&b->st);
+    if (rc) bf_uncount(b, &was);
+    if (rc && !b->rc) b->rc = rc;
+    b->commits += !rc;
+    b->heard = cli_now();
+    cli_progress_at(&b->progress, bf_handled(b));
+    bf_settle(b, &applied, !rc);
+}
+
+/* The same until nothing is left to commit; 0 if all of it is in. */
+static int bf_commit_all(backfill *b, const char *state, const char *reason)
+{
+    int had = b->rc, rc;
     b->rc = 0;
     do bf_commit(b, state, reason);
     while (!b->rc && b->done.n);
+    rc = b->rc;
     if (had) b->rc = had;
+    return rc;
 }
 
 static const char *bf_reason(const backfill *b, char *buf, size_t size)
 {
+    char rate[CLI_TEXT];
     if (b->pause[0]) return b->pause;
     if (b->rate <= 0) return "";
-    snprintf(buf, size, "--rate %.4g", b->rate);
+    snprintf(buf, size, "--rate %s", cli_rate(rate, b->rate));
     return buf;
 }
 
@@ -369,11 +458,7 @@ static void bf_failed(backfill *b, task *t, const char *why)
         free(t->why);
         t->why = cli_strdup(text);
         t->waive = 1;
-        cli_progress_end(&b->progress);
-        cli_warn("item %llu is quarantined: %s; vtag quarantine ls %s --tag %s", ull(t->id), text,
-                 b->file, b->tag.spec.name);
         bf_done(b, t);
-        bf_hook(b, "quarantine", "running", text);
         return;
     }
     if (t->tries >= b->tries) b->want_canary = 1; /* is it this item, or everything? */
@@ -638,7 +723,6 @@ static void bf_empty(backfill *b, task *t)
 {
     t->why = cli_strdup("empty");
     t->waive = 1;
-    b->empties++;
     bf_done(b, t);
 }
 
@@ -797,24 +881,22 @@ static void bf_feed(backfill *b)
 
 /* ---- Throttles ------------------------------------------------------------------------------ */
 
-static int bf_is_there(const char *path)
-{
-    struct stat sb;
-    return path && stat(path, &sb) == 0;
-}
-
 /* Why nothing should be asked now, "" if it may; what stays the same of it is its kind. */
 static int bf_pause_of(const backfill *b, char *why, size_t size)
 {
     uint64_t now = cli_now();
     double load;
     why[0] = '\0';
-    if (bf_is_there(b->pause_file)) {
+    if (stop_flag(b->pause_file)) {
         snprintf(why, size, "pause file %s is there", b->pause_file);
         return 1;
     }
+    if (b->control.now.pause) {
+        snprintf(why, size, "control file %s says pause", b->control.path);
+        return 4;
+    }
     if (b->max_load > 0 && getloadavg(&load, 1) == 1 && load > b->max_load) {
-        snprintf(why, size, "load %.2f is over --max-load %.4g", load, b->max_load);
+        snprintf(why, size, "load %.2f is over --max-load %.2f", load, b->max_load);
         return 2;
     }
     if (b->hold_until > now + 500) {
@@ -825,14 +907,22 @@ static int bf_pause_of(const backfill *b, char *why, size_t size)
     return 0;
 }
 
-static void bf_stop_asked(backfill *b)
+static void bf_take_control(backfill *b)
 {
-    const char *why = cli_stopped() ? "interrupted" : "panic file is there";
-    if (!cli_stopped() && !bf_is_there(b->panic_file)) return;
-    snprintf(b->why, sizeof b->why, "%s", why);
-    cli_progress_end(&b->progress);
-    b->rc = cli_fail("%s: %s; stopped, what was answered is in, run it again to go on", b->file,
-                     why);
+    const control *c = &b->control.now;
+    b->rate = c->rate;
+    b->max_load = c->max_load;
+    b->batch = c->batch;
+    b->chunk_ms = c->chunk_ms;
+}
+
+static void bf_rest(backfill *b)
+{
+    int rests = b->pause[0] || b->hold_until > cli_now();
+    if (rests == b->resting) return;
+    b->resting = rests;
+    if (rests) cli_progress_rest(&b->progress);
+    else cli_progress_work(&b->progress);
 }
 
 static void bf_throttle(backfill *b)
@@ -840,13 +930,16 @@ static void bf_throttle(backfill *b)
     char why[256];
     int was = b->pause[0] != '\0', is;
     uint64_t now = cli_now();
+    bf_rest(b);
     if (now - b->looked < 50) return;
     b->looked = now;
     bf_stop_asked(b);
     if (b->rc) return;
+    if (control_look(&b->control, b->file)) bf_take_control(b);
     is = bf_pause_of(b, why, sizeof why);
     if (!is != !was) {
         snprintf(b->pause, sizeof b->pause, "%s", why);
+        bf_rest(b);
         cli_progress_end(&b->progress);
         if (is) cli_warn("%s: paused: %s", b->file, why);
         else cli_warn("%s: going on", b->file);
@@ -1000,23 +1093,25 @@ static void bf_sweep_all(backfill *b, struct pollfd *p)
     }
 }
 
+/* Fills what comes in for as long as a file keeps the cutover back. */
 static void bf_postponed(backfill *b, struct pollfd *p)
 {
     char why[256];
     int told = 0;
-    while (!b->rc && b->then_cutover && bf_is_there(b->postpone_file)) {
+    while (!b->rc && stop_flag(b->postpone_file)) {
         uint64_t until = cli_now() + 500;
         if (!told++) {
             snprintf(why, sizeof why, "cutover postponed by %s", b->postpone_file);
             cli_progress_end(&b->progress);
             cli_warn("%s: %s; filling what comes in until it is gone", b->file, why);
             bf_commit(b, "running", why);
-            bf_hook(b, "postpone", "running", why);
+            if (!b->rc) bf_hook(b, "postpone", "running", why);
         }
-        while (!b->rc && cli_now() < until && bf_is_there(b->postpone_file)) {
-            poll(NULL, 0, 50);
-            bf_stop_asked(b);
+        cli_progress_rest(&b->progress);
+        while (!b->rc && cli_now() < until && stop_flag(b->postpone_file)) {
+            if (stop_nap(50)) bf_stop_asked(b);
         }
+        cli_progress_work(&b->progress);
         bf_sweep_all(b, p);
     }
 }
@@ -1032,7 +1127,7 @@ static void bf_report_json(const backfill *b)
     out_u64(&o, "vectors", b->vectors);
     out_u64(&o, "changed", b->changed);
     out_u64(&o, "notfound", b->gone);
-    out_u64(&o, "quarantined", b->waived - b->empties);
+    out_u64(&o, "quarantined", b->waived);
     out_u64(&o, "empty", b->empties);
     out_u64(&o, "unanswered", b->unanswered);
     out_u64(&o, "repeated", b->repeated);
@@ -1042,9 +1137,12 @@ static void bf_report_json(const backfill *b)
     out_close(&o, '}');
 }
 
-static void bf_report(const backfill *b)
+/* The counts, once. */
+static void bf_report(void *ctx)
 {
     char n[CLI_TEXT], v[CLI_TEXT], t[CLI_TEXT];
+    backfill *b = ctx;
+    if (b->told++) return;
     if (b->as_json) {
         bf_report_json(b);
         return;
@@ -1053,7 +1151,7 @@ static void bf_report(const backfill *b)
            cli_count(v, b->vectors), b->tag.spec.name, cli_span(t, cli_now() - b->start_ms));
     if (b->changed) printf("; %s changed meanwhile", cli_count(n, b->changed));
     if (b->gone) printf("; %s deleted meanwhile", cli_count(n, b->gone));
-    if (b->waived > b->empties) printf("; %s quarantined", cli_count(n, b->waived - b->empties));
+    if (b->waived) printf("; %s quarantined", cli_count(n, b->waived));
     if (b->empties) printf("; %s empty, waived", cli_count(n, b->empties));
     if (b->retries) printf("; %s retries", cli_count(n, b->retries));
     if (b->unanswered) printf("; %s not answered", cli_count(n, b->unanswered));
@@ -1087,6 +1185,46 @@ static int bf_prepare(backfill *b)
     return rc;
 }
 
+/* The last commit of the work, or of a part of it after which the cutover was postponed. */
+static void bf_end(backfill *b)
+{
+    int first = !b->ended++, lost = 0;
+    if (b->commits && b->rc) lost = bf_commit_all(b, "stopped", b->why);
+    else if (b->commits) bf_commit_all(b, "done", b->unanswered ? b->why : "");
+    cli_progress_end(&b->progress);
+    if (b->stopped && lost) {
+        cli_fail("%s: %s; stopped, and the last %zu answers are not in, as another writer has the "
+                 "lock; run it again to go on", b->file, b->why, b->done.n);
+    } else if (b->stopped) {
+        cli_fail("%s: %s; stopped, what was answered is in, run it again to go on", b->file, b->why);
+    }
+    if (b->commits && (first || b->rc)) {
+        bf_hook(b, b->rc ? "stopped" : "done", b->rc ? "stopped" : "done", b->why);
+    }
+}
+
+/* The gate and the flip are those of vtag cutover. A file that comes while its guard is asked
+   postpones it, and afterwards the guard is asked again. */
+static void bf_cutover(backfill *b, struct pollfd *p)
+{
+    cutover_job job;
+    int postponed = 1;
+    memset(&job, 0, sizeof job);
+    job.file = b->file;
+    job.tag = b->tag.spec.name;
+    job.hook = &b->hook;
+    job.postpone = b->postpone_file;
+    job.as_json = b->as_json;
+    job.before = bf_report;
+    job.ctx = b;
+    while (!b->rc && postponed) {
+        b->rc = cutover_then(&job, &postponed);
+        if (!postponed) return;
+        bf_postponed(b, p);
+        bf_end(b);
+    }
+}
+
 static void bf_work(backfill *b)
 {
     struct pollfd *p = cli_alloc((size_t)b->workers * 2 * sizeof *p);
@@ -1105,11 +1243,10 @@ static void bf_work(backfill *b)
     if (!b->rc && b->total) bf_hook(b, "start", "running", "");
     if (!b->rc) bf_sweep_all(b, p);
     bf_postponed(b, p);
+    bf_end(b);
+    if (b->then_cutover && !b->rc && !b->unanswered) bf_cutover(b, p);
+    bf_report(b);
     free(p);
-    if (b->commits && b->rc) bf_commit_all(b, "stopped", b->why);
-    else if (b->commits) bf_commit_all(b, "done", b->unanswered ? b->why : "");
-    cli_progress_end(&b->progress);
-    if (b->commits) bf_hook(b, b->rc ? "stopped" : "done", b->rc ? "stopped" : "done", b->why);
 }
 
 static void bf_free(backfill *b)
@@ -1137,29 +1274,6 @@ static void bf_free(backfill *b)
     json_free(&b->js);
 }
 
-/* The gate and the flip are those of vtag cutover. */
-static int bf_cutover(backfill *b)
-{
-    char name[] = "cutover", option[] = "--tag", json_option[] = "--json";
-    char *argv[6];
-    int argc = 4, rc, status = bf_hook(b, "pre-cutover", "done", "");
-    if (status) {
-        return cli_refuse("%s: the hook %s/pre-cutover says no (status %d); %s stays %s", b->file,
-                          b->hook, status, b->tag.spec.name, cli_role_name(b->tag.role));
-    }
-    argv[0] = name;
-    argv[1] = cli_strdup(b->file);
-    argv[2] = option;
-    argv[3] = cli_strdup(b->tag.spec.name);
-    argv[4] = argv[5] = NULL;
-    if (b->as_json) argv[argc++] = json_option;
-    rc = cmd_cutover(argc, argv);
-    free(argv[1]);
-    free(argv[3]);
-    bf_hook(b, rc ? "cutover-held" : "cutover", "done", "");
-    return rc;
-}
-
 static int bf_check(backfill *b)
 {
     if (!b->exec && !b->dry) return cli_misuse("backfill: --exec COMMAND is missing");
@@ -1171,6 +1285,10 @@ static int bf_check(backfill *b)
     if (b->postpone_file && !b->then_cutover) {
         return cli_misuse("backfill: --postpone-cutover-file goes with --then-cutover");
     }
+    b->control.base.rate = b->rate;
+    b->control.base.max_load = b->max_load;
+    b->control.base.batch = b->batch;
+    b->control.base.chunk_ms = b->chunk_ms;
     b->states = VTAG_PENDING;
     if (!strcmp(b->order, "newest")) b->states |= VTAG_NEWEST_FIRST;
     else if (!strcmp(b->order, "oldest")) b->states |= VTAG_OLDEST_FIRST;
@@ -1203,9 +1321,9 @@ static int bf_parse(backfill *b, int argc, char **argv)
         {"--timeout", "DURATION", CLI_SPAN, &b->timeout_ms, "of a silent worker; 2m", NULL},
         {"--order", "O", CLI_STR, &b->order, "newest, oldest, id", NULL},
         {"--ask-empty", NULL, CLI_FLAG, &b->ask_empty, "embed items without payload too", NULL},
-        {"--hook", "DIR", CLI_STR, &b->hook,
-         "programs to run: start pause resume quarantine stopped done postpone pre-cutover cutover "
-         "cutover-held", NULL},
+        {"--control", "FILE", CLI_STR, &b->control.path,
+         "rate, load, chunk time and batch of it while it runs: vtag help control", NULL},
+        HOOK_OPTS(b->hook),
         {"--dry-run", NULL, CLI_FLAG, &b->dry, "rows, bytes and time, and nothing else", NULL},
         {"--json", NULL, CLI_FLAG, &b->as_json, "the counts as a JSON object", NULL},
         CLI_END};
@@ -1228,16 +1346,20 @@ int cmd_backfill(int argc, char **argv)
     b.backoff_ms = 1000;
     b.timeout_ms = 120000;
     b.order = "id";
+    b.hook.timeout_ms = HOOK_TIMEOUT;
     rc = bf_parse(&b, argc, argv);
     if (rc >= 0) return rc;
     rc = bf_check(&b);
+    if (!rc) rc = hook_check(&b.hook);
+    if (!rc) rc = control_start(&b.control);
+    if (!rc) bf_take_control(&b);
     if (!rc) rc = bf_prepare(&b);
     vtag_release(b.st.snap);
     b.st.snap = NULL;
     if (!rc && !b.dry) {
         cli_catch();
+        stop_panic_file(b.panic_file);
         bf_work(&b);
-        bf_report(&b);
         rc = b.rc;
         bf_free(&b);
         if (!rc && b.unanswered) {
@@ -1247,7 +1369,7 @@ int cmd_backfill(int argc, char **argv)
         }
     }
     cli_close(&b.st);
-    if (!rc && !b.dry && b.then_cutover) rc = bf_cutover(&b);
+    control_free(&b.control);
     free((char *)(uintptr_t)b.tag.spec.name);
     return rc;
 }

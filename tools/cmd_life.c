@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "hook.h"
+#include "stop.h"
 
 static unsigned long long ull(uint64_t n) { return n; }
 
@@ -230,117 +232,277 @@ int cmd_policy(int argc, char **argv)
     return rc;
 }
 
-/* ---- cutover ----------------------------------------------------------------------------- */
+/* ---- A change of roles ----------------------------------------------------------------- */
 
-typedef struct cutover_job {
+typedef struct life {        /* from the trial to the commit */
     cli_store    st;
-    vtag_info    tag;
-    vtag_tag     active;     /* before */
+    hook         hook;
+    const char  *file, *name, *reason, *postpone;
+    vtag_info    tag;        /* .tag 0: none was named */
+    vtag_tag     to;         /* who is active afterwards; of a retirement 0 */
+    vtag_stat    before;
+    vtag_policy  policy;
     vtag_gate    gate;
     vtag_verdict v;
+    vtag_cover   cover;      /* what a rollback hides, what a retirement loses */
     double       judge_ms, ms; /* of the gate inside the batch; of the flip, the commit alone */
     int          dry, as_json;
-} cutover_job;
+    int          judges;     /* only, and wants no lock */
+    int          moves;      /* the step changes something, and is still to be committed */
+    int          kept;       /* the retirement is refused */
+    int          postponed;  /* by a file that came at the last moment: nothing changed */
+    const char  *event;      /* cutover, rollback, retire */
+    int        (*step)(struct life *l); /* in the batch */
+    void       (*first)(const struct life *l); /* before it, without the lock; may be NULL */
+} life;
 
-/* Notes in the history that the gate held. */
-static int cutover_held(cutover_job *c)
+/* The state as it is now, and the tag in it. */
+static int life_look(life *l)
 {
-    vtag_event e;
-    vtag_err err;
-    int rc = verdict_event(&c->st, c->tag.tag, &c->v, c->gate.reason, &e);
+    int rc = cli_snap(&l->st);
+    vtag_err err = VTAG_OK;
     if (rc) return rc;
-    err = vtag_note(c->st.batch, &e);
-    if (err) return cli_error(err, "%s: history", c->st.path);
-    return cli_commit(&c->st);
+    err = vtag_stats(l->st.snap, &l->before);
+    if (!err && l->tag.tag) err = vtag_tag_info(l->st.snap, l->tag.tag, &l->tag);
+    if (!err) err = vtag_policy_get(l->st.snap, &l->policy);
+    return err ? cli_error(err, "%s", l->file) : 0;
 }
 
-static int cutover_apply(cutover_job *c)
+static int life_open(life *l)
 {
-    double from;
-    vtag_err err;
-    int rc = cli_begin(&c->st, 0);
-    if (rc) return rc;
-    from = cli_ms();
-    err = vtag_cutover(c->st.batch, c->tag.tag, &c->gate, &c->v);
-    if (err == VTAG_GATE) {
-        c->v.pass = 0;
-        return cutover_held(c);
-    }
-    if (err) return gate_error(err, &c->st, &c->tag, &c->gate);
-    c->v.pass = 1;
-    c->judge_ms = cli_ms() - from;
-    from = cli_ms();
-    rc = cli_commit(&c->st);
-    c->ms = cli_ms() - from;
+    int rc = l->judges ? cli_look(&l->st, l->file) : cli_change(&l->st, l->file);
+    if (!rc && l->name) rc = cli_tag(&l->st, l->name, &l->tag);
+    if (!rc) rc = life_look(l);
+    if (!rc) cli_catch();
     return rc;
 }
 
-static int cutover_report(const cutover_job *c)
+static int life_hook(const life *l, const char *event, hook_call *c)
 {
-    out o;
-    int moved = c->v.pass && !c->dry && c->active != c->tag.tag;
-    if (c->as_json) {
-        out_start(&o, stdout);
-        cmd_verdict_json(&o, &c->st, c->tag.tag, &c->v);
-        out_bool(&o, "dry_run", c->dry);
-        out_bool(&o, "changed", moved);
-        if (moved) out_f64(&o, "flip_ms", c->ms);
-        if (moved) out_f64(&o, "judge_ms", c->judge_ms);
-        out_close(&o, '}');
+    vtag_tag tag = l->tag.tag ? l->tag.tag : l->before.active;
+    if (!hook_start(c, &l->hook, event, l->file, cli_tag_name(&l->st, tag))) return 0;
+    if (l->tag.tag) out_str(&c->o, "state", cli_role_name(l->tag.role));
+    else out_str(&c->o, "state", "active");
+    out_str(&c->o, "from", cli_tag_name(&l->st, l->before.active));
+    out_str(&c->o, "to", cli_tag_name(&l->st, l->to ? l->to : l->before.active));
+    out_u64(&c->o, "commit", l->before.commit);
+    if (!strcmp(l->event, "cutover")) {
+        out_open(&c->o, "gate", '{');
+        cmd_verdict_json(&c->o, &l->st, l->tag.tag, &l->v);
+        out_close(&c->o, '}');
+    } else if (!strcmp(l->event, "rollback")) {
+        out_u64(&c->o, "hides", l->cover.extra);
     } else {
-        cmd_verdict_print(&c->st, c->tag.tag, &c->v);
-        if (c->active == c->tag.tag) printf("%s is active already\n", c->tag.spec.name);
-        if (moved) {
-            printf("active: %s, flipped in %.2f ms, after %.2f ms of judging\n", c->tag.spec.name,
-                   c->ms, c->judge_ms);
-        }
-        if (c->dry) puts("dry run: nothing changed");
+        out_u64(&c->o, "items", l->cover.base);
+        out_u64(&c->o, "lost", l->cover.missing);
     }
-    if (c->v.pass) return CLI_DONE;
-    return cli_refuse("%s: %s stays %s: the gate holds%s", c->st.path, c->tag.spec.name,
-                      cli_role_name(c->tag.role), c->dry ? "" : "; noted in the history");
+    if (l->reason) out_str(&c->o, "reason", l->reason);
+    return 1;
 }
 
-static int cutover_run(cutover_job *c, const char *file, const char *tag)
+static int life_ask(const life *l)
 {
-    vtag_stat stat;
+    char event[32], so[400];
+    hook_call c;
+    snprintf(event, sizeof event, "pre-%s", l->event);
+    if (l->tag.tag) {
+        snprintf(so, sizeof so, "%s stays %s", l->tag.spec.name, cli_role_name(l->tag.role));
+    } else {
+        snprintf(so, sizeof so, "%s stays active", cli_tag_name(&l->st, l->before.active));
+    }
+    return life_hook(l, event, &c) ? hook_ask(&c, so) : 0;
+}
+
+static void life_tell(const life *l, const char *event)
+{
+    hook_call c;
+    if (life_hook(l, event, &c)) hook_tell(&c);
+}
+
+static int life_guarded(const life *l)
+{
+    char event[32];
+    hook_call c;
+    snprintf(event, sizeof event, "pre-%s", l->event);
+    if (!hook_start(&c, &l->hook, event, l->file, NULL)) return 0;
+    hook_drop(&c);
+    return 1;
+}
+
+/* The last question is asked between the step and its commit, in the batch. */
+static int life_commit(life *l)
+{
+    double from = cli_ms();
+    int rc = stop_last(l->file, "nothing changed");
+    if (!rc && stop_flag(l->postpone)) {
+        l->postponed = 1;
+        cli_abort(&l->st);
+        return 0;
+    }
+    if (rc) cli_abort(&l->st);
+    else rc = cli_commit(&l->st);
+    l->ms = cli_ms() - from;
+    return rc;
+}
+
+/* Tries the step in a batch. If that would change something and there is a guard, or something
+   to be said first, the batch is dropped for that, and then it is done once more; and so again
+   if the roles are not those that the guard spoke of. */
+static int life_do(life *l)
+{
+    vtag_tag active = 0, standby = 0;
+    int asked = 0, rc;
+    for (;;) {
+        rc = cli_begin(&l->st, 0);
+        if (!rc) rc = life_look(l);
+        if (!rc) rc = l->step(l);
+        if (rc || !l->moves || l->dry) break;
+        if (!l->first && !life_guarded(l)) break;
+        if (asked && active == l->before.active && standby == l->before.standby) break;
+        cli_abort(&l->st);
+        if (l->first && !asked) l->first(l);
+        rc = life_ask(l);
+        if (rc) return rc;
+        asked = 1;
+        active = l->before.active;
+        standby = l->before.standby;
+    }
+    if (!rc && l->moves && !l->dry) return life_commit(l);
+    cli_abort(&l->st);
+    return rc;
+}
+
+/* ---- cutover ----------------------------------------------------------------------------- */
+
+/* Notes in the history that the gate held. */
+static int cutover_held(life *l)
+{
+    vtag_event e;
     vtag_err err;
-    int rc = c->dry ? cli_look(&c->st, file) : cli_change(&c->st, file);
-    if (!rc) rc = cli_tag(&c->st, tag, &c->tag);
+    int rc = verdict_event(&l->st, l->tag.tag, &l->v, l->gate.reason, &e);
     if (rc) return rc;
-    err = vtag_stats(c->st.snap, &stat);
-    c->active = stat.active;
-    if (!err) err = vtag_judge(c->st.snap, c->tag.tag, &c->gate, &c->v); /* without the lock */
-    if (err) return gate_error(err, &c->st, &c->tag, &c->gate);
-    if (!c->dry) rc = cutover_apply(c);
-    return rc ? rc : cutover_report(c);
+    err = vtag_note(l->st.batch, &e);
+    if (err) return cli_error(err, "%s: history", l->file);
+    return cli_commit(&l->st);
+}
+
+static int cutover_step(life *l)
+{
+    double from = cli_ms();
+    vtag_err err = vtag_cutover(l->st.batch, l->tag.tag, &l->gate, &l->v);
+    l->judge_ms = cli_ms() - from;
+    l->moves = 0;
+    l->v.pass = !err;
+    if (err == VTAG_GATE) return cutover_held(l);
+    if (err) return gate_error(err, &l->st, &l->tag, &l->gate);
+    l->moves = l->before.active != l->tag.tag;
+    return 0;
+}
+
+static int cutover_report(const life *l)
+{
+    out o;
+    if (l->as_json) {
+        out_start(&o, stdout);
+        cmd_verdict_json(&o, &l->st, l->tag.tag, &l->v);
+        out_bool(&o, "dry_run", l->dry);
+        out_bool(&o, "changed", l->moves);
+        if (l->moves) out_f64(&o, "flip_ms", l->ms);
+        if (l->moves) out_f64(&o, "judge_ms", l->judge_ms);
+        out_close(&o, '}');
+    } else {
+        cmd_verdict_print(&l->st, l->tag.tag, &l->v);
+        if (l->before.active == l->tag.tag) printf("%s is active already\n", l->tag.spec.name);
+        if (l->moves) {
+            printf("active: %s, flipped in %.2f ms, after %.2f ms of judging\n", l->tag.spec.name,
+                   l->ms, l->judge_ms);
+        }
+        if (l->dry) puts("dry run: nothing changed");
+    }
+    if (l->v.pass) return CLI_DONE;
+    return cli_refuse("%s: %s stays %s: the gate holds%s", l->file, l->tag.spec.name,
+                      cli_role_name(l->tag.role), l->dry ? "" : "; noted in the history");
+}
+
+static int cutover_run(life *l)
+{
+    vtag_err err;
+    int rc;
+    l->judges = l->dry;
+    rc = life_open(l);
+    if (rc) return rc;
+    l->to = l->tag.tag;
+    err = vtag_judge(l->st.snap, l->tag.tag, &l->gate, &l->v); /* without the lock */
+    if (err) return gate_error(err, &l->st, &l->tag, &l->gate);
+    return l->dry ? 0 : life_do(l);
+}
+
+static int cutover_tell(const life *l)
+{
+    int rc = cutover_report(l);
+    fflush(stdout);
+    if (l->moves) life_tell(l, "cutover");
+    else if (!l->v.pass && !l->dry) life_tell(l, "cutover-held");
+    return rc;
+}
+
+static void life_start(life *l, const char *event, int (*step)(life *l))
+{
+    memset(l, 0, sizeof *l);
+    l->hook.timeout_ms = HOOK_TIMEOUT;
+    l->event = event;
+    l->step = step;
+}
+
+int cutover_then(const cutover_job *job, int *postponed)
+{
+    life l;
+    int rc;
+    life_start(&l, "cutover", cutover_step);
+    l.hook = *job->hook;
+    l.file = job->file;
+    l.name = job->tag;
+    l.postpone = job->postpone;
+    l.as_json = job->as_json;
+    rc = cutover_run(&l);
+    *postponed = !rc && l.postponed;
+    if (!rc && !l.postponed) {
+        if (job->before) job->before(job->ctx);
+        rc = cutover_tell(&l);
+    }
+    cli_close(&l.st);
+    return rc;
 }
 
 int cmd_cutover(int argc, char **argv)
 {
-    const char *file, *tag;
     int rc, rehearsal = 0;
-    cutover_job c;
+    life l;
     const cli_opt opts[] = {
-        {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
-        {"--tag", "NAME", CLI_STR | CLI_MUST, &tag, "which is to become active", NULL},
-        CMD_GATE_OPTS(c.gate),
-        {"--reason", "TEXT", CLI_STR, &c.gate.reason,
+        {"FILE", NULL, CLI_ARG, &l.file, "the store", NULL},
+        {"--tag", "NAME", CLI_STR | CLI_MUST, &l.name, "which is to become active", NULL},
+        CMD_GATE_OPTS(l.gate),
+        {"--reason", "TEXT", CLI_STR, &l.gate.reason,
          "recorded; needed to ask less than the policy", NULL},
+        HOOK_OPTS(l.hook),
         {"--rehearse", NULL, CLI_FLAG, &rehearsal,
          "on a copy beside the file: flip, probe, flip back", NULL},
-        {"--dry-run", NULL, CLI_FLAG, &c.dry, "judge only", NULL},
-        {"--json", NULL, CLI_FLAG, &c.as_json, "one JSON object", NULL},
+        {"--dry-run", NULL, CLI_FLAG, &l.dry, "judge only", NULL},
+        {"--json", NULL, CLI_FLAG, &l.as_json, "one JSON object", NULL},
         CLI_END};
-    memset(&c, 0, sizeof c);
+    life_start(&l, "cutover", cutover_step);
     rc = cli_parse(argc, argv, "Makes a tag active if its gate passes; the active one becomes\n"
-                   "standby. Exit code 3: HOLD, which goes into the history.", opts);
+                   "standby. Exit code 3: HOLD, which goes into the history, or a hook's no.",
+                   opts);
     if (rc >= 0) return rc;
-    rc = cmd_gate_check(&c.gate);
+    l.reason = l.gate.reason;
+    rc = cmd_gate_check(&l.gate);
+    if (!rc) rc = hook_check(&l.hook);
     if (rc) return rc;
-    if (rehearsal) return rehearse(file, tag, &c.gate, c.as_json, c.dry);
-    rc = cutover_run(&c, file, tag);
-    cli_close(&c.st);
+    if (rehearsal) return rehearse(l.file, l.name, &l.gate, l.as_json, l.dry);
+    rc = cutover_run(&l);
+    if (!rc) rc = cutover_tell(&l);
+    cli_close(&l.st);
     return rc;
 }
 
@@ -385,214 +547,202 @@ static void hidden_json(out *o, const cli_store *st, vtag_tag from, vtag_tag to)
     out_close(o, ']');
 }
 
-static void rollback_report(const cli_store *st, const vtag_stat *before, vtag_tag to,
-                            const vtag_cover *c, double ms, int dry, int as_json)
+static void rollback_json(const life *l)
 {
-    int moved = to != before->active;
+    int moved = l->to != l->before.active;
     out o;
-    if (as_json) {
-        out_start(&o, stdout);
-        out_str(&o, "from", cli_tag_name(st, before->active));
-        out_str(&o, "to", cli_tag_name(st, to));
-        out_bool(&o, "changed", moved && !dry);
-        out_bool(&o, "dry_run", dry);
-        out_u64(&o, "hides", c->extra);
-        if (moved && c->extra) hidden_json(&o, st, before->active, to);
-        if (moved && !dry) out_f64(&o, "flip_ms", ms);
-        out_close(&o, '}');
+    out_start(&o, stdout);
+    out_str(&o, "from", cli_tag_name(&l->st, l->before.active));
+    out_str(&o, "to", cli_tag_name(&l->st, l->to));
+    out_bool(&o, "changed", moved && !l->dry);
+    out_bool(&o, "dry_run", l->dry);
+    out_u64(&o, "hides", l->cover.extra);
+    if (moved && l->cover.extra) hidden_json(&o, &l->st, l->before.active, l->to);
+    if (moved && !l->dry) out_f64(&o, "flip_ms", l->ms);
+    out_close(&o, '}');
+}
+
+static void rollback_report(const life *l)
+{
+    const char *from = cli_tag_name(&l->st, l->before.active), *to = cli_tag_name(&l->st, l->to);
+    if (l->as_json) {
+        rollback_json(l);
         return;
     }
-    if (!moved) {
-        printf("%s is active already: nothing to do\n", cli_tag_name(st, to));
+    if (l->to == l->before.active) {
+        printf("%s is active already: nothing to do\n", to);
         return;
     }
-    printf("%s %s from %s\n", dry ? "would go back to" : "active:", cli_tag_name(st, to),
-           cli_tag_name(st, before->active));
+    printf("%s %s from %s\n", l->dry ? "would go back to" : "active:", to, from);
     printf("hides %llu items that are fresh only under %s; they are pending under %s%s\n",
-           ull(c->extra), cli_tag_name(st, before->active), cli_tag_name(st, to), c->extra ? ":" : "");
-    if (c->extra) hidden_print(st, before->active, to, c->extra);
-    if (dry) puts("dry run: nothing changed");
-    else printf("flipped in %.2f ms\n", ms);
+           ull(l->cover.extra), from, to, l->cover.extra ? ":" : "");
+    if (l->cover.extra) hidden_print(&l->st, l->before.active, l->to, l->cover.extra);
+    if (l->dry) puts("dry run: nothing changed");
+    else printf("flipped in %.2f ms\n", l->ms);
 }
 
 /* The engine's line of a rollback has no room for a reason: a note after it has. */
-static vtag_err rollback_reason(cli_store *st, const vtag_stat *before, vtag_tag to,
-                                const vtag_cover *hidden, const char *reason)
+static vtag_err rollback_reason(const life *l)
 {
     vtag_event e;
-    if (!to) to = before->rolled_back ? before->active : before->standby;
-    if (!reason || to == before->active) return VTAG_OK;
+    if (!l->reason || !l->moves) return VTAG_OK;
     memset(&e, 0, sizeof e);
     e.kind = VTAG_K_NOTE;
     e.name = "rollback";
-    e.tag = before->active;
-    e.base = to;
-    e.commit = before->commit;
-    e.cover = *hidden;
-    e.text = reason;
-    return vtag_note(st->batch, &e);
+    e.tag = l->before.active;
+    e.base = l->to;
+    e.commit = l->before.commit;
+    e.cover = l->cover;
+    e.text = l->reason;
+    return vtag_note(l->st.batch, &e);
 }
 
-static int rollback_apply(cli_store *st, const vtag_info *tag, vtag_cover *hidden, double *ms,
-                          int dry, const vtag_stat *before, const char *reason)
+static int rollback_step(life *l)
 {
-    double from;
-    vtag_err err;
-    int rc = cli_begin(st, 0);
-    if (rc) return rc;
-    err = vtag_rollback(st->batch, tag->tag, hidden);
+    vtag_err err = vtag_rollback(l->st.batch, l->tag.tag, &l->cover);
     if (err == VTAG_NOTFOUND) {
-        return cli_fail("%s: no tag is standby; name an older one with --tag", st->path);
+        return cli_fail("%s: no tag is standby; name an older one with --tag", l->file);
     }
     if (err == VTAG_ARG) {
         return cli_fail("%s: tag '%s' was never active, so there is no way back to it; "
-                        "vtag cutover goes through the gate", st->path, tag->spec.name);
+                        "vtag cutover goes through the gate", l->file, l->tag.spec.name);
     }
-    if (!err) err = rollback_reason(st, before, tag->tag, hidden, reason);
-    if (err) return cli_error(err, "%s", st->path);
-    if (dry) {
-        cli_abort(st);
-        return 0;
-    }
-    from = cli_ms();
-    rc = cli_commit(st);
-    *ms = cli_ms() - from;
-    return rc;
+    l->to = l->tag.tag ? l->tag.tag : l->before.rolled_back ? l->before.active : l->before.standby;
+    l->moves = l->to != l->before.active;
+    if (!err) err = rollback_reason(l);
+    return err ? cli_error(err, "%s", l->file) : 0;
 }
 
 int cmd_rollback(int argc, char **argv)
 {
-    const char *file, *tag = NULL, *reason = NULL;
-    int as_json = 0, dry = 0, rc;
-    double ms = 0;
-    cli_store st = {0};
-    vtag_info info = {0};
-    vtag_stat before = {0};
-    vtag_cover hidden = {0};
+    int rc;
+    life l;
     const cli_opt opts[] = {
-        {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
-        {"--tag", "NAME", CLI_STR, &tag, "an older tag; else the standby", NULL},
-        {"--reason", "TEXT", CLI_STR, &reason, "recorded", NULL},
-        {"--dry-run", NULL, CLI_FLAG, &dry, "tell what it would hide", NULL},
-        {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
+        {"FILE", NULL, CLI_ARG, &l.file, "the store", NULL},
+        {"--tag", "NAME", CLI_STR, &l.name, "an older tag; else the standby", NULL},
+        {"--reason", "TEXT", CLI_STR, &l.reason, "recorded", NULL},
+        HOOK_OPTS(l.hook),
+        {"--dry-run", NULL, CLI_FLAG, &l.dry, "tell what it would hide", NULL},
+        {"--json", NULL, CLI_FLAG, &l.as_json, "one JSON object", NULL},
         CLI_END};
+    life_start(&l, "rollback", rollback_step);
     rc = cli_parse(argc, argv, "Makes the standby, or an older tag, active again: at once and\n"
-                   "without a gate. Asking again changes nothing.", opts);
+                   "without a gate. Asking again changes nothing. Exit code 3: a hook's no.", opts);
     if (rc >= 0) return rc;
-    rc = cmd_text("--reason", reason, 1024);
-    if (!rc) rc = cli_change(&st, file);
-    if (!rc && tag) rc = cli_tag(&st, tag, &info);
-    if (!rc) {
-        vtag_err err = vtag_stats(st.snap, &before);
-        if (err) rc = cli_error(err, "%s", file);
-    }
-    if (!rc) rc = rollback_apply(&st, &info, &hidden, &ms, dry, &before, reason);
-    if (!rc) {
-        vtag_tag to = tag ? info.tag : before.rolled_back ? before.active : before.standby;
-        rollback_report(&st, &before, to, &hidden, ms, dry, as_json);
-    }
-    cli_close(&st);
+    rc = cmd_text("--reason", l.reason, 1024);
+    if (!rc) rc = hook_check(&l.hook);
+    if (!rc) rc = life_open(&l);
+    if (!rc) rc = life_do(&l);
+    if (!rc) rollback_report(&l);
+    fflush(stdout);
+    if (!rc && l.moves && !l.dry) life_tell(&l, "rollback");
+    cli_close(&l.st);
     return rc;
 }
 
 /* ---- retire --------------------------------------------------------------------------------- */
 
-static void retire_lost(const vtag_info *tag, const vtag_cover *c)
+static void retire_lost(const life *l)
 {
     char bytes[CLI_TEXT];
-    printf("%s: %s, %s, %llu items\n", tag->spec.name, cli_role_name(tag->role),
-           cli_bytes(bytes, tag->bytes), ull(c->base));
+    const vtag_cover *c = &l->cover;
+    printf("%s: %s, %s, %llu items\n", l->tag.spec.name, cli_role_name(l->tag.role),
+           cli_bytes(bytes, l->tag.bytes), ull(c->base));
     printf("  %llu are fresh under another tag, %llu only stale, %llu under no other\n",
            ull(c->fresh), ull(c->stale), ull(c->missing));
     if (c->missing) puts("  what no other tag has is lost with the next vtag compact");
 }
 
-static void retire_json(const vtag_info *tag, const vtag_cover *c, const vtag_policy *policy,
-                        vtag_err err, int dry)
+static void retire_json(const life *l)
 {
+    const vtag_cover *c = &l->cover;
     out o;
     out_start(&o, stdout);
-    out_str(&o, "tag", tag->spec.name);
-    out_str(&o, "verdict", err ? "KEPT" : "GO");
-    out_bool(&o, "dry_run", dry);
+    out_str(&o, "tag", l->tag.spec.name);
+    out_str(&o, "verdict", l->kept ? "KEPT" : "GO");
+    out_bool(&o, "dry_run", l->dry);
     out_u64(&o, "items", c->base);
     out_u64(&o, "elsewhere_fresh", c->fresh);
     out_u64(&o, "elsewhere_stale", c->stale);
     out_u64(&o, "lost", c->missing);
-    out_u64(&o, "bytes", tag->bytes);
+    out_u64(&o, "bytes", l->tag.bytes);
     out_str(&o, "freed_by", "compact");
-    out_u64(&o, "kept_ms", tag->kept_ms);
-    out_u64(&o, "retain_ms", policy->retain_ms);
+    out_u64(&o, "kept_ms", l->tag.kept_ms);
+    out_u64(&o, "retain_ms", l->policy.retain_ms);
     out_close(&o, '}');
 }
 
-static int retire_kept(const cli_store *st, const vtag_info *tag, const vtag_policy *p)
+static int retire_kept(const life *l)
 {
     char left[CLI_TEXT], when[CLI_TEXT];
-    uint64_t rest = tag->kept_ms < p->retain_ms ? p->retain_ms - tag->kept_ms : 0;
-    if (p->hold) {
-        return cli_refuse("%s: tag '%s' is kept: hold: %s; vtag policy --no-hold ends it",
-                          st->path, tag->spec.name, p->hold);
+    const char *name = l->tag.spec.name;
+    uint64_t all = l->policy.retain_ms, rest = l->tag.kept_ms < all ? all - l->tag.kept_ms : 0;
+    if (l->policy.hold) {
+        return cli_refuse("%s: tag '%s' is kept: hold: %s; vtag policy --no-hold ends it", l->file,
+                          name, l->policy.hold);
     }
     if (!rest) {
         return cli_refuse("%s: tag '%s' is kept: the active tag lacks passing scores; give them "
-                          "with vtag eval, or a --reason", st->path, tag->spec.name);
+                          "with vtag eval, or a --reason", l->file, name);
     }
     return cli_refuse("%s: tag '%s' is kept: %s of its retention are left, until %s at the "
-                      "earliest; wait, or give a --reason", st->path, tag->spec.name,
-                      cli_span(left, rest), cli_time(when, cli_clock() + rest));
+                      "earliest; wait, or give a --reason", l->file, name, cli_span(left, rest),
+                      cli_time(when, cli_clock() + rest));
 }
 
-static int retire_run(cli_store *st, const vtag_info *tag, const char *reason, int dry,
-                      int as_json)
+static int retire_step(life *l)
 {
-    vtag_cover lost = {0};
-    vtag_policy policy;
-    char bytes[CLI_TEXT];
-    vtag_err err = vtag_policy_get(st->snap, &policy);
-    int rc = err ? cli_error(err, "%s: policy", st->path) : cli_begin(st, 0);
-    if (rc) return rc;
-    err = vtag_retire(st->batch, tag->tag, reason, &lost);
-    if (err && err != VTAG_KEPT) {
-        return cli_error(err, "%s: tag '%s'", st->path, tag->spec.name);
-    }
-    if (as_json) retire_json(tag, &lost, &policy, err, dry);
-    else retire_lost(tag, &lost);
+    vtag_err err = vtag_retire(l->st.batch, l->tag.tag, l->reason, &l->cover);
+    l->kept = err == VTAG_KEPT;
+    l->moves = !err;
+    if (!err || l->kept) return 0;
+    return cli_error(err, "%s: tag '%s'", l->file, l->tag.spec.name);
+}
+
+static void retire_first(const life *l)
+{
+    if (l->as_json) retire_json(l);
+    else retire_lost(l);
     fflush(stdout);
-    if (err) return retire_kept(st, tag, &policy);
-    if (dry) {
-        if (!as_json) puts("dry run: nothing changed");
-        return 0;
-    }
-    rc = cli_commit(st);
-    if (!rc && !as_json) {
-        printf("retired; vtag compact %s gives its %s back, which nothing does before\n", st->path,
-               cli_bytes(bytes, tag->bytes));
-    }
-    return rc;
+}
+
+static int retire_report(const life *l)
+{
+    char bytes[CLI_TEXT];
+    if (l->kept || l->dry) retire_first(l);
+    if (l->kept) return retire_kept(l);
+    if (l->as_json) return 0;
+    if (l->dry) puts("dry run: nothing changed");
+    else printf("retired; vtag compact %s gives its %s back, which nothing does before\n", l->file,
+                cli_bytes(bytes, l->tag.bytes));
+    return 0;
 }
 
 int cmd_retire(int argc, char **argv)
 {
-    const char *file, *tag, *reason = NULL;
-    int as_json = 0, dry = 0, rc;
-    cli_store st = {0};
-    vtag_info info;
+    int rc;
+    life l;
     const cli_opt opts[] = {
-        {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
-        {"--tag", "NAME", CLI_STR | CLI_MUST, &tag, "which is to stop answering", NULL},
-        {"--reason", "TEXT", CLI_STR, &reason,
+        {"FILE", NULL, CLI_ARG, &l.file, "the store", NULL},
+        {"--tag", "NAME", CLI_STR | CLI_MUST, &l.name, "which is to stop answering", NULL},
+        {"--reason", "TEXT", CLI_STR, &l.reason,
          "recorded; needed before its retention is over", NULL},
-        {"--dry-run", NULL, CLI_FLAG, &dry, "tell what would be lost", NULL},
-        {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
+        HOOK_OPTS(l.hook),
+        {"--dry-run", NULL, CLI_FLAG, &l.dry, "tell what would be lost", NULL},
+        {"--json", NULL, CLI_FLAG, &l.as_json, "one JSON object", NULL},
         CLI_END};
-    rc = cli_parse(argc, argv, "Takes a tag out of service, and says first what would be lost.\n"
-                   "Exit code 3: it is kept. Its space returns with vtag compact.", opts);
+    life_start(&l, "retire", retire_step);
+    l.first = retire_first;
+    rc = cli_parse(argc, argv, "Takes a tag out of service, and says what would be lost. Exit code\n"
+                   "3: it is kept, or a hook's no. Its space returns with vtag compact.", opts);
     if (rc >= 0) return rc;
-    rc = cmd_text("--reason", reason, 1024);
-    if (!rc) rc = cli_change(&st, file);
-    if (!rc) rc = cli_tag(&st, tag, &info);
-    if (!rc) rc = retire_run(&st, &info, reason, dry, as_json);
-    cli_close(&st);
+    rc = cmd_text("--reason", l.reason, 1024);
+    if (!rc) rc = hook_check(&l.hook);
+    if (!rc) rc = life_open(&l);
+    if (!rc) rc = life_do(&l);
+    if (!rc) rc = retire_report(&l);
+    fflush(stdout);
+    if (!rc && l.moves && !l.dry) life_tell(&l, "retire");
+    cli_close(&l.st);
     return rc;
 }

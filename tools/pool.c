@@ -17,6 +17,7 @@
 #endif
 
 #include "cli.h"
+#include "stop.h"
 
 /* In the child: its own group, so that all of it can be killed, and no life after ours. */
 static void pool_child(const char *command, int shell, int in, int out)
@@ -30,6 +31,7 @@ static void pool_child(const char *command, int shell, int in, int out)
     signal(SIGPIPE, SIG_DFL);
     if (shell) execl("/bin/sh", "sh", "-c", command, (char *)NULL);
     else execl(command, command, (char *)NULL);
+    if (!shell && errno == ENOEXEC) execl("/bin/sh", "sh", command, (char *)NULL); /* as a shell does */
     _exit(127);
 }
 
@@ -213,23 +215,39 @@ void pool_free(pool_worker *w)
 
 /* ---- Hooks ---------------------------------------------------------------------------- */
 
-int pool_run(const char *path, const char *text, size_t n, unsigned long ms)
+/* Gives what a program takes without being waited for; -1 for *in when all is said. */
+static void pool_give(int *in, const char *text, size_t n, size_t *at)
 {
-    int in, status, late;
-    size_t at = 0;
-    uint64_t until = cli_now() + ms;
-    pid_t pid = pool_spawn(path, 0, &in, NULL);
-    if (pid <= 0) return 127;
-    while (at < n && cli_now() < until) {
-        struct pollfd p = {0, POLLOUT, 0};
-        ssize_t put;
-        p.fd = in;
-        poll(&p, 1, 100);
-        put = write(in, text + at, n - at);
-        if (put > 0) at += (size_t)put;
-        else if (put < 0 && errno != EAGAIN && errno != EINTR) break;
+    while (*in >= 0 && *at < n) {
+        ssize_t put = write(*in, text + *at, n - *at);
+        if (put > 0) *at += (size_t)put;
+        else if (put < 0 && errno == EAGAIN) return;
+        else if (put < 0 && errno == EINTR) continue;
+        else break; /* it does not want to know */
     }
-    close(in);
-    status = pool_wait(pid, ms, &late);
-    return late ? 124 : status;
+    if (*in >= 0) close(*in);
+    *in = -1;
+}
+
+int pool_run(const char *path, const char *text, size_t n, uint64_t ms)
+{
+    stop_mark mark = stop_now();
+    uint64_t from = cli_now();
+    int in, status = 0, late = 0, stopped = 0;
+    size_t at = 0;
+    long nap = 1;
+    pid_t got, pid = pool_spawn(path, 0, &in, NULL);
+    if (pid <= 0) return 127;
+    while ((got = waitpid(pid, &status, WNOHANG)) == 0 && !late && !stopped) {
+        pool_give(&in, text, n, &at);
+        pool_sleep(nap);
+        if (nap < 20) nap *= 2;
+        late = cli_now() - from >= ms;
+        stopped = stop_since(&mark);
+    }
+    if (in >= 0) close(in);
+    if (got) return got == pid ? pool_status(status) : 127;
+    kill(-pid, SIGKILL);
+    while (waitpid(pid, &status, 0) < 0 && errno == EINTR) { }
+    return stopped ? POOL_STOPPED : POOL_LATE;
 }

@@ -5,6 +5,7 @@
 #ifndef POOL_H
 #define POOL_H
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 typedef struct pool_buffer { char *p; size_t at, n, cap; } pool_buffer; /* unread: p[at..n) */
@@ -31,8 +32,10 @@ void pool_kill(pool_worker *w);     /* it and what it started, at once */
 int  pool_reap(pool_worker *w);
 void pool_free(pool_worker *w);     /* kills it if it runs */
 
-/* Runs a program with text on standard input and its output going to standard error,
-   for at most ms; its status, 128 + n for signal n, 124 when time was up. */
-int  pool_run(const char *path, const char *text, size_t n, unsigned long ms);
+enum { POOL_LATE = -1, POOL_STOPPED = -2 };
+/* Runs a program with text on standard input and its output going to standard error; its
+   status, 128 + n for signal n. When ms are over, or a wish to stop comes, it is killed with
+   all that it started. */
+int  pool_run(const char *path, const char *text, size_t n, uint64_t ms);
 
 #endif /* POOL_H */

@@ -5,6 +5,7 @@
 
 #include "cmd.h"
 #include "queryset.h"
+#include "stop.h"
 
 enum { REHEARSE_PROBES = 100, REHEARSE_K = 10 };
 
@@ -177,14 +178,17 @@ static int rehearse_is(rehearsal *r, vtag_tag tag)
 
 static int rehearse_steps(rehearsal *r, vtag_tag tag, vtag_tag active, const vtag_gate *gate)
 {
+    const char *file = r->st.path, *so = "the copy is removed, nothing changed";
     int rc = probing_run(&r->copy, active, &r->b);
+    if (!rc) rc = stop_last(file, so);
     if (!rc) rc = rehearse_flip(r, tag, gate);
     if (!rc) rc = rehearse_is(r, tag);
     if (!rc) rc = probing_run(&r->copy, tag, &r->a);
+    if (!rc) rc = stop_last(file, so);
     if (!rc) rc = rehearse_back(r);
     if (!rc) rc = rehearse_is(r, active);
     if (!rc) rc = probing_run(&r->copy, active, &r->again);
-    return rc;
+    return rc ? rc : stop_last(file, so);
 }
 
 /* ---- The report ------------------------------------------------------------------------ */

@@ -1,17 +1,20 @@
 /* text.c - progress, people's numbers and tables, and reading of whole inputs. */
+#define _DEFAULT_SOURCE /* TIOCGWINSZ */
+#define _DARWIN_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #include "cli.h"
 
 #include <errno.h>
-#include <signal.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
-/* ---- Time and signals -------------------------------------------------------- */
+/* ---- Time -------------------------------------------------------------------- */
 
 static uint64_t text_clock(clockid_t id)
 {
@@ -29,26 +32,6 @@ double cli_ms(void)
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
-
-static volatile sig_atomic_t text_stop;
-
-static void text_on_signal(int sig)
-{
-    (void)sig;
-    text_stop = 1;
-}
-
-void cli_catch(void)
-{
-    struct sigaction a;
-    memset(&a, 0, sizeof a);
-    a.sa_handler = text_on_signal;
-    sigemptyset(&a.sa_mask);
-    sigaction(SIGINT, &a, NULL);
-    sigaction(SIGTERM, &a, NULL);
-}
-
-int cli_stopped(void) { return text_stop; }
 
 /* ---- Numbers ------------------------------------------------------------------- */
 
@@ -118,7 +101,32 @@ const char *cli_percent(char buf[CLI_TEXT], uint64_t part, uint64_t of)
     return buf;
 }
 
+const char *cli_rate(char buf[CLI_TEXT], double rate)
+{
+    if (!(rate > 0)) return strcpy(buf, "0");
+    if (rate >= 99.95) return cli_count(buf, rate < 1e18 ? (uint64_t)(rate + 0.5) : (uint64_t)1e18);
+    snprintf(buf, CLI_TEXT, rate < 0.995 ? "%.3f" : "%.1f", rate);
+    return buf;
+}
+
 /* ---- Progress -------------------------------------------------------------------- */
+
+int cli_plain_terminal(void)
+{
+    const char *term = getenv("TERM");
+    return !term || !*term || !strcmp(term, "dumb");
+}
+
+/* What a line may take: of COLUMNS and the terminal's own width the smaller. */
+static size_t text_columns(void)
+{
+    const char *given = getenv("COLUMNS");
+    struct winsize w;
+    uint64_t most = 80, n;
+    if (!ioctl(2, TIOCGWINSZ, &w) && w.ws_col) most = w.ws_col;
+    if (given && cli_u64(given, &n) && n && n < most) most = n;
+    return (size_t)most;
+}
 
 void cli_progress_start(cli_progress *p, const char *what, const char *unit, uint64_t total)
 {
@@ -127,7 +135,35 @@ void cli_progress_start(cli_progress *p, const char *what, const char *unit, uin
     p->unit = unit;
     p->total = total;
     p->start_ms = p->last_ms = cli_now();
-    p->tty = isatty(2) && !cli.quiet;
+    p->tty = isatty(2) && !cli.quiet && !cli_plain_terminal();
+}
+
+void cli_progress_rest(cli_progress *p)
+{
+    if (!p->rests++) p->rest_since = cli_now();
+}
+
+void cli_progress_work(cli_progress *p)
+{
+    if (!--p->rests) p->rest_ms += cli_now() - p->rest_since;
+}
+
+uint64_t cli_progress_ms(const cli_progress *p)
+{
+    uint64_t to = p->rests ? p->rest_since : cli_now();
+    return to - p->start_ms - p->rest_ms;
+}
+
+double cli_progress_rate(const cli_progress *p)
+{
+    uint64_t ms = cli_progress_ms(p);
+    return ms ? (double)p->done * 1000 / (double)ms : 0;
+}
+
+uint64_t cli_progress_left(const cli_progress *p)
+{
+    if (p->done >= p->total || p->done < (p->total + 99) / 100) return 0;
+    return (uint64_t)((double)cli_progress_ms(p) * (double)(p->total - p->done) / (double)p->done);
 }
 
 static const char *text_amount(const cli_progress *p, char buf[CLI_TEXT], uint64_t n)
@@ -135,32 +171,57 @@ static const char *text_amount(const cli_progress *p, char buf[CLI_TEXT], uint64
     return strcmp(p->unit, "bytes") ? cli_count(buf, n) : cli_bytes(buf, n);
 }
 
-static void text_bar(const cli_progress *p, double share)
+/* What is said beside the bar, as much of it as fits. */
+static void text_words(const cli_progress *p, char *line, size_t size)
 {
-    int i, full = (int)(share * 20);
-    fprintf(stderr, "\r\033[K%s [", p->what);
-    for (i = 0; i < 20; i++) fputc(i < full ? '#' : '.', stderr);
-    fputs("] ", stderr);
+    char a[CLI_TEXT], b[CLI_TEXT], count[2 * CLI_TEXT + 40], rate[CLI_TEXT + 8], left[CLI_TEXT + 8];
+    uint64_t ms = cli_progress_left(p);
+    double per = cli_progress_rate(p);
+    int plain = strcmp(p->unit, "bytes") != 0;
+    snprintf(count, sizeof count, "%s%s%s%s%.16s", text_amount(p, a, p->done), p->total ? "/" : "",
+             p->total ? text_amount(p, b, p->total) : "", plain ? " " : "", plain ? p->unit : "");
+    snprintf(rate, sizeof rate, ", %s/s", plain ? cli_rate(a, per) : cli_bytes(a, (uint64_t)per));
+    left[0] = '\0';
+    if (ms) snprintf(left, sizeof left, ", %s left", cli_span(a, ms));
+    if (strlen(count) + strlen(rate) + strlen(left) >= size) rate[0] = '\0';
+    if (strlen(count) + strlen(left) >= size) left[0] = '\0';
+    snprintf(line, size, "%.*s%s%s", (int)size - 1, count, rate, left);
 }
 
-static void text_progress(cli_progress *p, uint64_t ms)
+/* "import [####....] 12/30 rows, 4.0/s, 4 s left" in width columns */
+static void text_line(const cli_progress *p, char *line, size_t width)
 {
-    char a[CLI_TEXT], b[CLI_TEXT], left[CLI_TEXT];
+    enum { BAR = 20, LEAST = 5 };
+    char words[150], bar[BAR + 4] = "";
+    size_t name = strlen(p->what) + 1, room, i;
     double share = p->total ? (double)p->done / (double)p->total : 0;
-    double rate = ms ? (double)p->done * 1000 / (double)ms : 0;
-    if (share > 1) share = 1;
-    if (p->tty && p->total) text_bar(p, share);
-    else fprintf(stderr, "%s%s ", p->tty ? "\r\033[K" : "", p->what);
-    fputs(text_amount(p, a, p->done), stderr);
-    if (p->total) fprintf(stderr, "/%s", text_amount(p, b, p->total));
-    if (strcmp(p->unit, "bytes")) fprintf(stderr, " %s", p->unit);
-    fprintf(stderr, ", %s/s", text_amount(p, a, (uint64_t)rate));
-    if (share >= 0.01 && share < 1) { /* below 1 % an estimate would be a guess */
-        double rest = (double)ms * (1 - share) / share;
-        fprintf(stderr, ", %s left", cli_span(left, (uint64_t)rest));
+    room = width > name + 1 ? width - name + 1 : 1;
+    text_words(p, words, room < sizeof words ? room : sizeof words);
+    room = width > name + strlen(words) + 3 ? width - name - strlen(words) - 3 : 0;
+    if (room > BAR) room = BAR;
+    if (p->tty && p->total && room >= LEAST) {
+        bar[0] = '[';
+        for (i = 0; i < room; i++) bar[i + 1] = (double)i + 1 <= share * (double)room ? '#' : '.';
+        memcpy(bar + room + 1, "] ", 3);
     }
-    if (!p->tty) fputc('\n', stderr);
-    fflush(stderr);
+    snprintf(line, width + 1, "%s %s%s", p->what, bar, words);
+}
+
+/* Shown only where nobody has to be waited for. */
+static void text_show(const char *text)
+{
+    struct pollfd p = {2, POLLOUT, 0};
+    if (poll(&p, 1, 0) == 1 && p.revents & POLLOUT) fputs(text, stderr);
+}
+
+static void text_progress(cli_progress *p)
+{
+    enum { MOST = 180 };
+    char line[MOST + 1], all[MOST + 8];
+    size_t width = p->tty ? text_columns() - 1 : MOST;
+    text_line(p, line, width < MOST ? width : MOST);
+    snprintf(all, sizeof all, p->tty ? "\r\033[K%s" : "%s\n", line);
+    text_show(all);
     p->shown = 1;
 }
 
@@ -172,12 +233,12 @@ void cli_progress_at(cli_progress *p, uint64_t done)
     now = cli_now();
     if (now - p->last_ms < (p->tty ? 100u : 30000u)) return;
     p->last_ms = now;
-    text_progress(p, now - p->start_ms);
+    text_progress(p);
 }
 
 void cli_progress_end(cli_progress *p)
 {
-    if (p->tty && p->shown) fputs("\r\033[K", stderr);
+    if (p->tty && p->shown) text_show("\r\033[K");
     p->shown = 0;
 }
 
