@@ -96,6 +96,7 @@ typedef struct backfill {
     char        pause[256];  /* why it is paused; "" it is not */
     int         resting;     /* paused, or no worker gets anything: time that is no work */
     int         stopped;     /* b->why says by what; told at the end */
+    int         broken;      /* the store takes no more */
     int         told;        /* the counts are printed */
     int         ended;       /* how often all was filled */
     uint64_t    pointed;     /* when the burn-down got a point */
@@ -384,6 +385,7 @@ static void bf_commit(backfill *b, const char *state, const char *reason)
     bf_counts was = bf_counted(b);
     int rc = bf_begin(b);
     if (rc) {
+        b->broken = !b->stopped;
         b->rc = rc;
         return;
     }
@@ -391,9 +393,11 @@ static void bf_commit(backfill *b, const char *state, const char *reason)
     memset(&b->done, 0, sizeof b->done);
     bf_fill_batch(b, &doing, &applied, state, reason);
     while (doing.head) bf_done(b, list_cut(&doing, doing.head));
-    rc = cli_commit(&b->st);
+    if (b->rc) cli_abort(&b->st);
+    else b->rc = cli_commit(&b->st);
+    rc = b->rc;
     if (rc) bf_uncount(b, &was);
-    if (rc && !b->rc) b->rc = rc;
+    if (rc) b->broken = 1;
     b->commits += !rc;
     b->heard = cli_now();
     cli_progress_at(&b->progress, bf_handled(b));
@@ -1189,8 +1193,8 @@ static int bf_prepare(backfill *b)
 static void bf_end(backfill *b)
 {
     int first = !b->ended++, lost = 0;
-    if (b->commits && b->rc) lost = bf_commit_all(b, "stopped", b->why);
-    else if (b->commits) bf_commit_all(b, "done", b->unanswered ? b->why : "");
+    if (b->commits && b->rc && !b->broken) lost = bf_commit_all(b, "stopped", b->why);
+    else if (b->commits && !b->rc) bf_commit_all(b, "done", b->unanswered ? b->why : "");
     cli_progress_end(&b->progress);
     if (b->stopped && lost) {
         cli_fail("%s: %s; stopped, and the last %zu answers are not in, as another writer has the "

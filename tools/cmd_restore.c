@@ -500,6 +500,7 @@ static int restore_into(restore *r, const char *file, lines *in)
     o.wait_ms = cli.wait_ms;
     err = vtag_begin(r->st.db, &o, &r->st.batch);
     if (err) rc = cli_error(err, "%s", file);
+    else cli_hold(&r->st);
     if (!rc) rc = restore_read(r, in);
     if (!rc) rc = cli_commit(&r->st);
     restore_gather_end(r);
