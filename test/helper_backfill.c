@@ -2,8 +2,8 @@
    application that writes all through a backfill, one that kills it at random moments,
    and the check that every item has exactly its vectors.
 
-     worker WHAT          good, crash, hang, reorder, repeat, half, poison, nan, zero,
-                          later, limit, exit75, parts, dim, noise, end, slow
+     worker WHAT          good, crash, hang, reorder, repeat, half, few, skip, nan, zero,
+                          later, exit75, parts, dim, noise, end, slow
      app FILE LIST SECONDS  until FILE.stop is there or the time is over; LIST gets the
                           expected content, "id version" a line
      kills N COMMAND...   starts it and kills it with -9, N times
@@ -102,6 +102,8 @@ static int odd(const ask *a, const char *what, unsigned n)
     if (!strcmp(what, "exit75") && n % 40 == 39) exit(75);
     if (!strcmp(what, "broken")) exit(3);
     if (!strcmp(what, "half") && n % 2) return 1;
+    if (!strcmp(what, "few") && n == 5) exit(0);
+    if (!strcmp(what, "skip") && poison) return 1;
     if (!strcmp(what, "slow")) nap(1);
     if (!strcmp(what, "noise") && n % 10 == 0) printf("loading weights...\n[1,2]\n{\"x\":1}\n");
     if (!strcmp(what, "repeat")) answer(a, "good");

@@ -86,10 +86,17 @@ ends 0 ./fill hang --batch 64 --tries 2 --timeout 150ms
 says '1 quarantined'
 check 'a hanging worker costs its item alone' [ "$(coverage fresh)" -eq 3000 ]
 fresh
-ends 1 ./fill half --tries 2
-warns 'not answered in 2 tries and stay pending'
-ends 0 ./fill good
-whole 'what half a worker left'
+ends 0 ./fill half --tries 2 --timeout 1s
+whole 'what a worker leaves is asked again while it answers anything'
+fresh
+ends 0 ./fill few --workers 2 --tries 1 --json
+says '"filled":3000,.*"unanswered":0,.*"retries":0'
+whole 'workers that end well after five answers each'
+fresh 'the poison' 'no harm' 'more poison'
+ends 1 ./fill skip --tries 2 --timeout 1s
+warns '2 items were not answered in 2 tries and stay pending'
+check 'they are pending' [ "$(coverage missing)" -eq 2 ]
+check 'and nothing is waived' [ "$(coverage waived)" -eq 0 ]
 fresh
 ends 1 ./fill broken
 warns 'fails on everything it is asked, nothing is quarantined'

@@ -241,7 +241,8 @@ equal 'and waived if asked to' "$("$vtag" items db.vtag --tag minilm@2 --state w
 works 'fill' "$vtag" fill db.vtag vectors --tag minilm@2
 works 'the same again' "$vtag" fill db.vtag vectors --tag minilm@2 --batch 1
 { echo '{"id":1,"rev":99,"vector":[1,2,3,4]}'; echo '{"id":99,"rev":1,"vector":[1,2,3,4]}'; } >late
-works 'late answers are counted' "$vtag" fill db.vtag late --tag minilm@2
+"$vtag" fill db.vtag late --tag minilm@2 >out 2>err
+equal 'late answers fill nothing' "$? $(grep -c 'late: line 2: no item 99$' err) $(grep -c 'late: 2 lines, and nothing is filled' err)" '1 1 1'
 says '1 changed since.*1 not found'
 works 'waive' "$vtag" waive db.vtag 3 --tag minilm@3 --reason 'no text'
 works 'lift' "$vtag" waive db.vtag 3 --tag minilm@3 --lift

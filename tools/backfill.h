@@ -28,7 +28,9 @@ vtag_err bf_points_add(cli_store *st, const vtag_info *tag, uint64_t time, const
 typedef struct bf_plan {     /* what a backfill would take */
     const char *tag;         /* a name */
     uint32_t    dim;         /* of a tag that is not declared yet; else 0 */
-    const char *exec;        /* to time a sample of items; NULL: do not */
+    int         timed;       /* time a sample of items, by this worker or the tag's embedder */
+    const char *exec, *embedders;
+    uint64_t    timeout_ms;  /* of the worker; 0: 2 min */
     double      rate;        /* items a second; 0: not given */
     uint64_t    workers;
     uint64_t    items, empty, bytes; /* pending; of them without a payload; their payloads */

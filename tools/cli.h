@@ -178,15 +178,9 @@ const char *cli_state_name(uint32_t state);
 int cli_role_of(const char *s);            /* -1: no such name */
 int cli_kind_of(const char *s);
 
-/* Asks a worker for the vector of a text: starts the command in a shell, writes the
-   line {"id":0,"rev":1,"data":TEXT} and reads {"vector":[...]}; free(*x). */
-int cli_embed(const char *command, const char *text, size_t size, float **x, uint32_t *dim);
-
 typedef struct cli_text { const char *s; size_t n; } cli_text;
-/* The same for n texts and one worker, which may answer in any order: x[n], each to be
-   freed, and their lengths dim[n]. Its input is a file, so that no pipe can fill up. */
-int cli_embed_many(const char *command, const cli_text *texts, size_t n, float **x,
-                   uint32_t *dim);
+/* Asks a worker for the one vector of a text; see worker.h. free(*x). */
+int cli_embed(const char *command, const char *text, size_t size, float **x, uint32_t *dim);
 
 /* ---- Progress ----------------------------------------------------------------------- */
 

@@ -20,10 +20,13 @@
 
 #include "backfill.h"
 #include "control.h"
+#include "embedder.h"
 #include "hook.h"
-#include "json.h"
-#include "pool.h"
 #include "stop.h"
+#include "worker.h"
+
+enum { BF_HAND = 64 << 20, BF_HAND_EACH = 8 << 20, BF_DONE = 16 << 20 }; /* bytes: in the hands of all
+                                workers, of one of them; answered and not committed */
 
 static unsigned long long ull(uint64_t n) { return n; }
 
@@ -32,15 +35,16 @@ static unsigned long long ull(uint64_t n) { return n; }
 typedef struct task {        /* an item to be embedded */
     struct task *next, *prev;
     uint64_t     id, rev;
+    size_t       size;       /* bytes of its payload */
     unsigned     tries;
     uint64_t     proof;      /* good answers that had come when it first failed */
     char        *why;        /* it failed; with waive, for good */
     int          waive;
-    vtag_vec    *v;          /* the answer v[n], its numbers behind it */
+    vtag_vec    *v;          /* the answer v[n], as in worker_reply */
     size_t       n;
 } task;
 
-typedef struct list { task *head, *tail; size_t n; } list;
+typedef struct list { task *head, *tail; size_t n, bytes; } list; /* bytes: task_bytes of all */
 
 typedef struct group {       /* tasks that are asked again, alone */
     struct group *next;
@@ -49,11 +53,10 @@ typedef struct group {       /* tasks that are asked again, alone */
 } group;
 
 typedef struct seat {        /* of one worker */
-    pool_worker w;
+    worker      w;
     list        out;         /* asked, and not answered yet */
     int         alone;       /* with a group: gets nothing else */
     int         canary;      /* with an item that was embedded before */
-    int         killed;      /* by us: it hung */
     uint64_t    last;        /* when it last got or gave something */
     uint64_t    finished;    /* when its input was closed; 0: not, or it answered since */
     size_t      window;      /* how many it may have in hand */
@@ -61,7 +64,7 @@ typedef struct seat {        /* of one worker */
 
 typedef struct backfill {
     cli_store   st;
-    const char *file, *tag_name, *exec, *order;
+    const char *file, *tag_name, *exec, *embedders, *order;
     const char *pause_file, *panic_file, *postpone_file;
     hook        hook;
     control_file control;
@@ -86,6 +89,7 @@ typedef struct backfill {
     unsigned    streak;      /* failures of workers since a vector came */
     unsigned    limited;     /* rate limits since then */
     int         want_canary;
+    worker_notes notes;      /* of what workers wrote that is no answer */
     int         prompt;      /* workers answer while their input is open */
     int         eager;       /* they wait for its end: close it as soon as all is said */
     uint64_t    patience_ms; /* before it is closed to see which */
@@ -104,10 +108,17 @@ typedef struct backfill {
     int         rc;          /* not 0: stop, it is reported */
 
     uint64_t    total, filled, vectors, changed, gone, waived, empties, retries, unanswered;
-    uint64_t    proofs, repeated, junk, commits, start_ms, started;
+    uint64_t    proofs, commits, start_ms, started;
     cli_progress progress;
-    json        js;
 } backfill;
+
+/* What a task keeps in memory, or makes a worker keep. */
+static size_t task_bytes(const task *t)
+{
+    size_t i, n = sizeof *t + (t->v ? t->n * sizeof *t->v : t->size);
+    for (i = 0; t->v && i < t->n; i++) n += t->v[i].dim * sizeof(float);
+    return n;
+}
 
 static void list_put(list *l, task *t)
 {
@@ -117,6 +128,19 @@ static void list_put(list *l, task *t)
     else l->head = t;
     l->tail = t;
     l->n++;
+    l->bytes += task_bytes(t);
+}
+
+/* In front of all others. */
+static void list_push(list *l, task *t)
+{
+    t->prev = NULL;
+    t->next = l->head;
+    if (l->head) l->head->prev = t;
+    else l->tail = t;
+    l->head = t;
+    l->n++;
+    l->bytes += task_bytes(t);
 }
 
 static task *list_cut(list *l, task *t)
@@ -126,6 +150,7 @@ static task *list_cut(list *l, task *t)
     if (t->next) t->next->prev = t->prev;
     else l->tail = t->prev;
     l->n--;
+    l->bytes -= task_bytes(t);
     return t;
 }
 
@@ -381,7 +406,7 @@ static void bf_fill_batch(backfill *b, list *doing, list *applied, const char *s
 /* Commits what is done with the record of the state. What counts is what is durable. */
 static void bf_commit(backfill *b, const char *state, const char *reason)
 {
-    list doing, applied = {NULL, NULL, 0};
+    list doing, applied = {0};
     bf_counts was = bf_counted(b);
     int rc = bf_begin(b);
     if (rc) {
@@ -452,7 +477,7 @@ static void bf_why(backfill *b, task *t, const char *why)
 /* An item that failed by itself: asked again later, and at last waived. */
 static void bf_failed(backfill *b, task *t, const char *why)
 {
-    list one = {NULL, NULL, 0};
+    list one = {NULL, NULL, 0, 0};
     if (!t->tries++) t->proof = b->proofs;
     bf_why(b, t, why);
     b->retries++;
@@ -470,157 +495,81 @@ static void bf_failed(backfill *b, task *t, const char *why)
     bf_aside(b, &one, 1, t->tries >= b->tries ? 0 : cli_now() + bf_backoff(b, t->tries));
 }
 
-/* A worker that ended well without answering all. */
-static void bf_unanswered(backfill *b, seat *s)
+/* An item that its worker says nothing of, and ends well: after --tries it stays pending. */
+static void bf_unanswered(backfill *b, task *t)
 {
-    list again = {NULL, NULL, 0};
-    size_t n = s->out.n;
-    snprintf(b->why, sizeof b->why, "the worker left %zu of its items unanswered", n);
-    while (s->out.head) {
-        task *t = list_cut(&s->out, s->out.head);
-        b->retries++;
-        if (++t->tries < b->tries) {
-            list_put(&again, t);
-        } else {
-            b->unanswered++;
-            task_free(t);
-        }
+    list one = {NULL, NULL, 0, 0};
+    b->retries++;
+    if (++t->tries >= b->tries) {
+        b->unanswered++;
+        task_free(t);
+        return;
     }
-    if (again.n) bf_aside(b, &again, again.n, cli_now() + bf_backoff(b, again.head->tries));
+    list_put(&one, t);
+    bf_aside(b, &one, 1, cli_now() + bf_backoff(b, t->tries));
 }
 
-/* A worker that died: halves what it had in hand, until one item is left. */
-static void bf_crashed(backfill *b, seat *s, int status)
+/* Takes what a worker had in hand back, which counts as no try. */
+static void bf_back(backfill *b, seat *s)
 {
-    char why[120];
-    if (s->killed) {
-        char span[CLI_TEXT];
-        snprintf(why, sizeof why, "the worker gave no answer for %s", cli_span(span, b->timeout_ms));
-    } else if (status > 128) {
-        snprintf(why, sizeof why, "the worker was killed by signal %d", status - 128);
-    } else {
-        snprintf(why, sizeof why, "the worker ended with status %d", status);
-    }
+    if (s->alone) bf_aside(b, &s->out, s->out.n, 0);
+    while (s->out.tail) list_push(&b->queue, list_cut(&s->out, s->out.tail));
+}
+
+/* A worker that failed: halves what it had in hand, until one item is left. */
+static void bf_crashed(backfill *b, seat *s, int status, const char *why)
+{
     b->streak++;
-    if (s->out.n == 1) {
-        bf_failed(b, list_cut(&s->out, s->out.head), why);
+    snprintf(b->why, sizeof b->why, "the worker %s", why);
+    if ((status == 126 || status == 127 || (!status && s->w.unasked)) && !b->proofs) {
+        bf_fatal(b, status ? "the command cannot be run" : "nothing that was asked for is answered");
+        return;
+    }
+    if (s->out.n == 1 && !status) {
+        bf_unanswered(b, list_cut(&s->out, s->out.head));
+    } else if (s->out.n == 1) {
+        char text[sizeof b->why];
+        memcpy(text, b->why, sizeof text);
+        bf_failed(b, list_cut(&s->out, s->out.head), text);
     } else {
-        snprintf(b->why, sizeof b->why, "%s", why);
         b->retries += s->out.n;
         bf_aside(b, &s->out, s->out.n / 2, 0);
         bf_aside(b, &s->out, s->out.n, 0);
     }
     if (b->streak > 1) bf_hold(b, bf_backoff(b, b->streak - 1), "backoff");
     if (b->streak >= b->tries * b->workers) b->want_canary = 1;
-    if ((status == 126 || status == 127) && !b->proofs) {
-        bf_fatal(b, "the command cannot be run");
-    }
 }
 
-static void bf_limited(backfill *b, seat *s)
+/* A rate limit; seconds below 0: of unknown length. */
+static void bf_limited(backfill *b, double seconds)
 {
-    bf_hold(b, bf_backoff(b, ++b->limited), "rate limit of the embedder");
-    bf_aside(b, &s->out, s->out.n, 0);
+    uint64_t ms = seconds < 3600 ? (uint64_t)(seconds > 0 ? seconds * 1000 : 0) : 3600000;
+    b->limited++;
+    if (seconds < 0) ms = bf_backoff(b, b->limited);
+    else if (!ms && b->limited > b->tries) ms = bf_backoff(b, b->limited - (unsigned)b->tries);
+    if (ms) bf_hold(b, ms, "rate limit of the embedder");
 }
 
 /* ---- Answers --------------------------------------------------------------------------- */
 
-static void bf_junk(backfill *b, const char *line, size_t n, const char *what)
+/* Gives a task the vectors of an answer; NULL, or what is wrong with them. */
+static const char *bf_vectors(backfill *b, task *t, worker_reply *r)
 {
-    char text[80];
-    if (b->junk++ >= 3) return;
-    cli_progress_end(&b->progress);
-    cli_warn("--exec: %s: '%s'; ignored", what, cli_line(text, sizeof text, line, n));
-}
-
-static task *bf_match(seat *s, uint64_t id, uint64_t rev)
-{
-    task *t = s->out.head;
-    while (t && (t->id != id || t->rev != rev)) t = t->next;
-    return t;
-}
-
-/* The whole number that follows a name in a line that is no JSON. */
-static int bf_scan(const char *line, const char *name, uint64_t *n)
-{
-    char digits[24];
-    size_t k;
-    const char *p = strstr(line, name);
-    if (!p) return 0;
-    p += strlen(name);
-    p += strspn(p, " :");
-    k = strspn(p, "0123456789");
-    if (!k || k > 20) return 0;
-    memcpy(digits, p, k);
-    digits[k] = '\0';
-    return cli_u64(digits, n);
-}
-
-/* An answer such as {"id":1,"rev":1,"vector":[NaN]}: an error of that item. */
-static void bf_not_json(backfill *b, seat *s, const char *line, size_t n)
-{
-    char why[200], *text = cli_alloc(n + 1);
-    uint64_t id, rev;
-    task *t = NULL;
-    memcpy(text, line, n);
-    if (bf_scan(text, "\"id\"", &id) && bf_scan(text, "\"rev\"", &rev)) t = bf_match(s, id, rev);
-    if (t && !s->canary) {
-        snprintf(why, sizeof why, "the worker's answer is no JSON: %s", b->js.error);
-        bf_failed(b, list_cut(&s->out, t), why);
-    } else {
-        bf_junk(b, line, n, "a line that is no JSON");
+    size_t i, dim = b->tag.spec.dim;
+    for (i = 0; i < r->n; i++) {
+        if (r->v[i].dim != dim) {
+            snprintf(b->why, sizeof b->why, "the worker's vectors have %u numbers, tag %.80s has dim "
+                     "%zu", r->v[i].dim, b->tag.spec.name, dim);
+            if (!b->proofs) bf_fatal(b, "another model?");
+            return b->why;
+        }
+        r->v[i].tag = b->tag.tag;
     }
-    free(text);
-}
-
-static const char *bf_span(const json_value *o, vtag_vec *v)
-{
-    const json_value *off = json_get(o, "off"), *len = json_get(o, "len");
-    if ((off && (!(off->whole & JSON_U64) || off->u.u64 > UINT32_MAX)) ||
-        (len && (!(len->whole & JSON_U64) || len->u.u64 > UINT32_MAX))) {
-        return "\"off\" and \"len\" want whole numbers";
-    }
-    v->off = off ? (uint32_t)off->u.u64 : 0;
-    v->len = len ? (uint32_t)len->u.u64 : 0;
+    free(t->v);
+    t->v = r->v;
+    t->n = r->n;
+    r->v = NULL;
     return NULL;
-}
-
-/* Vector i of a task whose room is there; NULL, or what is wrong with it. */
-static const char *bf_vector(backfill *b, task *t, size_t i, const json_value *o)
-{
-    const json_value *v = json_get(o, "vector");
-    size_t n, dim = b->tag.spec.dim;
-    float *x = (float *)(t->v + t->n) + i * dim;
-    if (!v || !json_is_numbers(v, &n)) return "the answer has no \"vector\" of numbers";
-    if (n != dim) {
-        snprintf(b->why, sizeof b->why, "the worker's vectors have %zu numbers, tag %.80s has dim "
-                 "%zu", n, b->tag.spec.name, dim);
-        if (!b->proofs) bf_fatal(b, "another model?");
-        return b->why;
-    }
-    if (json_floats(v, x) < n) return "a number is too large for a vector";
-    t->v[i].tag = b->tag.tag;
-    t->v[i].dim = (uint32_t)dim;
-    t->v[i].x = x;
-    return bf_span(o, &t->v[i]);
-}
-
-/* The vectors of an answer; NULL, or what is wrong with them. */
-static const char *bf_vectors(backfill *b, task *t, const json_value *o)
-{
-    const json_value *many = json_get(o, "vectors");
-    const char *bad = NULL;
-    size_t i;
-    if (many && (many->type != JSON_ARRAY || !many->n)) return "\"vectors\" wants objects";
-    free(t->v);
-    t->n = many ? many->n : 1;
-    t->v = malloc(t->n * (sizeof *t->v + b->tag.spec.dim * sizeof(float)));
-    if (!t->v) return "out of memory";
-    for (i = 0; i < t->n && !bad; i++) bad = bf_vector(b, t, i, many ? &many->u.items[i] : o);
-    if (!bad) return NULL;
-    free(t->v);
-    t->v = NULL;
-    return bad;
 }
 
 static void bf_taken(backfill *b, seat *s, task *t)
@@ -635,33 +584,20 @@ static void bf_taken(backfill *b, seat *s, task *t)
     task_free(t);
 }
 
-static void bf_answer(backfill *b, seat *s, const json_value *o, const char *line, size_t n)
+static void bf_answer(backfill *b, seat *s, worker_reply *r)
 {
-    const json_value *id = json_get(o, "id"), *rev = json_get(o, "rev"), *why, *wait;
+    task *t = r->owner;
     const char *bad;
-    uint64_t n_id;
-    task *t = NULL;
-    if (json_id(id, &n_id) && rev && rev->whole & JSON_U64) t = bf_match(s, n_id, rev->u.u64);
-    wait = json_get(o, "retry_after");
-    if (wait && wait->type == JSON_NUMBER) {
-        double ms = wait->num > 0 ? wait->num * 1000 : 0;
-        bf_hold(b, ms < 36e5 ? (uint64_t)ms : 3600000, "rate limit of the embedder");
-        if (t) {
-            list one = {NULL, NULL, 0};
-            list_put(&one, list_cut(&s->out, t));
-            bf_aside(b, &one, 1, 0);
-        }
+    if (t) list_cut(&s->out, t);
+    if (r->kind == WORKER_RETRY) {
+        list one = {NULL, NULL, 0, 0};
+        bf_limited(b, r->wait);
+        if (t && !s->alone) list_push(&b->queue, t);
+        else if (t) list_put(&one, t);
+        if (one.n) bf_aside(b, &one, 1, 0);
         return;
     }
-    if (!t) {
-        if (!id || !rev) bf_junk(b, line, n, "an answer without \"id\" and \"rev\"");
-        else b->repeated++;
-        return;
-    }
-    why = json_get(o, "error");
-    bad = why && why->type != JSON_NULL ? json_text(why) ? json_text(why) : "error"
-                                        : bf_vectors(b, t, o);
-    list_cut(&s->out, t);
+    bad = r->kind == WORKER_ERROR ? r->error : bf_vectors(b, t, r);
     if (!bad) {
         bf_taken(b, s, t);
     } else if (s->canary) {
@@ -679,7 +615,7 @@ static void bf_learn(backfill *b, seat *s)
     uint64_t now = cli_now();
     if (now - s->last > b->gap_ms) b->gap_ms = now - s->last;
     s->last = now;
-    if (!s->w.finish) b->prompt = 1;
+    if (!s->w.p.finish) b->prompt = 1;
     if (!s->finished) return;
     if (!b->prompt && s->last - s->finished < 500) b->eager = 1;
     else b->patience_ms *= 2;
@@ -688,36 +624,34 @@ static void bf_learn(backfill *b, seat *s)
 
 static void bf_listen(backfill *b, seat *s)
 {
-    const char *line;
-    size_t n;
-    int whole;
-    while (!b->rc && pool_line(&s->w, &line, &n, &whole)) {
-        const json_value *o;
-        while (n && (line[n - 1] == '\r' || line[n - 1] == ' ')) n--;
-        if (!n) continue;
-        bf_learn(b, s);
-        o = json_parse(&b->js, line, n);
-        if (o && o->type == JSON_OBJECT) bf_answer(b, s, o, line, n);
-        else if (whole && !o) bf_not_json(b, s, line, n);
-        else if (whole) bf_junk(b, line, n, "a line that is no object");
+    worker_reply r;
+    while (!b->rc && worker_next(&s->w, &r)) {
+        if (r.kind != WORKER_RETRY) bf_learn(b, s);
+        bf_answer(b, s, &r);
+        worker_reply_free(&r);
     }
+    if (b->notes.told == b->notes.n) return;
+    cli_progress_end(&b->progress);
+    worker_warn(&b->notes);
 }
 
 static void bf_ended(backfill *b, seat *s)
 {
-    int status = pool_reap(&s->w);
+    char why[sizeof b->why - 12]; /* and "the worker " */
+    int status = worker_end(&s->w, why, sizeof why);
     if (b->rc) return;
     if (s->canary) {
-        snprintf(b->why, sizeof b->why, "status %d", status);
+        snprintf(b->why, sizeof b->why, "the worker %s", why);
         bf_fatal(b, "the worker fails even where it did not before, nothing is quarantined");
     } else if (s->out.n && status == 75) {
-        bf_limited(b, s);
-    } else if (s->out.n && status == 0) {
-        bf_unanswered(b, s);
+        bf_limited(b, -1);
+        bf_back(b, s);
+    } else if (s->out.n && status == 0 && s->w.answered) { /* it may end after any number of answers */
+        bf_back(b, s);
     } else if (s->out.n) {
-        bf_crashed(b, s, status);
+        bf_crashed(b, s, status, why);
     }
-    s->alone = s->killed = 0;
+    s->alone = 0;
     s->finished = 0;
 }
 
@@ -749,55 +683,44 @@ static void bf_refill(backfill *b)
         task *t = cli_alloc(sizeof *t);
         t->id = b->page[i].id;
         t->rev = b->page[i].rev;
+        t->size = b->page[i].size;
         if (b->page[i].size || b->ask_empty) list_put(&b->queue, t);
         else bf_empty(b, t);
     }
 }
 
-/* Writes what a worker is asked; 0 if the item is not as it was found any more. */
-static int bf_line(backfill *b, const task *t, FILE *f)
+/* Asks a worker for one item; 0 if that is not as it was found any more. */
+static int bf_ask_one(backfill *b, seat *s, task *t)
 {
     vtag_item item = {0};
+    worker_item ask = {0};
     vtag_err err = vtag_get(b->st.snap, t->id, &item);
-    out o;
     if (err == VTAG_NOTFOUND || (!err && item.rev != t->rev)) return 0;
-    if (err) {
-        b->rc = cli_error(err, "%s: item %llu", b->file, ull(t->id));
-        return 0;
-    }
-    out_start(&o, f);
-    out_id(&o, "id", t->id);
-    if (item.key) out_str(&o, "key", item.key);
-    out_u64(&o, "rev", t->rev);
-    out_data(&o, "data", item.data, item.size);
-    out_close(&o, '}');
+    ask.id = t->id;
+    ask.rev = t->rev;
+    ask.key = item.key;
+    ask.data = item.data;
+    ask.n = t->size = item.size;
+    if (err) b->rc = cli_error(err, "%s: item %llu", b->file, ull(t->id));
+    else b->rc = worker_ask(&s->w, &ask, t);
+    list_put(&s->out, t);
     return 1;
 }
 
-/* Asks a worker for the first n tasks of a list, starting it if need be. */
+/* Asks a worker for the first n tasks of a list, or as many as one may have in hand. */
 static void bf_ask(backfill *b, seat *s, list *from, size_t n)
 {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *f = open_memstream(&text, &size);
-    if (!f) b->rc = cli_nomem();
-    else if (!s->w.pid) b->rc = pool_start(&s->w, b->exec);
+    size_t most = BF_HAND / (size_t)b->workers;
+    if (most > BF_HAND_EACH) most = BF_HAND_EACH;
     while (!b->rc && n-- && from->head) {
-        task *t = list_cut(from, from->head);
-        if (bf_line(b, t, f)) {
-            list_put(&s->out, t);
-        } else { /* the next sweep finds it, if it is still there */
-            b->changed++;
-            task_free(t);
-        }
+        task *t = from->head;
+        if (s->out.n && s->out.bytes + task_bytes(t) > most) break;
+        if (bf_ask_one(b, s, list_cut(from, t))) continue;
+        b->changed++; /* the next sweep finds it, if it is still there */
+        task_free(t);
     }
-    if (f) fclose(f);
-    if (s->w.pid && size) {
-        pool_say(&s->w, text, size);
-        pool_write(&s->w);
-        s->last = cli_now();
-    }
-    free(text);
+    if (!b->rc && s->w.p.pid) worker_move(&s->w);
+    s->last = cli_now();
 }
 
 /* Asks for an item that was embedded before, to see whether the worker works at all. */
@@ -807,7 +730,7 @@ static void bf_canary(backfill *b, seat *s)
     uint64_t cursor = 0;
     size_t n = 0, i = 0;
     vtag_err err = VTAG_OK;
-    list one = {NULL, NULL, 0};
+    list one = {NULL, NULL, 0, 0};
     task *t;
     if (b->done.n) bf_tell(b);
     if (!b->rc) b->rc = cli_snap(&b->st);
@@ -834,7 +757,7 @@ static int bf_group(backfill *b, seat *s)
     b->groups = g->next;
     s->alone = 1;
     bf_ask(b, s, &g->tasks, g->tasks.n);
-    list_free(&g->tasks);
+    if (g->tasks.n) bf_aside(b, &g->tasks, g->tasks.n, 0);
     free(g);
     return 1;
 }
@@ -856,7 +779,7 @@ static size_t bf_allowed(backfill *b, size_t n)
 static void bf_feed_seat(backfill *b, seat *s)
 {
     size_t n;
-    if ((s->w.pid && s->w.finish) || (s->alone && s->out.n)) return;
+    if (!worker_listens(&s->w) || (s->alone && s->out.n)) return;
     if (!s->out.n) s->alone = 0;
     if (s->canary || (b->want_canary && s->out.n)) return;
     if (b->want_canary) {
@@ -957,9 +880,22 @@ static void bf_throttle(backfill *b)
 
 /* ---- The loop ---------------------------------------------------------------------------------- */
 
+/* Nothing is left to ask or to hear. */
+static int bf_quiet(const backfill *b)
+{
+    size_t i;
+    if (b->queue.n || !b->swept || b->groups) return 0;
+    for (i = 0; i < b->workers; i++) if (b->seats[i].out.n) return 0;
+    return 1;
+}
+
+/* Nor to commit: what the engine refuses then is asked for again. */
+static int bf_idle(const backfill *b) { return !b->done.n && bf_quiet(b); }
+
 static int bf_commit_due(const backfill *b)
 {
-    return b->done.n && (b->done.n >= b->batch || cli_now() - b->done_since >= b->chunk_ms);
+    return b->done.n && (b->done.n >= b->batch || b->done.bytes >= BF_DONE || bf_quiet(b) ||
+                         cli_now() - b->done_since >= b->chunk_ms);
 }
 
 static uint64_t bf_sooner(uint64_t ms, uint64_t now, uint64_t due)
@@ -971,6 +907,7 @@ static uint64_t bf_sooner(uint64_t ms, uint64_t now, uint64_t due)
 static int bf_wait_ms(const backfill *b)
 {
     uint64_t now = cli_now(), ms = 100;
+    if (bf_commit_due(b)) return 0;
     if (b->hold_until > now) ms = bf_sooner(ms, now, b->hold_until);
     else if (b->groups && b->groups->due > now) ms = bf_sooner(ms, now, b->groups->due);
     else if (b->rate > 0 && b->queue.n) ms = b->rate > 100 ? 10 : ms;
@@ -983,41 +920,29 @@ static void bf_poll(backfill *b, struct pollfd *p)
 {
     nfds_t n = 0;
     size_t i;
-    for (i = 0; i < b->workers; i++) {
-        pool_worker *w = &b->seats[i].w;
-        if (!w->pid) continue;
-        p[n].fd = w->out;
-        p[n++].events = POLLIN;
-        if (w->in < 0 || w->say.at == w->say.n) continue;
-        p[n].fd = w->in;
-        p[n++].events = POLLOUT;
-    }
+    for (i = 0; i < b->workers; i++) n += (nfds_t)worker_poll(&b->seats[i].w, p + n);
     poll(p, n, bf_wait_ms(b));
     for (i = 0; i < b->workers && !b->rc; i++) {
         seat *s = &b->seats[i];
-        if (!s->w.pid) continue;
-        pool_write(&s->w);
-        pool_read(&s->w);
+        if (!s->w.p.pid) continue;
+        worker_move(&s->w);
         bf_listen(b, s);
-        if (s->w.ended) bf_ended(b, s);
+        if (worker_over(&s->w)) bf_ended(b, s);
     }
 }
 
-/* A silent worker: may wait for more lines, or for the end of them, or hang. */
+/* A silent worker may wait for more lines, or for the end of them. */
 static void bf_watch(backfill *b, seat *s)
 {
     uint64_t silent = cli_now() - s->last, most = b->timeout_ms / 4;
     uint64_t patience = b->prompt ? 4 * b->gap_ms : b->patience_ms;
     int more = !s->alone && !b->pause[0] && (b->queue.n || !b->swept);
-    if (!s->w.pid || !s->out.n || (silent < 1000 && silent < most && !b->eager)) return;
-    if (silent >= b->timeout_ms && !s->killed) {
-        s->killed = 1;
-        pool_kill(&s->w);
-    } else if (more && s->window < b->batch) {
+    if (!s->w.p.pid || !s->out.n || (silent < 1000 && silent < most && !b->eager)) return;
+    if (more && s->window < b->batch) {
         s->window = b->eager || s->window * 2 > b->batch ? (size_t)b->batch : s->window * 2;
-    } else if (!s->w.finish &&
+    } else if (!s->w.p.finish &&
                (!more || b->eager || silent >= (patience < most ? patience : most))) {
-        pool_finish(&s->w); /* it may give its answers at the end of its input */
+        worker_finish(&s->w); /* it may give its answers at the end of its input */
         s->finished = cli_now();
     }
 }
@@ -1034,14 +959,6 @@ static void bf_windows(backfill *b, uint64_t filled, uint64_t ms)
         else *w = want < most ? want : most;
         if (*w > b->batch) *w = b->batch;
     }
-}
-
-static int bf_idle(const backfill *b)
-{
-    size_t i;
-    if (b->queue.n || !b->swept || b->groups) return 0;
-    for (i = 0; i < b->workers; i++) if (b->seats[i].out.n) return 0;
-    return 1;
 }
 
 /* Embeds all that is pending; what comes meanwhile may be left. */
@@ -1066,7 +983,6 @@ static void bf_sweep(backfill *b, struct pollfd *p)
         }
         cli_progress_at(&b->progress, bf_handled(b));
     }
-    while (!b->rc && b->done.n) bf_tell(b);
 }
 
 /* Counts what is pending now. */
@@ -1134,7 +1050,8 @@ static void bf_report_json(const backfill *b)
     out_u64(&o, "quarantined", b->waived);
     out_u64(&o, "empty", b->empties);
     out_u64(&o, "unanswered", b->unanswered);
-    out_u64(&o, "repeated", b->repeated);
+    out_u64(&o, "unasked", b->notes.unasked);
+    out_u64(&o, "repeated", b->notes.repeated);
     out_u64(&o, "retries", b->retries);
     out_u64(&o, "commits", b->commits);
     out_u64(&o, "ms", cli_now() - b->start_ms);
@@ -1159,6 +1076,7 @@ static void bf_report(void *ctx)
     if (b->empties) printf("; %s empty, waived", cli_count(n, b->empties));
     if (b->retries) printf("; %s retries", cli_count(n, b->retries));
     if (b->unanswered) printf("; %s not answered", cli_count(n, b->unanswered));
+    if (b->notes.unasked) printf("; %s answers to what was not asked", cli_count(n, b->notes.unasked));
     putchar('\n');
 }
 
@@ -1173,10 +1091,15 @@ static int bf_prepare(backfill *b)
     if (b->tag.role == VTAG_GONE) {
         return cli_error(VTAG_RETIRED, "%s: tag '%s'", b->file, b->tag.spec.name);
     }
+    if (b->dry) rc = embedder_for(b->embedders, b->tag.spec.name, &b->exec);
+    else rc = embedder_must(b->embedders, b->tag.spec.name, "--exec", &b->exec);
+    if (rc) return rc;
     plan.tag = b->tag.spec.name;
     plan.rate = b->rate;
     plan.workers = b->workers;
-    if (b->dry) plan.exec = b->exec;
+    plan.timed = b->dry;
+    plan.exec = b->exec;
+    plan.timeout_ms = b->timeout_ms;
     rc = bf_plan_make(&b->st, &plan);
     if (!rc && b->dry) return bf_plan_show(&plan, 0, b->as_json);
     if (!rc) rc = bf_plan_room(&b->st, &plan);
@@ -1229,12 +1152,20 @@ static void bf_cutover(backfill *b, struct pollfd *p)
     }
 }
 
+static void bf_seat(backfill *b, seat *s)
+{
+    s->w.command = b->exec;
+    s->w.timeout_ms = b->timeout_ms;
+    s->w.notes = &b->notes;
+    s->window = b->batch < 16 ? (size_t)b->batch : 16;
+}
+
 static void bf_work(backfill *b)
 {
     struct pollfd *p = cli_alloc((size_t)b->workers * 2 * sizeof *p);
     size_t i;
     b->seats = cli_alloc((size_t)b->workers * sizeof *b->seats);
-    for (i = 0; i < b->workers; i++) b->seats[i].window = b->batch < 16 ? (size_t)b->batch : 16;
+    for (i = 0; i < b->workers; i++) bf_seat(b, &b->seats[i]);
     b->page_n = b->states > VTAG_ALL ? 65536 : 1024;
     b->page = cli_alloc(b->page_n * sizeof *b->page);
     b->tokens_ms = cli_ms();
@@ -1258,11 +1189,8 @@ static void bf_free(backfill *b)
     size_t i;
     for (i = 0; b->seats && i < b->workers; i++) {
         seat *s = &b->seats[i];
-        if (s->w.pid && !b->rc) { /* a worker may have to tidy up at the end of its input */
-            pool_finish(&s->w);
-            pool_reap(&s->w);
-        }
-        pool_free(&s->w);
+        if (!b->rc) worker_close(&s->w); /* it may have to tidy up at the end of its input */
+        worker_free(&s->w);
         list_free(&s->out);
     }
     while (b->groups) {
@@ -1275,12 +1203,10 @@ static void bf_free(backfill *b)
     list_free(&b->done);
     free(b->seats);
     free(b->page);
-    json_free(&b->js);
 }
 
 static int bf_check(backfill *b)
 {
-    if (!b->exec && !b->dry) return cli_misuse("backfill: --exec COMMAND is missing");
     if (!b->workers || b->workers > 256) return cli_misuse("backfill: --workers is 1 to 256");
     if (!b->batch || !b->tries) return cli_misuse("backfill: --batch and --tries are not 0");
     if (b->rate < 0 || b->max_load < 0) {
@@ -1322,7 +1248,8 @@ static int bf_parse(backfill *b, int argc, char **argv)
         {"--tries", "N", CLI_U64, &b->tries, "of an item, before it is quarantined; 5", NULL},
         {"--backoff", "DURATION", CLI_SPAN, &b->backoff_ms,
          "before the second; four times that before each next, to 64 s; 1s", NULL},
-        {"--timeout", "DURATION", CLI_SPAN, &b->timeout_ms, "of a silent worker; 2m", NULL},
+        EMBEDDER_OPT(b->embedders),
+        EMBEDDER_TIMEOUT_OPT(b->timeout_ms),
         {"--order", "O", CLI_STR, &b->order, "newest, oldest, id", NULL},
         {"--ask-empty", NULL, CLI_FLAG, &b->ask_empty, "embed items without payload too", NULL},
         {"--control", "FILE", CLI_STR, &b->control.path,
@@ -1335,7 +1262,8 @@ static int bf_parse(backfill *b, int argc, char **argv)
         "Embeds what is pending under a tag: the worker gets lines {\"id\",\"rev\",\"data\"} and\n"
         "answers, in any order, {\"id\",\"rev\",\"vector\":[...]} or \"vectors\":[{\"vector\",\"off\",\n"
         "\"len\"}] or \"error\". Exit code 75 or \"retry_after\":SECONDS is a rate limit, and no\n"
-        "failure. Killed at any moment, it goes on where the records say when run again.", opts);
+        "failure. Killed at any moment, it goes on where the records say when run again.\n"
+        "vtag help worker tells all of it.", opts);
 }
 
 int cmd_backfill(int argc, char **argv)

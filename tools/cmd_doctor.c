@@ -7,7 +7,9 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "embedder.h"
 #include "json.h"
+#include "worker.h"
 
 enum { DOCTOR_PAGE = 256, DOCTOR_TEXT = 600 };
 
@@ -22,7 +24,8 @@ typedef struct doctor {
     vtag_info  *tags;
     size_t      n;
     uint64_t    rows;        /* looked at */
-    const char *exec_active, *exec_standby;
+    const char *exec_active, *exec_standby, *embedders;
+    uint64_t    timeout_ms;
     int         dry;
     struct { const char *tag; int asked, answers; double cosine; } embedder[2]; /* active, standby */
 } doctor;
@@ -409,7 +412,7 @@ static double probes_compare(doctor *d, const vtag_info *tag, const probes *p, f
     return least;
 }
 
-/* Embeds a tag's probes again. */
+/* Embeds a tag's probes again: each has a vector in x, or none of them does. */
 static void probes_ask(doctor *d, const vtag_info *tag, const probes *p, const char *command)
 {
     int standby = tag->role == VTAG_STANDBY;
@@ -418,7 +421,7 @@ static void probes_ask(doctor *d, const vtag_info *tag, const probes *p, const c
     size_t i;
     d->embedder[standby].tag = tag->spec.name;
     d->embedder[standby].asked = 1;
-    if (cli_embed_many(command, p->texts, p->n, x, dim)) {
+    if (worker_texts(command, d->timeout_ms, p->texts, p->n, x, dim)) {
         finding(d, "probe", tag->spec.name, "its embedder does not answer%s; start it",
                 standby ? ", and a rollback needs it" : "");
     } else {
@@ -442,6 +445,7 @@ static int check_probes(doctor *d, vtag_role role, const char *option, const cha
     }
     if (!tag) return command ? cli_misuse("doctor: %s: no tag is %s", option, cli_role_name(role)) : 0;
     rc = probes_read(d, tag, &p);
+    if (!rc && p.n) rc = embedder_for(d->embedders, tag->spec.name, &command);
     if (!rc && !command && p.n) {
         cli_warn("%zu probes of %s are not checked; give its worker with %s", p.n, tag->spec.name,
                  option);
@@ -515,14 +519,18 @@ static int probe_add(doctor *d, const char *file, const char *tag, const char *e
 {
     char name[256];
     vtag_info info;
+    cli_text one;
     float *x = NULL;
     uint32_t dim;
     int rc;
+    one.s = text;
+    one.n = strlen(text);
     if (json_utf8(text, strlen(text)) < strlen(text)) return cli_misuse("doctor: a probe is UTF-8");
     rc = cli_change(&d->st, file);
     if (!rc) rc = cli_tag(&d->st, tag, &info);
     if (!rc) rc = probe_name(d, &info, name);
-    if (!rc) rc = cli_embed(exec, text, strlen(text), &x, &dim);
+    if (!rc) rc = embedder_must(d->embedders, info.spec.name, "--exec", &exec);
+    if (!rc) rc = worker_texts(exec, d->timeout_ms, &one, 1, &x, &dim);
     if (!rc && dim != info.spec.dim) {
         rc = cli_fail("%s: the worker answers %u numbers, tag '%s' has dim %u", file, dim,
                       info.spec.name, info.spec.dim);
@@ -539,8 +547,9 @@ static int doctor_run(doctor *d, const char *file)
 {
     char rows[CLI_TEXT];
     size_t i;
-    int asks = d->exec_active || d->exec_standby;
-    int rc = asks && !d->dry ? cli_change(&d->st, file) : cli_look(&d->st, file);
+    int rc;
+    if (!d->exec_active && !d->exec_standby && !d->embedders) d->dry = 1; /* it only looks */
+    rc = d->dry ? cli_look(&d->st, file) : cli_change(&d->st, file);
     if (!rc) rc = cli_tags(&d->st, &d->tags, &d->n);
     if (rc) return rc;
     check_names(d);
@@ -574,14 +583,17 @@ int cmd_doctor(int argc, char **argv)
         {"--add-probe", "TEXT", CLI_STR, &probe, "keep this text and its vector instead", NULL},
         {"--tag", "NAME", CLI_STR, &tag, "of --add-probe", NULL},
         {"--exec", "COMMAND", CLI_STR, &exec, "the worker of --add-probe", NULL},
+        EMBEDDER_OPT(d.embedders),
+        EMBEDDER_TIMEOUT_OPT(d.timeout_ms),
         {"--json", NULL, CLI_FLAG, &d.as_json, "a JSON object a finding", NULL},
         CLI_END};
     memset(&d, 0, sizeof d);
+    d.timeout_ms = WORKER_TIMEOUT_MS;
     rc = cli_parse(argc, argv, "Looks for zero, odd and duplicate vectors, for what is stale or was\n"
                    "left out, for names that look alike, and for embedders that no longer answer\n"
                    "as they did. Exit code 3: it found something.", opts);
     if (rc >= 0) return rc;
-    if (!probe != !tag || !probe != !exec) {
+    if (!probe != !tag || (!probe && exec)) {
         return cli_misuse("doctor: --add-probe, --tag and --exec go together");
     }
     rc = probe ? probe_add(&d, file, tag, exec, probe) : doctor_run(&d, file);

@@ -4,9 +4,11 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "embedder.h"
 #include "lines.h"
 #include "queryset.h"
 #include "rank.h"
+#include "worker.h"
 
 enum { EVAL_SMALL = 250, EVAL_METRICS = 3, EVAL_TEXT = 1025 };
 
@@ -69,7 +71,8 @@ typedef struct judged { char *query, *doc; uint64_t id, line; double gain; } jud
 typedef struct eval_job {
     cli_store   st;
     vtag_info   tag;
-    const char *queries, *qrels, *exec, *metric;
+    const char *queries, *qrels, *metric;
+    qset_worker worker;
     uint64_t    k;
     int         dry, as_json;
     qset        q;
@@ -251,7 +254,7 @@ static int eval_measure(eval_job *e)
 {
     float *x = NULL;
     size_t i, m;
-    int rc = qset_vectors(&e->q, &e->tag, 1, "--exec", e->exec, &x);
+    int rc = qset_vectors(&e->q, &e->tag, 1, &e->worker, &x);
     e->ids = cli_grow(NULL, e->q.n * (size_t)e->k + 1, sizeof *e->ids);
     e->count = cli_alloc((e->q.n + 1) * sizeof *e->count);
     for (m = 0; m < EVAL_METRICS; m++) e->score[m] = cli_alloc((e->q.n + 1) * sizeof(double));
@@ -403,7 +406,9 @@ static int eval_run(int argc, char **argv)
          "JSON Lines: {\"id\",\"text\"}, {\"id\",\"vector\"} or {\"id\",\"vectors\":{TAG:[...]}}", NULL},
         {"--qrels", "FILE", CLI_STR | CLI_MUST, &e.qrels,
          "TREC's \"query 0 document relevance\"; a document is a key or an id", NULL},
-        {"--exec", "COMMAND", CLI_STR, &e.exec, "the worker that embeds texts", NULL},
+        {"--exec", "COMMAND", CLI_STR, &e.worker.command, "the worker that embeds texts", NULL},
+        EMBEDDER_OPT(e.worker.embedders),
+        EMBEDDER_TIMEOUT_OPT(e.worker.timeout_ms),
         {"-k", "N", CLI_U64, &e.k, "hits that count; 10", NULL},
         {"--metric", "M", CLI_STR, &e.metric, "ndcg, recall, mrr; all", NULL},
         {"--dry-run", NULL, CLI_FLAG, &e.dry, "measure, and record nothing", NULL},
@@ -412,6 +417,8 @@ static int eval_run(int argc, char **argv)
     memset(&e, 0, sizeof e);
     e.k = 10;
     e.metric = "all";
+    e.worker.option = "--exec";
+    e.worker.timeout_ms = WORKER_TIMEOUT_MS;
     rc = cli_parse(argc, argv, "Searches the store for judged queries and records nDCG, recall and\n"
                    "reciprocal rank with the tag's coverage. Parts of an item count as one. The\n"
                    "95 % interval is bootstrapped from 2,000 resamples with a fixed seed, 1.", opts);

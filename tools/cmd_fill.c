@@ -7,8 +7,8 @@
 #include <string.h>
 
 #include "cmd.h"
-#include "json.h"
 #include "lines.h"
+#include "worker.h"
 
 /* ---- Records --------------------------------------------------------------------- */
 
@@ -18,6 +18,7 @@ typedef struct fill_record {
     size_t    n;
     char     *error;         /* the worker's; then no vectors */
     uint64_t  line;
+    double    number;        /* its id, if that is one that JSON libraries round; else 0 */
 } fill_record;
 
 typedef struct fill_job {
@@ -30,6 +31,7 @@ typedef struct fill_job {
     uint64_t     batch, chunk_ms;
     int          waive_errors;
     uint64_t     filled, vectors, changed, notfound, refused, errors, waived, commits;
+    uint64_t     given, ignored, rounded; /* lines; of them no answers; ids that may be rounded */
     cli_progress progress;
 } fill_job;
 
@@ -50,116 +52,75 @@ static int fill_bad(const fill_job *f, const char *what)
                     (unsigned long long)f->in.number, what);
 }
 
-static int fill_whole(const json_value *v, uint64_t most, uint64_t *n)
+/* What says nothing of an item: told of, at most a few, and passed over. */
+static void fill_ignore(fill_job *f, const char *text, size_t n, const char *what)
 {
-    if (!v || v->type != JSON_NUMBER || !(v->whole & JSON_U64) || v->u.u64 > most) return 0;
-    *n = v->u.u64;
-    return 1;
+    char line[80];
+    if (f->ignored++ >= WORKER_NOTES) return;
+    cli_warn("%s: line %llu: %s: '%s'; ignored", f->input, (unsigned long long)f->in.number, what,
+             cli_line(line, sizeof line, text, n));
 }
 
-static int fill_identity(fill_job *f, const json_value *top, fill_record *r)
+static int fill_identity(fill_job *f, const worker_reply *a, fill_record *r)
 {
-    const json_value *id = json_get(top, "id"), *key = json_get(top, "key"), *tag;
-    if (key && key->type != JSON_NULL) {
-        const char *text = json_text(key);
-        if (!text || !*text || key->n > 255) return fill_bad(f, "\"key\" wants 1 to 255 bytes");
-        r->item.key = cli_strdup(text);
-        r->item.id = vtag_id(text);
-    } else if (!json_id(id, &r->item.id) || r->item.id > UINT64_MAX - 1) {
+    if (a->key && strlen(a->key) > 255) return fill_bad(f, "\"key\" wants 1 to 255 bytes");
+    if (!a->has_id || a->id > UINT64_MAX - 1) {
         return fill_bad(f, "wants an \"id\" as vtag pending printed it, or a \"key\"");
     }
-    if (!fill_whole(json_get(top, "rev"), UINT64_MAX, &r->item.rev) || !r->item.rev) {
-        return fill_bad(f, "wants the \"rev\" that vtag pending printed");
-    }
-    tag = json_get(top, "tag");
-    if (tag && tag->type != JSON_NULL && !json_is(tag, f->tag.spec.name)) {
-        return fill_bad(f, "\"tag\" is another than --tag");
-    }
+    if (!a->has_rev || !a->rev) return fill_bad(f, "wants the \"rev\" that vtag pending printed");
+    if (a->tag && strcmp(a->tag, f->tag.spec.name)) return fill_bad(f, "\"tag\" is another than --tag");
+    r->item.key = a->key ? cli_strdup(a->key) : NULL;
+    r->item.id = a->id;
+    r->item.rev = a->rev;
+    r->number = a->number;
     return 0;
 }
 
-/* Vector i of a record, whose room is there. */
-static int fill_vector(fill_job *f, const json_value *v, fill_record *r, size_t i)
+/* Takes the vectors or the error of an answer. */
+static int fill_take(fill_job *f, worker_reply *a, fill_record *r)
 {
     char text[160];
-    size_t n, bad, dim = f->tag.spec.dim;
-    float *x = (float *)(r->v + r->n) + i * dim;
-    if (!v || !json_is_numbers(v, &n)) return fill_bad(f, "wants a \"vector\" of numbers");
-    if (n != dim) {
-        snprintf(text, sizeof text, "the vector has %zu numbers, tag '%.80s' has dim %zu", n,
-                 f->tag.spec.name, dim);
-        return fill_bad(f, text);
-    }
-    bad = json_floats(v, x);
-    if (bad < n) return fill_bad(f, "a number is too large for a vector");
-    r->v[i].tag = f->tag.tag;
-    r->v[i].dim = (uint32_t)dim;
-    r->v[i].x = x;
-    return 0;
-}
-
-static int fill_span(fill_job *f, const json_value *v, vtag_vec *vec)
-{
-    const json_value *off = json_get(v, "off"), *len = json_get(v, "len");
-    uint64_t a = 0, b = 0;
-    if ((off && !fill_whole(off, UINT32_MAX, &a)) || (len && !fill_whole(len, UINT32_MAX, &b))) {
-        return fill_bad(f, "\"off\" and \"len\" want whole numbers");
-    }
-    vec->off = (uint32_t)a;
-    vec->len = (uint32_t)b;
-    return 0;
-}
-
-static int fill_vectors(fill_job *f, const json_value *top, fill_record *r)
-{
-    const json_value *one = json_get(top, "vector"), *many = json_get(top, "vectors");
     size_t i;
-    int rc = 0;
-    if (!one == !many) return fill_bad(f, "wants one of \"vector\", \"vectors\" and \"error\"");
-    if (many && (many->type != JSON_ARRAY || !many->n)) {
-        return fill_bad(f, "\"vectors\" wants objects with a \"vector\" each");
+    if (a->broken) return fill_bad(f, a->error);
+    for (i = 0; i < a->n; i++) {
+        if (a->v[i].dim != f->tag.spec.dim) {
+            snprintf(text, sizeof text, "the vector has %u numbers, tag '%.80s' has dim %u; another "
+                     "model?", a->v[i].dim, f->tag.spec.name, f->tag.spec.dim);
+            return fill_bad(f, text);
+        }
+        a->v[i].tag = f->tag.tag;
     }
-    r->n = many ? many->n : 1;
-    r->v = cli_alloc(r->n * (sizeof *r->v + f->tag.spec.dim * sizeof(float)));
-    if (one) {
-        rc = fill_vector(f, one, r, 0);
-        return rc ? rc : fill_span(f, top, &r->v[0]);
-    }
-    for (i = 0; !rc && i < r->n; i++) {
-        rc = fill_vector(f, json_get(&many->u.items[i], "vector"), r, i);
-        if (!rc) rc = fill_span(f, &many->u.items[i], &r->v[i]);
-    }
-    return rc;
+    r->v = a->v;
+    r->n = a->n;
+    r->error = a->error;
+    a->v = NULL;
+    a->error = NULL;
+    return 0;
 }
 
 static int fill_parse(fill_job *f, const char *text, size_t n)
 {
     json j = {0};
-    fill_record *r;
-    const json_value *top, *why;
-    int rc;
+    worker_reply a;
+    fill_record r = {0};
+    int rc = 0;
     while (n && (text[n - 1] == '\r' || text[n - 1] == ' ')) n--;
     if (!n) return 0;
-    if (f->n == f->cap) f->r = cli_grow(f->r, f->cap = f->cap * 2 + 64, sizeof *f->r);
-    r = &f->r[f->n];
-    memset(r, 0, sizeof *r);
-    r->line = f->in.number;
-    top = json_parse(&j, text, n);
-    if (!top) rc = fill_bad(f, j.error);
-    else if (top->type != JSON_OBJECT) rc = fill_bad(f, "wants an object");
-    else rc = fill_identity(f, top, r);
-    why = rc ? NULL : json_get(top, "error");
-    if (why && why->type != JSON_NULL) {
-        r->error = cli_strdup(json_text(why) ? json_text(why) : "error");
-    } else if (!rc) {
-        rc = fill_vectors(f, top, r);
+    f->given++;
+    r.line = f->in.number;
+    if (worker_is_log(text, n)) {
+        fill_ignore(f, text, n, "a line that is no JSON object");
+        return 0;
     }
+    if (f->n == f->cap) f->r = cli_grow(f->r, f->cap = f->cap * 2 + 64, sizeof *f->r);
+    if (!worker_read(&j, text, n, &a)) rc = fill_bad(f, j.error);
+    else if (a.kind == WORKER_RETRY) fill_ignore(f, text, n, "a rate limit, its item stays pending");
+    else rc = fill_identity(f, &a, &r);
+    if (!rc && r.item.rev) rc = fill_take(f, &a, &r);
+    if (!rc && r.item.rev) f->r[f->n++] = r;
+    else free((char *)(uintptr_t)r.item.key);
+    worker_reply_free(&a);
     json_free(&j);
-    f->n++;
-    if (!rc) return 0;
-    free((char *)(uintptr_t)r->item.key);
-    free(r->v);
-    f->n--;
     return rc;
 }
 
@@ -182,6 +143,18 @@ static vtag_err fill_error(fill_job *f, const fill_record *r)
     return err;
 }
 
+#define FILL_ROUNDED \
+    "the worker's JSON rounds ids beyond 2^53: let it send the id as the string it got, or the key"
+
+static void fill_stranger(fill_job *f, const fill_record *r)
+{
+    char name[300];
+    f->rounded += r->number > 0;
+    if (f->notfound++ >= WORKER_NOTES) return;
+    cli_warn("%s: line %llu: no item %s%s", f->input, (unsigned long long)r->line,
+             item_name(name, sizeof name, &r->item), r->number > 0 ? "; " FILL_ROUNDED : "");
+}
+
 static int fill_one(fill_job *f, const fill_record *r)
 {
     vtag_err err = r->error ? fill_error(f, r)
@@ -195,7 +168,9 @@ static int fill_one(fill_job *f, const fill_record *r)
         }
         return 0;
     case VTAG_CHANGED: f->changed++; return 0;
-    case VTAG_NOTFOUND: f->notfound++; return 0;
+    case VTAG_NOTFOUND:
+        fill_stranger(f, r);
+        return 0;
     case VTAG_VALUE:
         f->refused++;
         cli_error(err, "%s: line %llu: item %s", f->input, (unsigned long long)r->line,
@@ -264,6 +239,7 @@ static int fill_report(const fill_job *f, int as_json)
         out_u64(&o, "refused", f->refused);
         out_u64(&o, "errors", f->errors);
         out_u64(&o, "waived", f->waived);
+        out_u64(&o, "ignored", f->ignored);
         out_u64(&o, "commits", f->commits);
         out_close(&o, '}');
         return 0;
@@ -275,8 +251,22 @@ static int fill_report(const fill_job *f, int as_json)
     if (f->refused) printf("; %s refused", cli_count(n, f->refused));
     if (f->errors) printf("; %s with an error", cli_count(n, f->errors));
     if (f->waived) printf(", %s of them waived", cli_count(n, f->waived));
+    if (f->ignored) printf("; %s lines ignored", cli_count(n, f->ignored));
     putchar('\n');
     return 0;
+}
+
+/* Something was given and nothing came of it: why. */
+static int fill_nothing(const fill_job *f)
+{
+    const char *why = "no line is an answer; vtag help worker has what they are";
+    if (!f->given || f->filled || f->waived || f->refused) return 0;
+    if (f->rounded) why = FILL_ROUNDED;
+    else if (f->notfound) why = "there are no such items; is it the right file?";
+    else if (f->changed) why = "the items changed since; embed what vtag pending prints now";
+    else if (f->errors) why = "all have an error; --waive-errors waives them";
+    return cli_fail("%s: %llu lines, and nothing is filled: %s", f->input,
+                    (unsigned long long)f->given, why);
 }
 
 static int fill_open(fill_job *f, const char *file, const char *tag)
@@ -325,6 +315,7 @@ int cmd_fill(int argc, char **argv)
         cli_progress_end(&f.progress);
         fill_report(&f, as_json);
         if (!rc && f.refused) rc = CLI_FAILED;
+        if (!rc && !cli_stopped()) rc = fill_nothing(&f);
         if (cli_stopped()) {
             rc = cli_fail("%s: interrupted; what was committed stays, run it again to go on",
                           f.input);

@@ -1,13 +1,13 @@
 /* cmd_plan.c - plan: what a backfill would take, and when it would be done. */
 #define _POSIX_C_SOURCE 200809L
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/statvfs.h>
 #include <time.h>
 
 #include "backfill.h"
-#include "pool.h"
+#include "embedder.h"
+#include "worker.h"
 
 enum { PLAN_PAGE = 1024, PLAN_SAMPLE = 32, PLAN_SAMPLE_MS = 30000 };
 
@@ -49,58 +49,69 @@ static void plan_free_bytes(const cli_store *st, bf_plan *p)
 
 /* ---- Timing a sample ------------------------------------------------------------------ */
 
-static size_t plan_ask(const cli_store *st, vtag_tag tag, pool_worker *w)
+/* The first items that have a payload, as a worker is asked for them; how many. */
+static size_t plan_items(const cli_store *st, vtag_tag tag, worker_item *ask)
 {
     vtag_item items[PLAN_SAMPLE];
     uint64_t cursor = 0;
-    size_t n = 0, i, size, asked = 0;
+    size_t n = 0, i, asked = 0;
     if (vtag_items(st->snap, tag, tag ? VTAG_PENDING : VTAG_ALL, &cursor, items, PLAN_SAMPLE, &n)) {
         return 0;
     }
     for (i = 0; i < n; i++) {
-        char *text = NULL;
-        FILE *f = items[i].size ? open_memstream(&text, &size) : NULL;
-        out o;
-        if (!f) continue;
-        out_start(&o, f);
-        out_id(&o, "id", items[i].id);
-        out_u64(&o, "rev", items[i].rev);
-        out_data(&o, "data", items[i].data, items[i].size);
-        out_close(&o, '}');
-        fclose(f);
-        pool_say(w, text, size);
-        free(text);
-        asked++;
+        if (!items[i].size) continue;
+        ask[asked].id = items[i].id;
+        ask[asked].rev = items[i].rev;
+        ask[asked].key = items[i].key;
+        ask[asked].data = items[i].data;
+        ask[asked++].n = items[i].size;
     }
-    pool_finish(w);
     return asked;
 }
 
-/* Lines that a worker answers a second, its start included; 0: none. */
+/* What one answer says of the worker; 0, or an exit code if it will not do. */
+static int plan_answer(const bf_plan *p, const worker_answer *a)
+{
+    size_t i;
+    for (i = 0; i < a->n; i++) {
+        if (a->v[i].dim == p->dim) continue;
+        return cli_fail("--exec: '%s' gives vectors of %u numbers, tag '%s' has dim %u; another model?",
+                        p->exec, a->v[i].dim, p->tag, p->dim);
+    }
+    return 0;
+}
+
+/* Items that a worker answers a second, its start included; 0: none. */
 static int plan_sample(const cli_store *st, vtag_tag tag, bf_plan *p)
 {
-    pool_worker w;
-    size_t asked, lines = 0, n;
+    worker_item items[PLAN_SAMPLE];
+    worker_answer answers[PLAN_SAMPLE];
+    worker_job job = {0};
+    size_t i, good = 0, bad = 0;
     double from = cli_ms(), ms;
-    int rc, whole;
-    const char *line;
-    memset(&w, 0, sizeof w);
-    rc = pool_start(&w, p->exec);
-    if (rc) return rc;
-    asked = plan_ask(st, tag, &w);
-    while (!w.ended && lines < asked && cli_ms() - from < PLAN_SAMPLE_MS) {
-        struct pollfd fd[2] = {{0, POLLIN, 0}, {0, POLLOUT, 0}};
-        fd[0].fd = w.out;
-        fd[1].fd = w.in;
-        poll(fd, w.in >= 0 ? 2 : 1, 100);
-        pool_write(&w);
-        pool_read(&w);
-        while (pool_line(&w, &line, &n, &whole)) lines += n > 0;
-    }
+    int rc;
+    memset(items, 0, sizeof items);
+    memset(answers, 0, sizeof answers);
+    job.command = p->exec;
+    job.timeout_ms = p->timeout_ms ? p->timeout_ms : WORKER_TIMEOUT_MS;
+    job.most_ms = PLAN_SAMPLE_MS;
+    job.items = items;
+    job.n = plan_items(st, tag, items);
+    job.answers = answers;
+    rc = job.n ? worker_run(&job) : 0;
     ms = cli_ms() - from;
-    pool_free(&w);
-    if (asked && !lines) return cli_fail("--exec: '%s' answers nothing; run it by hand", p->exec);
-    p->rate = ms > 0 ? (double)lines * 1000 / ms * (double)p->workers : 0;
+    for (i = 0; !rc && i < job.n; i++) {
+        rc = plan_answer(p, &answers[i]);
+        good += answers[i].n > 0;
+        if (answers[i].error) bad = i;
+    }
+    if (!rc && job.n && !good) {
+        rc = cli_fail("--exec: '%s' answers nothing%s%s; run it by hand", p->exec,
+                      answers[bad].error ? ": " : "", answers[bad].error ? answers[bad].error : "");
+    }
+    worker_answers_free(answers, job.n);
+    if (rc) return rc;
+    p->rate = ms > 0 ? (double)good * 1000 / ms * (double)p->workers : 0;
     p->rate_from = "a sample, the worker's start included";
     return 0;
 }
@@ -132,7 +143,10 @@ int bf_plan_make(const cli_store *st, bf_plan *p)
     p->vector_bytes = (uint64_t)((double)(p->items - p->empty) * p->parts * (p->dim * 4.0 + 64));
     plan_free_bytes(st, p);
     p->rate_from = "--rate";
-    if (!rc && p->exec && p->items > p->empty) {
+    if (!rc && p->timed && most <= 0 && p->items > p->empty) {
+        rc = embedder_for(p->embedders, p->tag, &p->exec);
+    }
+    if (!rc && p->timed && p->exec && p->items > p->empty) {
         rc = plan_sample(st, tag.tag, p);
         if (most > 0 && p->rate > most) p->rate = most, p->rate_from = "--rate";
     } else if (!rc && most <= 0 && tag.tag && bf_record_get(st, &tag, &r)) {
@@ -261,6 +275,8 @@ int cmd_plan(int argc, char **argv)
         {"--tag", "NAME", CLI_STR | CLI_MUST, &p.tag, "to be filled", NULL},
         {"--dim", "N", CLI_U32, &p.dim, "of a tag that is not declared yet", NULL},
         {"--exec", "COMMAND", CLI_STR, &p.exec, "time this worker on a sample, without writing", NULL},
+        EMBEDDER_OPT(p.embedders),
+        EMBEDDER_TIMEOUT_OPT(p.timeout_ms),
         {"--workers", "N", CLI_U64, &p.workers, "of them at once; 1", NULL},
         {"--rate", "N", CLI_F64, &p.rate, "items a second; else a sample's, else the last backfill's",
          NULL},
@@ -269,6 +285,7 @@ int cmd_plan(int argc, char **argv)
         {"--json", NULL, CLI_FLAG, &as_json, "one JSON object", NULL},
         CLI_END};
     memset(&p, 0, sizeof p);
+    p.timed = 1;
     rc = cli_parse(argc, argv, "Shows what a backfill would take. Exit code 3: it would miss the\n"
                    "--target.", opts);
     if (rc >= 0) return rc;

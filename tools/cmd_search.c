@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "embedder.h"
 #include "input.h"
 #include "json.h"
 #include "lines.h"
 #include "outfile.h"
+#include "worker.h"
 
 enum {
     SEARCH_BLOCK = 256,      /* queries that share one reading of the rows */
@@ -26,8 +28,8 @@ typedef struct search_job {
     cli_store st;
     vtag_info tag;
     queries   q;
-    const char *input, *format, *vector, *text, *exec, *only, *ivecs, *fvecs;
-    uint64_t  k;
+    const char *input, *format, *vector, *text, *exec, *embedders, *only, *ivecs, *fvecs;
+    uint64_t  k, timeout_ms;
     uint32_t  threads;
     double    max_dist;
     float     max;
@@ -95,8 +97,16 @@ static int queries_one(search_job *s)
 {
     float *x = NULL;
     uint32_t dim = 0;
-    int rc = s->vector ? cmd_vector("--vector", s->vector, &x, &dim)
-                       : cli_embed(s->exec, s->text, strlen(s->text), &x, &dim);
+    cli_text text;
+    int rc;
+    if (s->vector) {
+        rc = cmd_vector("--vector", s->vector, &x, &dim);
+    } else {
+        text.s = s->text;
+        text.n = strlen(s->text);
+        rc = embedder_must(s->embedders, s->tag.spec.name, "--exec", &s->exec);
+        if (!rc) rc = worker_texts(s->exec, s->timeout_ms, &text, 1, &x, &dim);
+    }
     if (!rc && dim != s->tag.spec.dim) {
         rc = cli_fail("%s: the query has %u numbers, tag '%s' has dim %u", s->st.path, dim,
                       s->tag.spec.name, s->tag.spec.dim);
@@ -404,7 +414,7 @@ static int search_check(const search_job *s, const char *file)
     if ((s->input != NULL) + (s->vector != NULL) + (s->text != NULL) != 1) {
         return cli_misuse("search: give one of --queries, --vector and --text");
     }
-    if (!s->text != !s->exec) return cli_misuse("search: --text and --exec go together");
+    if (!s->text && s->exec) return cli_misuse("search: --exec embeds the query of --text");
     if (!s->k) return cli_misuse("search: -k is at least 1");
     if (!s->threads || s->threads > 256) return cli_misuse("search: --threads is 1 to 256");
     return outfile_apart(dest, 2, in, 3);
@@ -443,6 +453,8 @@ int cmd_search(int argc, char **argv)
         {"--text", "TEXT", CLI_STR, &s.text, "one query, embedded by --exec", NULL},
         {"--exec", "COMMAND", CLI_STR, &s.exec,
          "a worker: {\"data\":TEXT} in, {\"vector\":[...]} out", NULL},
+        EMBEDDER_OPT(s.embedders),
+        EMBEDDER_TIMEOUT_OPT(s.timeout_ms),
         {"-k", "N", CLI_U64, &s.k, "hits of a query; 10", NULL},
         {"--approx", NULL, CLI_FLAG, &s.approx, "faster, may miss some", NULL},
         {"--effort", "N", CLI_U32, &s.opts.effort, "of --approx", NULL},
@@ -457,6 +469,7 @@ int cmd_search(int argc, char **argv)
         CLI_END};
     memset(&s, 0, sizeof s);
     s.k = 10;
+    s.timeout_ms = WORKER_TIMEOUT_MS;
     s.threads = 1;
     rc = cli_parse(argc, argv, "Finds the nearest rows to each query, exactly unless asked "
                    "otherwise.", opts);

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "embedder.h"
 #include "queryset.h"
 #include "rank.h"
+#include "worker.h"
 
 enum { SHADOW_WORST = 10, SHADOW_LEAST = 100, SHADOW_MOST = 1000, SHADOW_PAGE = 1024 };
 
@@ -14,7 +16,7 @@ enum { SHADOW_WORST = 10, SHADOW_LEAST = 100, SHADOW_MOST = 1000, SHADOW_PAGE = 
 
 typedef struct side {        /* one of the two tags */
     vtag_info   tag;
-    const char *exec;
+    qset_worker worker;
     float      *x;           /* x[n * dim] */
     uint64_t   *ids;         /* ids[n * k], count[n] */
     size_t     *count;
@@ -109,8 +111,8 @@ static int shadow_given(shadow_job *s)
 {
     int rc = qset_read(&s->q, s->queries);
     s->n = s->q.n;
-    if (!rc) rc = qset_vectors(&s->q, &s->a.tag, 2, "--exec", s->a.exec, &s->a.x);
-    if (!rc) rc = qset_vectors(&s->q, &s->b.tag, 2, "--exec-base", s->b.exec, &s->b.x);
+    if (!rc) rc = qset_vectors(&s->q, &s->a.tag, 2, &s->a.worker, &s->a.x);
+    if (!rc) rc = qset_vectors(&s->q, &s->b.tag, 2, &s->b.worker, &s->b.x);
     return rc;
 }
 
@@ -441,7 +443,7 @@ static int shadow_check(const shadow_job *s, const char *tag, int list)
     if (list) return 0;
     if (!tag) return cli_misuse("shadow: --tag NAME is missing");
     if (!s->k || s->k > 1000) return cli_misuse("shadow: -k is 1 to 1,000");
-    if (!s->queries && (s->a.exec || s->b.exec)) {
+    if (!s->queries && (s->a.worker.command || s->b.worker.command)) {
         return cli_misuse("shadow: --exec and --exec-base embed the texts of --queries");
     }
     if (s->queries && s->has_sample) {
@@ -461,8 +463,10 @@ int cmd_shadow(int argc, char **argv)
         {"--base", "NAME", CLI_STR, &base, "with this one; the active, or of that the standby", NULL},
         {"--queries", "INPUT", CLI_STR, &s.queries,
          "JSON Lines: {\"id\",\"text\"} or {\"id\",\"vectors\":{TAG:[...]}}", NULL},
-        {"--exec", "COMMAND", CLI_STR, &s.a.exec, "the worker of --tag", NULL},
-        {"--exec-base", "COMMAND", CLI_STR, &s.b.exec, "the worker of --base", NULL},
+        {"--exec", "COMMAND", CLI_STR, &s.a.worker.command, "the worker of --tag", NULL},
+        {"--exec-base", "COMMAND", CLI_STR, &s.b.worker.command, "the worker of --base", NULL},
+        EMBEDDER_OPT(s.a.worker.embedders),
+        EMBEDDER_TIMEOUT_OPT(s.a.worker.timeout_ms),
         {"--sample", "PERCENT", CLI_PPM, &s.sample_ppm,
          "of the items as queries, without --queries; 1, but 100 to 1,000 items", &s.has_sample},
         {"-k", "N", CLI_U64, &s.k, "hits that are compared; 10", NULL},
@@ -475,12 +479,17 @@ int cmd_shadow(int argc, char **argv)
     s.k = 10;
     s.worst = 3;
     s.sample_ppm = 10000;
+    s.a.worker.option = "--exec";
+    s.b.worker.option = "--exec-base";
+    s.a.worker.timeout_ms = WORKER_TIMEOUT_MS;
     rc = cli_parse(argc, argv, "Asks the same queries under two tags and records how far the answers\n"
                    "agree. Without --queries: a sample of the items that are fresh under both, by\n"
                    "the vector of their first part, the item itself left out of its answer.\n"
                    "It is an alarm and never a gate: exit code 3 if the overlap is below 0.1 or\n"
                    "more than 1 % of the answers are empty.", opts);
     if (rc >= 0) return rc;
+    s.b.worker.embedders = s.a.worker.embedders;
+    s.b.worker.timeout_ms = s.a.worker.timeout_ms;
     if (s.sample_ppm == VTAG_NONE) s.sample_ppm = 0;
     rc = shadow_check(&s, tag, list);
     if (!rc && list) {

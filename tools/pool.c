@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -35,12 +36,24 @@ static void pool_child(const char *command, int shell, int in, int out)
     _exit(127);
 }
 
+/* Descriptors 0 to 2 are the standard ones, even of a program that was started without. */
+static int pool_above(int fd)
+{
+    int up = fd > 2 ? fd : fcntl(fd, F_DUPFD, 3);
+    if (up != fd) close(fd);
+    if (up >= 0) fcntl(up, F_SETFD, FD_CLOEXEC);
+    return up;
+}
+
 static int pool_pipe(int fd[2])
 {
     if (pipe(fd)) return -1;
-    fcntl(fd[0], F_SETFD, FD_CLOEXEC);
-    fcntl(fd[1], F_SETFD, FD_CLOEXEC);
-    return 0;
+    fd[0] = pool_above(fd[0]);
+    fd[1] = pool_above(fd[1]);
+    if (fd[0] >= 0 && fd[1] >= 0) return 0;
+    if (fd[0] >= 0) close(fd[0]);
+    if (fd[1] >= 0) close(fd[1]);
+    return -1;
 }
 
 /* Starts a program; *out may be NULL, then its output goes to our standard error. */
@@ -83,36 +96,22 @@ static void pool_sleep(long ms)
     nanosleep(&t, NULL);
 }
 
-/* Waits up to ms for a process to end, then kills it; *late tells. */
-static int pool_wait(pid_t pid, unsigned long ms, int *late)
-{
-    uint64_t until = cli_now() + ms;
-    int status = 0;
-    pid_t got;
-    long nap = 1;
-    *late = 0;
-    while ((got = waitpid(pid, &status, WNOHANG)) == 0 && cli_now() < until) {
-        pool_sleep(nap);
-        if (nap < 20) nap *= 2;
-    }
-    if (got == 0) {
-        *late = 1;
-        kill(-pid, SIGKILL);
-        while (waitpid(pid, &status, 0) < 0 && errno == EINTR) { }
-    }
-    return pool_status(status);
-}
-
 /* ---- Buffers --------------------------------------------------------------------- */
 
+/* Room for n more bytes; a buffer that a long line made large does not stay so. */
 static char *pool_room(pool_buffer *b, size_t n)
 {
+    enum { KEPT = 4 << 20 };
+    if (b->at == b->n && b->cap > KEPT) {
+        free(b->p);
+        memset(b, 0, sizeof *b);
+    }
     if (b->at) {
         memmove(b->p, b->p + b->at, b->n - b->at);
         b->n -= b->at;
         b->at = 0;
     }
-    if (b->cap - b->n < n) b->p = cli_grow(b->p, b->cap = b->cap * 2 + n, 1);
+    if (b->cap - b->n < n) b->p = cli_grow(b->p, b->cap += b->cap / 2 + n, 1);
     return b->p + b->n;
 }
 
@@ -120,8 +119,8 @@ static char *pool_room(pool_buffer *b, size_t n)
 
 int pool_start(pool_worker *w, const char *command)
 {
-    w->say.at = w->say.n = w->got.at = w->got.n = 0;
-    w->finish = w->ended = 0;
+    w->say.at = w->say.n = w->got.at = w->got.n = w->seen = 0;
+    w->finish = w->gone = w->ended = w->stuck = w->begun = 0;
     w->pid = pool_spawn(command, 1, &w->in, &w->out);
     if (w->pid > 0) return 0;
     w->pid = 0;
@@ -134,13 +133,9 @@ void pool_say(pool_worker *w, const void *p, size_t n)
     w->say.n += n;
 }
 
-void pool_finish(pool_worker *w)
-{
-    w->finish = 1;
-    pool_write(w);
-}
+size_t pool_unsaid(const pool_worker *w) { return w->say.n - w->say.at; }
 
-void pool_write(pool_worker *w)
+static void pool_write(pool_worker *w)
 {
     while (w->in >= 0 && w->say.at < w->say.n) {
         ssize_t n = write(w->in, w->say.p + w->say.at, w->say.n - w->say.at);
@@ -155,34 +150,43 @@ void pool_write(pool_worker *w)
     }
 }
 
-void pool_read(pool_worker *w)
+void pool_finish(pool_worker *w)
+{
+    w->finish = 1;
+    pool_write(w);
+}
+
+static void pool_close(pool_worker *w)
+{
+    close(w->out);
+    w->out = -1;
+    if (!w->gone) w->since = cli_now();
+    pool_finish(w);
+}
+
+/* Reads what is there: at least all that a pipe holds, so that nothing of a process which
+   was gone before is left. */
+static void pool_read(pool_worker *w)
 {
     enum { MORE = 65536 };
     int turns;
-    for (turns = 0; turns < 16; turns++) {
-        ssize_t n = read(w->out, pool_room(&w->got, MORE), MORE);
-        if (n > 0) {
-            w->got.n += (size_t)n;
-            if (n < MORE) return;
-        } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-            w->ended = 1;
-            return;
-        } else if (errno == EAGAIN) {
-            return;
-        }
+    for (turns = 0; w->out >= 0 && turns < 32; turns++) {
+        ssize_t n;
+        if (w->got.n - w->got.at > POOL_LINE_MOST) return; /* pool_line refuses it */
+        n = read(w->out, pool_room(&w->got, MORE), MORE);
+        if (n > 0) w->got.n += (size_t)n;
+        else if (n == 0 || (errno != EAGAIN && errno != EINTR)) pool_close(w);
+        else if (errno == EAGAIN) return;
     }
 }
 
-int pool_line(pool_worker *w, const char **line, size_t *n, int *whole)
+/* 1 if the process has ended; it keeps its number until it is waited for. */
+static int pool_gone(const pool_worker *w)
 {
-    pool_buffer *b = &w->got;
-    char *end = b->n > b->at ? memchr(b->p + b->at, '\n', b->n - b->at) : NULL;
-    if (!end && (!w->ended || b->n == b->at)) return 0;
-    *line = b->p + b->at;
-    *n = end ? (size_t)(end - *line) : b->n - b->at;
-    *whole = end != NULL;
-    b->at += *n + (end != NULL);
-    return 1;
+    siginfo_t info;
+    memset(&info, 0, sizeof info);
+    if (waitid(P_PID, (id_t)w->pid, &info, WEXITED | WNOHANG | WNOWAIT)) return errno == ECHILD;
+    return info.si_pid == w->pid;
 }
 
 void pool_kill(pool_worker *w)
@@ -190,16 +194,65 @@ void pool_kill(pool_worker *w)
     if (w->pid > 0) kill(-w->pid, SIGKILL);
 }
 
+void pool_move(pool_worker *w)
+{
+    enum { LEFT_MS = 1000, LINGER_MS = 10000 }; /* of what it left behind; without an output */
+    int gone;
+    if (!w->pid || w->ended) return;
+    gone = w->gone || pool_gone(w);
+    pool_write(w);
+    pool_read(w);
+    if (gone && !w->gone) {
+        w->gone = 1;
+        w->since = cli_now();
+    }
+    if (w->gone) {
+        w->ended = w->out < 0 || cli_now() - w->since >= LEFT_MS;
+    } else if (w->out < 0 && !w->stuck &&
+               cli_now() - w->since >= (w->linger_ms ? w->linger_ms : LINGER_MS)) {
+        w->stuck = 1;
+        pool_kill(w);
+    }
+}
+
+int pool_line(pool_worker *w, const char **line, size_t *n, int *whole)
+{
+    static const char mark[] = "\xEF\xBB\xBF";
+    pool_buffer *b = &w->got;
+    size_t have = b->n - b->at;
+    char *end;
+    if (!w->begun && (have >= 3 || w->ended)) {
+        w->begun = 1;
+        if (have >= 3 && !memcmp(b->p + b->at, mark, 3)) b->at += 3, have -= 3;
+    }
+    if (!w->begun) return 0;
+    end = have > w->seen ? memchr(b->p + b->at + w->seen, '\n', have - w->seen) : NULL;
+    *n = end ? (size_t)(end - (b->p + b->at)) : have;
+    if (*n > POOL_LINE_MOST) {
+        b->at = b->n = w->seen = 0;
+        return -1;
+    }
+    w->seen = end ? 0 : have;
+    if (!end && (!w->ended || !have)) return 0;
+    *line = b->p + b->at;
+    *whole = end != NULL;
+    b->at += *n + (end != NULL);
+    w->seen = 0;
+    return 1;
+}
+
 int pool_reap(pool_worker *w)
 {
-    int late, status;
+    uint64_t until = cli_now() + 1000;
+    int status = 0;
     if (w->in >= 0) close(w->in);
-    close(w->out);
-    status = pool_wait(w->pid, 1000, &late);
-    kill(-w->pid, SIGKILL); /* what it may have left behind */
+    if (w->out >= 0) close(w->out);
+    while (!w->gone && !pool_gone(w) && cli_now() < until) pool_sleep(2);
+    kill(-w->pid, SIGKILL); /* what it may have left behind; it itself, when it does not end */
+    while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR) { }
     w->pid = 0;
     w->in = w->out = -1;
-    return status;
+    return pool_status(status);
 }
 
 void pool_free(pool_worker *w)

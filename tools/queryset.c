@@ -4,9 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "embedder.h"
 #include "json.h"
 #include "lines.h"
 #include "rank.h"
+#include "worker.h"
 
 /* ---- Reading ------------------------------------------------------------------- */
 
@@ -161,43 +163,44 @@ static int qset_copy(const qset *s, const qset_query *q, const vtag_info *tag, c
     return 0;
 }
 
-/* Takes what the queries bring along, and lists the others in rest. */
-static int qset_gather(const qset *s, const vtag_info *tag, int tags, const char *option,
-                       const char *command, float *x, size_t *rest, size_t *nrest)
+/* Takes what the queries bring along, and lists the others in rest, up to a SIZE_MAX. */
+static int qset_gather(const qset *s, const vtag_info *tag, int tags, qset_worker *how, float *x,
+                       size_t *rest)
 {
-    size_t i;
+    size_t i, n = 0;
     int rc = 0;
-    *nrest = 0;
     for (i = 0; i < s->n && !rc; i++) {
         const qset_query *q = &s->q[i];
         const qset_vec *own = qset_own(q, tag->spec.name, tags);
         if (own) {
             rc = qset_copy(s, q, tag, own->x, own->dim, x + i * tag->spec.dim);
-        } else if (q->text.s && command) {
-            rest[(*nrest)++] = i;
         } else if (q->text.s) {
+            rest[n++] = i;
+            rc = embedder_for(how->embedders, tag->spec.name, &how->command);
+            if (rc || how->command) continue;
             rc = cli_misuse("%s: %s: line %llu: query '%s' is a text; give the worker of '%s' with "
                             "%s", cli.cmd, s->path, (unsigned long long)q->line, q->id,
-                            tag->spec.name, option);
+                            tag->spec.name, how->option);
         } else {
             rc = cli_fail("%s: line %llu: query '%s' has neither a vector of tag '%s' nor a text; "
                           "give \"vectors\":{\"%s\":[...]}", s->path,
                           (unsigned long long)q->line, q->id, tag->spec.name, tag->spec.name);
         }
     }
+    rest[n] = SIZE_MAX;
     return rc;
 }
 
-static int qset_embed(const qset *s, const vtag_info *tag, const char *command, float *x,
-                      const size_t *rest, size_t n)
+static int qset_embed(const qset *s, const vtag_info *tag, const qset_worker *how, float *x,
+                      const size_t *rest)
 {
-    cli_text *texts = cli_alloc((n + 1) * sizeof *texts);
-    float **got = cli_alloc((n + 1) * sizeof *got);
-    uint32_t *dim = cli_alloc((n + 1) * sizeof *dim);
-    size_t i;
+    size_t i, n = 0;
+    cli_text *texts = cli_alloc((s->n + 1) * sizeof *texts);
+    float **got = cli_alloc((s->n + 1) * sizeof *got);
+    uint32_t *dim = cli_alloc((s->n + 1) * sizeof *dim);
     int rc;
-    for (i = 0; i < n; i++) texts[i] = s->q[rest[i]].text;
-    rc = cli_embed_many(command, texts, n, got, dim);
+    for (; rest[n] != SIZE_MAX; n++) texts[n] = s->q[rest[n]].text;
+    rc = n ? worker_texts(how->command, how->timeout_ms, texts, n, got, dim) : 0;
     for (i = 0; i < n; i++) {
         if (!rc) {
             rc = qset_copy(s, &s->q[rest[i]], tag, got[i], dim[i], x + rest[i] * tag->spec.dim);
@@ -210,14 +213,14 @@ static int qset_embed(const qset *s, const vtag_info *tag, const char *command, 
     return rc;
 }
 
-int qset_vectors(const qset *s, const vtag_info *tag, int tags, const char *option,
-                 const char *command, float **x)
+int qset_vectors(const qset *s, const vtag_info *tag, int tags, const qset_worker *how, float **x)
 {
-    size_t *rest = cli_alloc((s->n + 1) * sizeof *rest), n;
+    size_t *rest = cli_alloc((s->n + 1) * sizeof *rest);
+    qset_worker own = *how;
     int rc;
     *x = cli_grow(NULL, s->n + 1, tag->spec.dim * sizeof **x);
-    rc = qset_gather(s, tag, tags, option, command, *x, rest, &n);
-    if (!rc) rc = qset_embed(s, tag, command, *x, rest, n);
+    rc = qset_gather(s, tag, tags, &own, *x, rest);
+    if (!rc) rc = qset_embed(s, tag, &own, *x, rest);
     free(rest);
     return rc;
 }

@@ -12,6 +12,13 @@
 
 #include "cli.h"
 
+typedef struct qset_worker { /* of one tag */
+    const char *option;      /* which gives it */
+    const char *command;     /* NULL: the embedder that the user's file has for the tag */
+    const char *embedders;   /* that file; NULL: the usual one */
+    uint64_t    timeout_ms;
+} qset_worker;
+
 typedef struct qset_vec { char *tag; float *x; uint32_t dim; } qset_vec; /* tag may be NULL */
 
 typedef struct qset_query {
@@ -31,10 +38,9 @@ typedef struct qset {        /* zero it first */
 /* Reads a file, or standard input for "-". */
 int  qset_read(qset *s, const char *path);
 void qset_free(qset *s);
-/* The vectors of all queries under a tag, as given or by the worker `command`, the value
-   of `option`: (*x)[n * dim]; free(*x). tags: how many are asked for. */
-int  qset_vectors(const qset *s, const vtag_info *tag, int tags, const char *option,
-                  const char *command, float **x);
+/* The vectors of all queries under a tag, as given or by the worker: (*x)[n * dim];
+   free(*x). tags: how many are asked for. */
+int  qset_vectors(const qset *s, const vtag_info *tag, int tags, const qset_worker *how, float **x);
 
 /* The k items (not parts) nearest to each of x[nq * dim] under a tag, without skip[i] if
    skip is given: ids[nq * k], n[nq]. Candidates are searched too. */

@@ -9,6 +9,7 @@
 
 #include "cli.h"
 #include "control.h"
+#include "help.h"
 #include "hook.h"
 
 typedef struct topic { const char *name, *text; int (*help)(void); } topic;
@@ -24,6 +25,7 @@ static const command commands[] = {CLI_COMMANDS(CLI_X)};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static const topic topics[] = {
+    {"worker", "how your embedding command is asked and answers, with examples", help_worker},
     {"hooks", "programs that are asked before, and told after, a step", hook_help},
     {"control", "changing a backfill while it runs", control_help},
 };

@@ -1,0 +1,78 @@
+/* help.c - what vtag help tells beside the options of commands; see help.h. */
+#include "help.h"
+
+#include <stdio.h>
+
+static const char *const worker_lines[] = {
+    "A worker is a command of yours that embeds texts. vtag starts it in a shell, writes one",
+    "line of JSON for each item to its standard input and reads one line for each item from",
+    "its standard output. backfill, search --text, eval, shadow, doctor, plan and put all talk",
+    "to it in this way; pending writes the same lines, and fill reads the same answers.",
+    "",
+    "ASKED",
+    "  {\"id\":7,\"rev\":12,\"data\":\"the text\"}",
+    "  {\"id\":\"13527684823390519000\",\"key\":\"doc-7\",\"rev\":13,\"data\":\"the text\"}",
+    "  id    a number; beyond 2^53, where many JSON libraries round, a string of its digits",
+    "  key   the item's own name, if it has one",
+    "  rev   the revision that is to be embedded",
+    "  data  its payload; data_base64 instead where that is not UTF-8",
+    "  The input ends when nothing more will be asked.",
+    "",
+    "ANSWERED, in any order, one line each",
+    "  {\"id\":7,\"rev\":12,\"vector\":[0.1,0.2]}",
+    "  {\"key\":\"doc-7\",\"vectors\":[{\"vector\":[0.1,0.2],\"off\":0,\"len\":40},{\"vector\":[0.3,0.1]}]}",
+    "  {\"id\":7,\"error\":\"too long\"}",
+    "  {\"id\":7,\"retry_after\":2.5}",
+    "  id, key      as they came; either will do, and key wins",
+    "  rev          as it came, or not at all; fill wants it",
+    "  vector       also called embedding or values; off and len are bytes of data",
+    "  error        a text, or an object with a message: this item cannot be embedded",
+    "  retry_after  seconds: a rate limit, and no failure; 0: ask again at once",
+    "  null, false, \"\", 0, [] and {} say nothing: a vector beside \"error\":null is a vector, and so",
+    "  it is beside any retry_after. The end of the process with status 75 is a rate limit too.",
+    "",
+    "AND ELSE",
+    "  Lines that are no JSON objects are ignored, the first three with a warning; so are",
+    "  answers to what was not asked. Standard error goes where vtag's own goes. A byte order",
+    "  mark and CRLF do no harm. A line has 64 MiB at most.",
+    "  Flush each line, or answer all when the input ends: vtag finds out which.",
+    "  Only answers to what was asked count as life: after --timeout (2m) without one the worker",
+    "  and all that it started is killed.",
+    "  A worker may end with status 0 after any number of answers, and is started again for the",
+    "  rest. When it ends in another way, or without an answer, what it had in hand is halved",
+    "  until the item is found that it fails on.",
+    "",
+    "PYTHON",
+    "    import json, sys",
+    "    for line in sys.stdin:",
+    "        ask = json.loads(line)",
+    "        vector = [len(ask[\"data\"]), 1]  # your model here",
+    "        print(json.dumps({\"id\": ask[\"id\"], \"rev\": ask[\"rev\"], \"vector\": vector}), flush=True)",
+    "",
+    "NODE",
+    "    const lines = require('readline').createInterface({input: process.stdin})",
+    "    lines.on('line', line => {",
+    "        const ask = JSON.parse(line)",
+    "        const vector = [ask.data.length, 1] // your model here",
+    "        console.log(JSON.stringify({id: ask.id, rev: ask.rev, vector}))",
+    "    })",
+    "",
+    "JQ",
+    "    jq -c --unbuffered '{id, rev, vector: [(.data | length), 1]}'",
+    "",
+    "BY HAND",
+    "    vtag pending FILE --tag NAME --limit 3 | ./worker",
+    "",
+    "Without --exec a command looks for the tag's worker in the file given by --embedders, or else",
+    "in vtag/embedders of your configuration folder ($XDG_CONFIG_HOME, or ~/.config): lines",
+    "  minilm@2/* = python3 /opt/minilm/embed.py",
+    "the first of which that fits the tag is taken; * stands for any characters, # begins a comment.",
+    "Nobody but you or root may be able to write it. A store never says what is run.",
+    NULL};
+
+int help_worker(void)
+{
+    size_t i;
+    for (i = 0; worker_lines[i]; i++) puts(worker_lines[i]);
+    return 0;
+}
