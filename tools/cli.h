@@ -263,6 +263,7 @@ int cli_getline(FILE *f, char **line, size_t *cap, size_t *n);
     X(shadow, "compare the answers of two tags to the same queries")                     \
     X(doctor, "look for what is wrong with the vectors, and say what to do")             \
     X(stamp, "adopt vectors that carry no tag, flagged as assumed")                      \
+    X(audit, "embed a sample again: is the tag what its name says?")                 \
     X(alias, "give a tag its true name beside its own")                              \
     X(history, "the audit trail")                                                    \
     X(note, "add a note or a score to the history")                                  \
