@@ -117,5 +117,180 @@ rm -f large small.jsonl
 (ulimit -v 1500000; head -c 1073741824 /dev/zero | tr '\0' x | "$vtag" restore r - >out 2>err)
 equal 'a line of 1 GiB' "$(cat err)" 'vtag: standard input: line 1: longer than 268435456 bytes; is this text?; nothing was restored'
 gone r
+
+# ---- Members of a record ------------------------------------------------------------------
+
+rows() { printf '%s\n' "$@" >rows.jsonl; }
+takes() { # takes ITEMS VECTORS OPTIONS...: a new store from rows.jsonl, with as many
+    items=$1 vectors=$2
+    shift 2
+    rm -f s
+    works "import $(cat rows.jsonl)" "$vtag" import s rows.jsonl "$@"
+    says "^imported $items items, $vectors vectors"
+}
+wants() { # wants PATTERN OPTIONS...: nothing from rows.jsonl, and why
+    pattern=$1
+    shift
+    rm -f s
+    ends 1 "$pattern" "$vtag" import s rows.jsonl "$@"
+    gone s
+}
+for name in vector values embedding; do
+    rows '{"id":1,"'$name'":[1,2,3]}'
+    takes 1 1 --tag a@1
+done
+for name in data text document; do
+    rows '{"id":1,"'$name'":"words"}'
+    takes 1 0
+    "$vtag" get s 1 >out
+    says '^words$'
+done
+rows '{"id":1,"vector":[1,2]}' '{"id":2,"vectr":[1,2]}'
+wants 'rows.jsonl: line 2: unknown member "vectr"; did you mean "vector"\?; known are id, key, vector=' --tag a@1
+rows '{"id":1,"embeddings":[1,2]}'
+wants 'line 1: unknown member "embeddings"; did you mean "vector"' --tag a@1
+rows '{"id":1,"content":"x","vector":[1]}'
+wants 'line 1: unknown member "content"; did you mean "data"\?.*--ignore content' --tag a@1
+rows '{"id":1,"text_":"x","vector":[1]}'
+wants 'unknown member "text_"; did you mean "data"' --tag a@1
+rows '{"id":1,"vector":[1],"price":3}'
+wants 'unknown member "price"; known are' --tag a@1
+takes 1 1 --tag a@1 --ignore price
+wants 'unknown member "price"' --tag a@1 --ignore prize
+rows '{"id":1,"vector":[1],"price":3,"metadata":{"a":1}}'
+wants 'unknown member "metadata"; known' --tag a@1 --ignore price
+takes 1 1 --tag a@1 --ignore price --ignore metadata
+rows '{"id":1,"vectors":[{"vector":[1],"ofs":3}]}'
+wants 'unknown member "ofs"; did you mean "off"' --tag a@1
+rows '{"id":1,"vectors":[{"values":[1],"off":3,"len":2},[2]]}'
+takes 1 2 --tag a@1
+rows '{"kind":"file","version":1}'
+wants 'vtag restore takes one'
+rows '{"id":1,"vector":[1],"values":[1]}'
+wants 'both "vector" and "values", which mean the same' --tag a@1
+rows '{"id":1,"text":"a","document":"a"}'
+wants 'both "text" and "document"'
+rows '{"id":1,"tag":"a@1","vtag_tag":"a@1","vector":[1]}'
+wants 'both "tag" and "vtag_tag"'
+rows '{"id":1,"vector":[1],"vectors":[{"vector":[1]}]}'
+wants 'both "vector" and "vectors"' --tag a@1
+rows '{"id":1,"text":"a","data_base64":"YQ=="}'
+wants 'both "data" and "data_base64"'
+rows '{"id":1,"values":null,"vector":[1],"text":null}'
+takes 1 1 --tag a@1
+rows '{"id":1,"vector":[1]}' '{"id":2,"x":1,"vector":[1]}' '{"id":3,"vector":[1]}'
+rm -f s
+"$vtag" import s rows.jsonl --tag a@1 --partial >out 2>err
+says '^imported 2 items, 2 vectors.*skipped 1'
+check '--partial names what it skips' grep -q 'line 2: unknown member "x"' err
+rows '[{"id":1},{"id":2}]'
+wants "line 1: no JSON object.*jq -c '.\[\]'"
+
+# A vector that was asked for.
+rows '{"id":1,"vector":[1,2]}' '{"id":2,"data":"no vector"}'
+wants 'line 2: no vector, which --tag a@1 asks for' --tag a@1
+rm -f s
+"$vtag" import s rows.jsonl --tag a@1 --partial >out 2>err
+says '^imported 1 items, 1 vectors.*skipped 1'
+rows '{"id":1,"data":"one"}' '{"id":2,"vector":null}'
+wants 'line 1: no vector' --tag a@1
+takes 2 0
+
+# Several tags in one record.
+rows '{"id":1,"data":"x","vectors":{"a@1":[1,2],"b@1":[3,4,5]}}' '{"id":2,"vectors":[{"tag":"b@1","vector":[1,1,1]},{"tag":"a@1","vector":[7,8]},{"tag":"b@1","vector":[2,2,2]}]}'
+takes 2 5
+"$vtag" get s 1 --tag b@1 >out
+says '^\[3,4,5\]$'
+"$vtag" get s 2 --tag b@1 >out
+equal 'parts in their order' "$(tr '\n' ' ' <out)" '[1,1,1] [2,2,2] '
+equal 'one revision' "$("$vtag" get s 2 --json | sed 's/.*"rev":\([0-9]*\).*/\1/')" 2
+rows '{"id":1,"vectors":{"a@1":[{"vector":[1,2],"off":0,"len":1},{"vector":[2,1]}],"b@1":[3]}}'
+takes 1 3
+rows '{"id":1,"vectors":{"a@1":[]}}'
+wants 'a vector of 0 numbers'
+rows '{"id":1,"vectors":{"a@1":"x"}}'
+wants 'line 1: '
+rows '{"id":1,"vectors":{"a@1":[1],"b@1":[1]}}'
+wants 'its tag is b@1, and --tag says a@1' --tag a@1
+printf '%s\n' '{"id":1,"data":"x"}' '{"id":2,"data":"y"}' >bare.jsonl
+rm -f s
+"$vtag" import s bare.jsonl >out
+rows '{"id":1,"vectors":{"a@1":[1,2],"b@1":[3]}}' '{"id":2,"tag":"a@1","vector":[1,1]}' '{"id":2,"tag":"b@1","vector":[1]}'
+works 'filling several tags' "$vtag" import s rows.jsonl --fill --declare
+says '^imported 3 items, 4 vectors'
+rows '{"id":1,"vectors":{"a@1":[1,2],"b@1":[3]}}' '{"id":1,"tag":"b@1","vector":[1]}'
+ends 1 'line 2: id 1 came before' "$vtag" import s rows.jsonl --fill
+works 'put of several tags' "$vtag" put s --id 3 --data z --tag a@1 --vector '[1,2]' --tag b@1 --vector '[3]'
+says '^3: revision'
+equal 'both are there' "$("$vtag" get s 3 --tag a@1; "$vtag" get s 3 --tag b@1)" '[1,2]
+[3]'
+works 'in either order' "$vtag" put s --id 4 --data z --vector '[1,2]' --tag a@1 --exec 'echo "{\"vector\":[9]}"' --tag b@1
+equal 'the worker answers for its tag' "$("$vtag" get s 4 --tag b@1)" '[9]'
+ends 2 'each --tag goes with one' "$vtag" put s --id 5 --data z --tag a@1 --tag b@1 --vector '[1,2]' --vector '[3]'
+ends 2 'each --tag goes with one' "$vtag" put s --id 5 --data z --tag a@1 --vector '[1,2]' --tag b@1
+ends 2 'each --tag goes with one' "$vtag" put s --id 5 --data z --vector '[1,2]'
+ends 2 "tag 'a@1' is given twice" "$vtag" put s --id 5 --data z --tag a@1 --vector '[1,2]' --tag a@ --vector '[2,1]'
+ends 1 'item 5: not found' "$vtag" get s 5
+
+# An option that is given twice.
+ends 2 'search: --tag is given twice' "$vtag" search s --tag a@1 --tag b@1 --vector '[1,2]'
+ends 2 '-k is given twice' "$vtag" search s --tag a@1 -k 3 -k5 --vector '[1,2]'
+ends 2 '--quiet is given twice' "$vtag" tags s --quiet --quiet
+ends 2 '--data is given twice' "$vtag" put s --id 5 --data a --data=b
+ends 2 '--key is given twice' "$vtag" del s --key a --key b
+
+# Ids and keys.
+rows '{"id":"007","data":"a"}' '{"id":"2024","data":"b"}' '{"id":7,"data":"c"}'
+takes 3 0
+"$vtag" get s --key 2024 >out 2>err && "$vtag" get s --key 007 >>out && "$vtag" get s 7 >>out
+equal 'a string is a key' "$(grep -c '^[abc]$' out)" 3
+takes 3 0 --string-ids
+equal '--string-ids makes ids of digits' "$("$vtag" items s --json | grep -o '"id":[0-9]*,"rev\|"key":"[0-9]*"' | tr '\n' ' ')" '"id":7,"rev "id":2024,"rev "key":"007" '
+rows '{"id":5,"key":"k","data":"a"}'
+takes 1 0
+ends 1 'item 5: not found' "$vtag" get s 5
+works 'the key wins' "$vtag" get s --key k
+
+# fill
+"$vtag" import f --tag a@1 items.jsonl >out && "$vtag" declare f --tag b@1 --dim 1 >out
+fills() { printf '%s\n' "$@" >fill.jsonl; }
+fills '{"id":1,"rev":1,"embedding":[1],"data":"as it was sent"}' '{"id":2,"rev":2,"vectors":{"b@1":[2]},"error":null}'
+works 'fill' "$vtag" fill f fill.jsonl --tag b@1
+says '^filled 2 items \(2 vectors\)'
+fills '{"key":"docs/a","rev":3,"vectr":[1]}'
+ends 1 'fill.jsonl: line 1: unknown member "vectr"; did you mean "vector"' "$vtag" fill f fill.jsonl --tag b@1
+says 'filled 0'
+fills '{"key":"docs/a","rev":3,"vector":[1],"usage":4}'
+ends 1 'unknown member "usage"' "$vtag" fill f fill.jsonl --tag b@1
+works 'fill --ignore' "$vtag" fill f fill.jsonl --tag b@1 --ignore usage
+says '^filled 1 items'
+fills '{"id":1,"rev":1,"vector":[1],"embedding":[1]}'
+ends 1 'both "vector" and "embedding"' "$vtag" fill f fill.jsonl --tag b@1
+fills '{"id":1,"rev":1,"vectors":{"a@1":[1]}}'
+ends 1 '"tag" is another than --tag' "$vtag" fill f fill.jsonl --tag b@1
+
+# What comes through a pipe is read before the store is locked.
+mkfifo slow
+(cat rows.jsonl; sleep 2; echo '{"id":900,"data":"late"}') >slow &
+"$vtag" import f slow --format jsonl --append >import.out 2>import.err &
+job=$!
+sleep 0.5
+works 'others write while an import waits for its pipe' "$vtag" put f --id 800 --data x --wait 0
+wait $job
+equal 'which then is told that the file changed' "$(cat import.err)" 'vtag: f: another writer changed it just now; run it again'
+(sleep 2; echo '{"id":1,"rev":1,"vector":[5]}') | "$vtag" fill f - --tag b@1 >fill.out 2>fill.err &
+sleep 0.5
+works 'nor does a fill lock while it waits' "$vtag" put f --id 801 --data x --wait 0
+wait
+awk 'BEGIN { for (i = 1000; i < 101000; i++) printf "{\"id\":%d,\"data\":\"%0120d\"}\n", i, i }' >long.jsonl
+cat long.jsonl | "$vtag" import long - >out 2>err
+says '^imported 100,000 items'
+"$vtag" import direct long.jsonl >out
+equal 'a long pipe is a whole file' "$("$vtag" dump long | grep '"kind":"item"' | sed 's/"time":[0-9]*//' | cksum)" \
+    "$("$vtag" dump direct | grep '"kind":"item"' | sed 's/"time":[0-9]*//' | cksum)"
+(TMPDIR=/nowhere; export TMPDIR; cat long.jsonl | "$vtag" import none - >out 2>err)
+check 'without room for it, that is said' grep -q 'a temporary file: No such file.*TMPDIR' err
+gone none
+rm -f long long.jsonl direct
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -338,6 +338,11 @@ int cli_u64(const char *s, uint64_t *n)
     return 1;
 }
 
+int cli_id(const char *s, uint64_t *id)
+{
+    return cli_u64(s, id) && (s[0] != '0' || !s[1]);
+}
+
 static int cli_f64(const char *s, double *x, const char **end)
 {
     char *e;
@@ -404,10 +409,28 @@ static int cli_take_span(const char *s, uint64_t *ms)
     return 1;
 }
 
+static int cli_take_more(const cli_opt *o, const char *s)
+{
+    cli_list *l = o->to;
+    l->option = cli_grow(l->option, l->n + 1, sizeof *l->option);
+    l->value = cli_grow(l->value, l->n + 1, sizeof *l->value);
+    l->option[l->n] = o->name;
+    l->value[l->n++] = s;
+    return 1;
+}
+
+void cli_list_free(cli_list *l)
+{
+    free(l->option);
+    free(l->value);
+    memset(l, 0, sizeof *l);
+}
+
 static int cli_take(const cli_opt *o, const char *s)
 {
     const char *end;
     switch (CLI_KIND(o->kind)) {
+    case CLI_LIST: return cli_take_more(o, s);
     case CLI_STR: *(const char **)o->to = s; return 1;
     case CLI_U64: return cli_u64(s, o->to);
     case CLI_U32: return cli_take_u32(s, o->to);
@@ -433,7 +456,7 @@ static const char *cli_wants(int kind)
 /* ---- Options ----------------------------------------------------------------- */
 
 static int cli_help_asked;
-static uint64_t cli_seen; /* a bit for each option of the table that was given */
+static uint64_t cli_seen[2]; /* a bit for each option that was given: of the table, of all */
 static const cli_opt cli_general[] = {
     {"--wait", "MS", CLI_LIMIT, &cli.wait_ms, "for another writer, 0: not at all; 10,000", NULL},
     {"--isa", "NAME", CLI_STR, &cli.isa, "kernels: scalar, avx2, avx512, amx, neon", NULL},
@@ -527,6 +550,16 @@ static int cli_opt_unknown(const cli_opt *opts, const char *arg, size_t n)
     return cli_misuse("%s: unknown option %s", cli.cmd, word);
 }
 
+/* Notes that it was given; whether it was before, and is not for that. */
+static int cli_opt_again(const cli_opt *opts, const cli_opt *o)
+{
+    int own = cli_opt_in(opts, o->name, strlen(o->name)) == o;
+    uint64_t bit = 1ull << (own ? o - opts : o - cli_general), *seen = &cli_seen[!own];
+    int again = (*seen & bit) != 0;
+    *seen |= bit;
+    return again && CLI_KIND(o->kind) != CLI_LIST;
+}
+
 /* Takes the option at argv[*i], and its value; moves *i to the last one used. */
 static int cli_opt_take(const cli_opt *opts, int argc, char **argv, int *i)
 {
@@ -538,7 +571,9 @@ static int cli_opt_take(const cli_opt *opts, int argc, char **argv, int *i)
     }
     if (!o) return cli_opt_unknown(opts, arg, n);
     if (o->given) *o->given = 1;
-    if (cli_opt_in(opts, o->name, strlen(o->name)) == o) cli_seen |= 1ull << (o - opts);
+    if (cli_opt_again(opts, o)) {
+        return cli_misuse("%s: %s is given twice; once is enough", cli.cmd, o->name);
+    }
     if (o->kind == CLI_FLAG) {
         if (eq) return cli_misuse("%s: %s takes no value", cli.cmd, o->name);
         *(int *)o->to = 1;
@@ -576,7 +611,7 @@ static int cli_musts(const cli_opt *opts)
 {
     const cli_opt *o;
     for (o = opts; o->name; o++) {
-        if (!(o->kind & CLI_MUST) || (cli_seen >> (o - opts) & 1)) continue;
+        if (!(o->kind & CLI_MUST) || (cli_seen[0] >> (o - opts) & 1)) continue;
         return cli_misuse("%s: %s %s is missing", cli.cmd, o->name, o->arg ? o->arg : "");
     }
     return 0;
@@ -588,7 +623,7 @@ int cli_parse(int argc, char **argv, const char *about, const cli_opt *opts)
     int i, n = 0, rc = 0, plain = 0;
     cli.cmd = argv[0];
     cli_help_asked = 0;
-    cli_seen = 0;
+    cli_seen[0] = cli_seen[1] = 0;
     for (i = 1; i < argc && !rc; i++) {
         if (!plain && !strcmp(argv[i], "--")) plain = 1;
         else if (plain || argv[i][0] != '-' || !argv[i][1]) rest[n++] = argv[i];

@@ -44,6 +44,7 @@ typedef enum cli_kind {      /* what .to points at */
     CLI_SPAN,                /* uint64_t ms from 250ms, 30s, 15m, 24h, 28d; a bare number is
                                 seconds; 0 becomes 1 ms, "unlimited" UINT64_MAX */
     CLI_LIMIT,               /* uint32_t, a whole number; 0 becomes VTAG_NONE */
+    CLI_LIST,                /* cli_list: may be given again; several options may share one */
     CLI_ARG,                 /* const char *: a positional that must be there */
     CLI_ARG_MAY,             /* const char *: one that may be */
     CLI_ARGS                 /* cli_args: all the other positionals, none to many */
@@ -52,6 +53,11 @@ typedef enum cli_kind {      /* what .to points at */
 #define CLI_KIND(k) ((k) & 0xFF)
 
 typedef struct cli_args { char **v; int n; } cli_args;
+
+typedef struct cli_list {    /* in the order given; zero it first, then cli_list_free */
+    const char **option, **value; /* option[n], its value[n] */
+    size_t n;
+} cli_list;
 
 typedef struct cli_opt {
     const char *name;        /* "--long", "-k", or the name of a positional */
@@ -64,6 +70,7 @@ typedef struct cli_opt {
 #define CLI_END {NULL, NULL, 0, NULL, NULL, NULL}
 
 /* Parses argv[1..]; -1: go on; else the exit code. --name value, --name=value, --.
+   An option that is given twice is wrong unless it is of a CLI_LIST.
    Every command also takes --help and what cli_globals holds. */
 int cli_parse(int argc, char **argv, const char *about, const cli_opt *opts);
 
@@ -77,8 +84,12 @@ typedef struct cli_globals {
 } cli_globals;
 extern cli_globals cli;
 
+void cli_list_free(cli_list *l);
+
 /* 1 if s is a whole number in range, written to *n. */
 int cli_u64(const char *s, uint64_t *n);
+/* The same for an id as vtag prints it: 007 is none, but the key of an item. */
+int cli_id(const char *s, uint64_t *id);
 /* 1 if s is a duration as CLI_SPAN describes it. */
 int cli_duration(const char *s, uint64_t *ms);
 /* The best match for word among names[n] within two edits, or NULL. */

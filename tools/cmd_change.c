@@ -109,19 +109,46 @@ int cmd_declare(int argc, char **argv)
 /* ---- put -------------------------------------------------------------------------- */
 
 typedef struct put_job {
-    const char *tag, *vector, *exec;
+    cli_list    given;       /* --tag, and --vector or --exec, by turns */
     vtag_item   item;
     char       *data;        /* the payload, ours */
-    float      *x;
-    vtag_vec    v;
+    size_t      n;           /* vectors, with their x ours */
+    vtag_vec   *v;
     int         as_json;
 } put_job;
+
+/* Whether pair i is of a tag and of what gives its vector; *tag, and *how its other half. */
+static int put_pair(const put_job *p, size_t i, size_t *tag, size_t *how)
+{
+    const cli_list *g = &p->given;
+    if (2 * i + 1 >= g->n) return 0;
+    *tag = 2 * i + (strcmp(g->option[2 * i], "--tag") != 0);
+    *how = 4 * i + 1 - *tag;
+    return !strcmp(g->option[*tag], "--tag") && strcmp(g->option[*how], "--tag");
+}
+
+static int put_check(const put_job *p)
+{
+    size_t i, tag, how;
+    for (i = 0; 2 * i < p->given.n; i++) {
+        if (put_pair(p, i, &tag, &how)) continue;
+        return cli_misuse("put: each --tag goes with one --vector or --exec, next to it");
+    }
+    return 0;
+}
+
+static int put_given(const put_job *p, const char *option)
+{
+    size_t i, n = 0;
+    for (i = 0; i < p->given.n; i++) n += !strcmp(p->given.option[i], option);
+    return n > 0;
+}
 
 static int put_payload(put_job *p, const char *text)
 {
     size_t n;
     int rc = 0;
-    if (!text && p->vector) return 0; /* keeps the payload */
+    if (!text && put_given(p, "--vector") && !put_given(p, "--exec")) return 0; /* keeps it */
     if (text && strcmp(text, "-")) {
         p->data = cli_strdup(text);
         n = strlen(text);
@@ -133,21 +160,41 @@ static int put_payload(put_job *p, const char *text)
     return rc;
 }
 
-static int put_vector(const cli_store *st, put_job *p)
+static int put_vector(const cli_store *st, put_job *p, size_t pair)
 {
     vtag_info info;
+    vtag_vec *v = &p->v[p->n];
+    float *x = NULL;
+    size_t tag, how, i;
+    const char *value;
     int rc;
-    if (!p->tag) return 0;
-    rc = cli_tag(st, p->tag, &info);
+    put_pair(p, pair, &tag, &how);
+    value = p->given.value[how];
+    rc = cli_tag(st, p->given.value[tag], &info);
     if (rc) return rc;
-    if (p->vector) rc = cmd_vector("--vector", p->vector, &p->x, &p->v.dim);
-    else rc = cli_embed(p->exec, p->data, p->item.size, &p->x, &p->v.dim);
-    p->v.tag = info.tag;
-    p->v.x = p->x;
-    if (!rc && p->v.dim != info.spec.dim) {
-        rc = cli_fail("%s: the vector has %u numbers, tag '%s' has dim %u", st->path, p->v.dim,
+    for (i = 0; i < p->n; i++) {
+        if (p->v[i].tag == info.tag) {
+            return cli_misuse("put: tag '%s' is given twice; its vector once", info.spec.name);
+        }
+    }
+    if (!strcmp(p->given.option[how], "--vector")) rc = cmd_vector("--vector", value, &x, &v->dim);
+    else rc = cli_embed(value, p->data, p->item.size, &x, &v->dim);
+    v->tag = info.tag;
+    v->x = x;
+    p->n++;
+    if (!rc && v->dim != info.spec.dim) {
+        rc = cli_fail("%s: the vector has %u numbers, tag '%s' has dim %u", st->path, v->dim,
                       info.spec.name, info.spec.dim);
     }
+    return rc;
+}
+
+static int put_vectors(const cli_store *st, put_job *p)
+{
+    size_t i, n = p->given.n / 2;
+    int rc = 0;
+    p->v = cli_alloc(n * sizeof *p->v);
+    for (i = 0; i < n && !rc; i++) rc = put_vector(st, p, i);
     return rc;
 }
 
@@ -158,7 +205,7 @@ static int put_apply(cli_store *st, put_job *p)
     vtag_err err;
     int rc = cli_begin(st, 0);
     if (rc) return rc;
-    err = vtag_put(st->batch, &p->item, &p->v, p->tag ? 1 : 0);
+    err = vtag_put(st->batch, &p->item, p->v, p->n);
     if (err) return cli_error(err, "%s: item %s", st->path,
                               item_name(name, sizeof name, &p->item));
     rc = cli_commit(st);
@@ -176,6 +223,15 @@ static int put_apply(cli_store *st, put_job *p)
     return 0;
 }
 
+static void put_free(put_job *p)
+{
+    size_t i;
+    for (i = 0; i < p->n; i++) free((float *)(uintptr_t)p->v[i].x);
+    free(p->v);
+    free(p->data);
+    cli_list_free(&p->given);
+}
+
 int cmd_put(int argc, char **argv)
 {
     const char *file, *id = NULL, *key = NULL, *text = NULL;
@@ -188,28 +244,27 @@ int cmd_put(int argc, char **argv)
         {"--key", "K", CLI_STR, &key, "the item's key instead", NULL},
         {"--data", "TEXT", CLI_STR, &text, "its payload; else, or with -, standard input", NULL},
         {"--rev", "N", CLI_U64, &p.item.rev, "only if it still has this revision", NULL},
-        {"--tag", "NAME", CLI_STR, &p.tag, "give it a vector under this tag", NULL},
-        {"--vector", "[X,...]", CLI_STR, &p.vector,
+        {"--tag", "NAME", CLI_LIST, &p.given, "give it a vector under this tag", NULL},
+        {"--vector", "[X,...]", CLI_LIST, &p.given,
          "this one; the payload stays if none is given", NULL},
-        {"--exec", "COMMAND", CLI_STR, &p.exec, "the one that this worker answers", NULL},
+        {"--exec", "COMMAND", CLI_LIST, &p.given, "or the one that this worker answers", NULL},
         {"--json", NULL, CLI_FLAG, &p.as_json, "one JSON object", NULL},
         CLI_END};
     memset(&p, 0, sizeof p);
-    rc = cli_parse(argc, argv, "Writes one item. Its vectors under tags that are not given become\n"
-                   "stale, unless the payload is what it was.", opts);
-    if (rc >= 0) return rc;
-    if (!p.tag != (!p.vector && !p.exec) || (p.vector && p.exec)) {
-        return cli_misuse("put: --tag goes with one of --vector and --exec");
+    rc = cli_parse(argc, argv, "Writes one item, in one commit. Its vectors under tags that are not\n"
+                   "given become stale, unless the payload is what it was. For vectors under several\n"
+                   "tags, repeat --tag with its --vector or --exec.", opts);
+    if (rc < 0) {
+        rc = put_check(&p);
+        if (!rc) rc = item_named(id, key, &p.item);
+        if (!rc && key) p.item.id = 0;
+        if (!rc) rc = cli_change(&st, file);
+        if (!rc) rc = put_payload(&p, text);
+        if (!rc) rc = put_vectors(&st, &p);
+        if (!rc) rc = put_apply(&st, &p);
     }
-    rc = item_named(id, key, &p.item);
-    if (!rc && key) p.item.id = 0;
-    if (!rc) rc = cli_change(&st, file);
-    if (!rc) rc = put_payload(&p, text);
-    if (!rc) rc = put_vector(&st, &p);
-    if (!rc) rc = put_apply(&st, &p);
     cli_close(&st);
-    free(p.data);
-    free(p.x);
+    put_free(&p);
     return rc;
 }
 

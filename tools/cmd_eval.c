@@ -93,7 +93,7 @@ static int eval_item(const eval_job *e, const char *doc, uint64_t *id)
     vtag_item item;
     *id = vtag_id(doc);
     if (!vtag_get(e->st.snap, *id, &item) && item.key && !strcmp(item.key, doc)) return 1;
-    if (!cli_u64(doc, id) || (doc[0] == '0' && doc[1])) return 0;
+    if (!cli_id(doc, id)) return 0;
     return !vtag_get(e->st.snap, *id, &item);
 }
 
@@ -421,7 +421,9 @@ static int eval_run(int argc, char **argv)
     e.worker.timeout_ms = WORKER_TIMEOUT_MS;
     rc = cli_parse(argc, argv, "Searches the store for judged queries and records nDCG, recall and\n"
                    "reciprocal rank with the tag's coverage. Parts of an item count as one. The\n"
-                   "95 % interval is bootstrapped from 2,000 resamples with a fixed seed, 1.", opts);
+                   "95 % interval is bootstrapped from 2,000 resamples with a fixed seed, 1.\n"
+                   "A document of the judgements is the key of an item, else an id as vtag prints\n"
+                   "it: 007 is not item 7. A pair that is judged twice must be judged alike.", opts);
     if (rc >= 0) return rc;
     if (!e.k || e.k > 1000) return cli_misuse("eval run: -k is 1 to 1,000");
     if (!eval_metric_known(e.metric)) {

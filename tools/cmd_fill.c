@@ -8,6 +8,7 @@
 
 #include "cmd.h"
 #include "lines.h"
+#include "members.h"
 #include "worker.h"
 
 /* ---- Records --------------------------------------------------------------------- */
@@ -30,8 +31,9 @@ typedef struct fill_job {
     size_t       n, cap;
     uint64_t     batch, chunk_ms;
     int          waive_errors;
+    cli_list     ignored;
     uint64_t     filled, vectors, changed, notfound, refused, errors, waived, commits;
-    uint64_t     given, ignored, rounded; /* lines; of them no answers; ids that may be rounded */
+    uint64_t     given, passed, rounded; /* lines; of them no answers; ids that may be rounded */
     cli_progress progress;
 } fill_job;
 
@@ -56,7 +58,7 @@ static int fill_bad(const fill_job *f, const char *what)
 static void fill_ignore(fill_job *f, const char *text, size_t n, const char *what)
 {
     char line[80];
-    if (f->ignored++ >= WORKER_NOTES) return;
+    if (f->passed++ >= WORKER_NOTES) return;
     cli_warn("%s: line %llu: %s: '%s'; ignored", f->input, (unsigned long long)f->in.number, what,
              cli_line(line, sizeof line, text, n));
 }
@@ -74,6 +76,34 @@ static int fill_identity(fill_job *f, const worker_reply *a, fill_record *r)
     r->item.rev = a->rev;
     r->number = a->number;
     return 0;
+}
+
+/* Says which member of an object is not known. */
+static int fill_known(const fill_job *f, const json_value *o, const char *const *known, size_t n)
+{
+    char why[400];
+    members m;
+    m.known = known;
+    m.n = n;
+    m.ignored = f->ignored.value;
+    m.ignored_n = f->ignored.n;
+    if (o->type != JSON_OBJECT) return fill_bad(f, "\"vectors\" wants objects with a \"vector\" each");
+    return members_check(o, &m, why, sizeof why) ? fill_bad(f, why) : 0;
+}
+
+/* Whether a line has members that are known only, and so its vectors. */
+static int fill_members(const fill_job *f, const json_value *top)
+{
+    static const char *const known[] = {"id", "key", "rev", "tag", MEMBER_VECTOR, "vectors", "off",
+        "len", "error", "retry_after", MEMBER_DATA, "data_base64"}; /* the last as they were sent */
+    static const char *const part[] = {MEMBER_VECTOR, "off", "len"};
+    const json_value *many = json_get(top, "vectors");
+    size_t i;
+    int rc = fill_known(f, top, known, sizeof known / sizeof *known);
+    for (i = 0; !rc && many && many->type == JSON_ARRAY && i < many->n; i++) {
+        rc = fill_known(f, &many->u.items[i], part, sizeof part / sizeof *part);
+    }
+    return rc;
 }
 
 /* Takes the vectors or the error of an answer. */
@@ -114,6 +144,7 @@ static int fill_parse(fill_job *f, const char *text, size_t n)
     }
     if (f->n == f->cap) f->r = cli_grow(f->r, f->cap = f->cap * 2 + 64, sizeof *f->r);
     if (!worker_read(&j, text, n, &a)) rc = fill_bad(f, j.error);
+    else if ((rc = fill_members(f, a.top)) != 0) { }
     else if (a.kind == WORKER_RETRY) fill_ignore(f, text, n, "a rate limit, its item stays pending");
     else rc = fill_identity(f, &a, &r);
     if (!rc && r.item.rev) rc = fill_take(f, &a, &r);
@@ -239,7 +270,7 @@ static int fill_report(const fill_job *f, int as_json)
         out_u64(&o, "refused", f->refused);
         out_u64(&o, "errors", f->errors);
         out_u64(&o, "waived", f->waived);
-        out_u64(&o, "ignored", f->ignored);
+        out_u64(&o, "ignored", f->passed);
         out_u64(&o, "commits", f->commits);
         out_close(&o, '}');
         return 0;
@@ -251,7 +282,7 @@ static int fill_report(const fill_job *f, int as_json)
     if (f->refused) printf("; %s refused", cli_count(n, f->refused));
     if (f->errors) printf("; %s with an error", cli_count(n, f->errors));
     if (f->waived) printf(", %s of them waived", cli_count(n, f->waived));
-    if (f->ignored) printf("; %s lines ignored", cli_count(n, f->ignored));
+    if (f->passed) printf("; %s lines ignored", cli_count(n, f->passed));
     putchar('\n');
     return 0;
 }
@@ -298,6 +329,8 @@ int cmd_fill(int argc, char **argv)
         {"--batch", "N", CLI_U64, &f.batch, "items in a commit at most; 1,000", NULL},
         {"--chunk-time", "DURATION", CLI_SPAN, &f.chunk_ms, "of a commit, about; 0.5s", NULL},
         {"--waive-errors", NULL, CLI_FLAG, &f.waive_errors, "waive what has an \"error\"", NULL},
+        {"--ignore", "NAME", CLI_LIST, &f.ignored,
+         "drop this member of lines; may be given again", NULL},
         {"--json", NULL, CLI_FLAG, &as_json, "the counts as a JSON object", NULL},
         CLI_END};
     memset(&f, 0, sizeof f);
@@ -305,7 +338,8 @@ int cmd_fill(int argc, char **argv)
     f.chunk_ms = 500;
     rc = cli_parse(argc, argv, "Takes lines {\"id\" or \"key\",\"rev\",\"vector\":[...]} in, or "
                    "\"vectors\":[{\"vector\",\n\"off\",\"len\"}], or \"error\". An item that "
-                   "changed since is left pending.", opts);
+                   "changed since is left pending. A member\nthat is not known is an error, unless "
+                   "--ignore names it.", opts);
     if (rc >= 0) return rc;
     if (!f.batch || !f.chunk_ms) return cli_misuse("fill: --batch and --chunk-time are not 0");
     rc = fill_open(&f, file, tag);
@@ -324,5 +358,6 @@ int cmd_fill(int argc, char **argv)
     cli_close(&f.st);
     free(f.r);
     lines_close(&f.in);
+    cli_list_free(&f.ignored);
     return rc;
 }

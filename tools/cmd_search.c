@@ -33,7 +33,8 @@ typedef struct search_job {
     uint32_t  threads;
     double    max_dist;
     float     max;
-    int       has_max, approx, as_json;
+    int       has_max, approx, as_json, header, no_header;
+    cli_list  ignored;
     vtag_search_opts opts;
     vtag_ids  ids;
     outfile   iout, fout;    /* of --ivecs and --fvecs */
@@ -84,6 +85,9 @@ static int queries_read(search_job *s)
     input_opts o = {0};
     int got, rc = 0;
     o.format = s->format;
+    o.header = s->header - s->no_header;
+    o.ignored = s->ignored.value;
+    o.ignored_n = s->ignored.n;
     if (!input_open(&in, s->input, &o)) return cli_fail("%s", in.error);
     while (!rc && (got = input_next(&in)) != INPUT_END) {
         rc = got < 0 ? cli_fail("%s", in.error) : query_record(s, &in);
@@ -153,7 +157,7 @@ static int only_line(search_job *s, lines *in, json *j, char *line, size_t n, ui
         *id = vtag_id(line + 4);
         return LINES_LINE;
     }
-    if (!cli_u64(line, id) || (line[0] == '0' && line[1])) {
+    if (!cli_id(line, id)) {
         if (only_key(s, line, id)) return LINES_LINE;
         return lines_fault(in, "'%.80s' is no id, and no item's key; write key:NAME for a key that "
                            "may be missing", line);
@@ -449,6 +453,9 @@ int cmd_search(int argc, char **argv)
         {"--queries", "INPUT", CLI_STR, &s.input,
          ".fvecs .bvecs .npy .jsonl .tsv, - for standard input", NULL},
         {"--format", "F", CLI_STR, &s.format, "of INPUT, if its suffix does not tell", NULL},
+        {"--header", NULL, CLI_FLAG, &s.header, "its first line of text is no row", NULL},
+        {"--no-header", NULL, CLI_FLAG, &s.no_header, "it is one", NULL},
+        {"--ignore", "NAME", CLI_LIST, &s.ignored, "drop this member of its JSON", NULL},
         {"--vector", "[X,...]", CLI_STR, &s.vector, "one query", NULL},
         {"--text", "TEXT", CLI_STR, &s.text, "one query, embedded by --exec", NULL},
         {"--exec", "COMMAND", CLI_STR, &s.exec,
@@ -473,7 +480,7 @@ int cmd_search(int argc, char **argv)
     s.threads = 1;
     rc = cli_parse(argc, argv, "Finds the nearest rows to each query, exactly unless asked "
                    "otherwise.", opts);
-    if (rc >= 0) return rc;
-    rc = search_check(&s, file);
-    return rc ? rc : search_do(&s, file, tag);
+    if (rc < 0 && (rc = search_check(&s, file)) == 0) rc = search_do(&s, file, tag);
+    cli_list_free(&s.ignored);
+    return rc;
 }

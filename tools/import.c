@@ -16,6 +16,8 @@ typedef struct importer {
     const char *file, *source, *tag, *metric_name, *codec_name;
     int         fill, replace, append, partial, declare;
     input_opts  from;
+    cli_list    ignored;
+    int         header, no_header;
     vtag_metric metric;
     vtag_codec  codec;
     int         may_declare;
@@ -101,10 +103,10 @@ static im_tag *im_tag_existing(importer *im, const char *name)
     return im->rc ? NULL : im_tag_add(im, name, info.tag, &info.spec);
 }
 
-/* Finds or declares a record's tag; NULL if that failed, and im->rc says how. */
-static im_tag *im_tag_of(importer *im, const input_record *r)
+/* Finds or declares the tag of a vector of dim numbers; NULL if that failed, and im->rc says
+   how. */
+static im_tag *im_tag_of(importer *im, const char *name, uint32_t dim)
 {
-    const char *name = r->tag ? r->tag : im->tag;
     vtag_tag tag;
     size_t i;
     if (!name) {
@@ -116,7 +118,7 @@ static im_tag *im_tag_of(importer *im, const input_record *r)
         if (!strcmp(name, im->tags[i].name)) return &im->tags[i];
     }
     if (im->may_declare && name[0] != ':' && vtag_find(im->st.snap, name, &tag)) {
-        return im_tag_declare(im, name, r->v[0].dim);
+        return im_tag_declare(im, name, dim);
     }
     return im_tag_existing(im, name);
 }
@@ -159,29 +161,83 @@ static int im_answer(importer *im, vtag_err err, const input_record *r, uint64_t
     }
 }
 
+/* The tag that vector i of a record names, or NULL. */
+static const char *im_named(const input_record *r, size_t i)
+{
+    return r->tags && r->tags[i] ? r->tags[i] : r->tag;
+}
+
+/* Whether the record's vectors may have that tag. */
+static int im_tag_fits(importer *im, const char *name)
+{
+    if (!im->tag || !name || !strcmp(im->tag, name)) return INPUT_RECORD;
+    if (im->assumed) {
+        return input_fault(&im->in, "its tag is %.80s, so nothing is to be assumed; vtag "
+                           "import takes it", name);
+    }
+    return input_fault(&im->in, "its tag is %.80s, and --tag says %.80s; leave --tag out", name,
+                       im->tag);
+}
+
+/* Whether vectors before i are of the same tag under another name, and would be its parts. */
+static int im_tag_twice(const input_record *r, size_t i, const char *name)
+{
+    size_t k;
+    for (k = 0; k < i; k++) {
+        const char *other = im_named(r, k);
+        if (r->v[k].tag == r->v[i].tag && other && name && strcmp(other, name)) return 1;
+    }
+    return 0;
+}
+
 /* Sets the tags of the record's vectors. */
 static int im_tagged(importer *im, input_record *r)
 {
-    im_tag *t;
+    const char *name = NULL, *last = NULL;
+    im_tag *t = NULL;
     size_t i;
-    if (!r->n) return INPUT_RECORD;
-    if (im->tag && r->tag && strcmp(im->tag, r->tag)) {
-        if (im->assumed) {
-            return input_fault(&im->in, "its tag is %.80s, so nothing is to be assumed; vtag "
-                               "import takes it", r->tag);
-        }
-        return input_fault(&im->in, "its tag is %.80s, and --tag says %.80s; leave --tag out",
-                           r->tag, im->tag);
+    if (!r->n && im->tag) {
+        return input_fault(&im->in, "no vector, which --tag %.80s asks for; leave --tag out for "
+                           "items without", im->tag);
     }
-    t = im_tag_of(im, r);
-    if (!t) return INPUT_BROKEN;
-    for (i = 0; i < r->n; i++) {
+    for (i = 0; i < r->n; i++, last = name) {
+        name = im_named(r, i);
+        if (!t || !name || !last || strcmp(name, last)) {
+            if (im_tag_fits(im, name) < 0) return INPUT_BAD;
+            t = im_tag_of(im, name ? name : im->tag, r->v[i].dim);
+            if (!t) return INPUT_BROKEN;
+            r->v[i].tag = t->tag;
+            if (im_tag_twice(r, i, name)) {
+                return input_fault(&im->in, "tag %.80s is there under two names", t->name);
+            }
+        }
         r->v[i].tag = t->tag;
         if (r->v[i].dim == t->dim) continue;
         return input_fault(&im->in, "a vector of %u numbers, where tag %s has %u", r->v[i].dim,
                            t->name, t->dim);
     }
     return INPUT_RECORD;
+}
+
+/* Fills an item, tag by tag. */
+static vtag_err im_fill_tags(importer *im, const vtag_item *now, const input_record *r)
+{
+    vtag_vec *v = cli_grow(NULL, r->n, sizeof *v);
+    char *done = cli_alloc(r->n);
+    size_t i, k, n;
+    vtag_err err = VTAG_OK;
+    for (i = 0; i < r->n && !err; i++) {
+        if (done[i]) continue;
+        for (k = i, n = 0; k < r->n; k++) {
+            if (r->v[k].tag != r->v[i].tag) continue;
+            v[n++] = r->v[k];
+            done[k] = 1;
+        }
+        err = vtag_fill(im->st.batch, now, v, n);
+    }
+    free(v);
+    free(done);
+    return err;
 }
 
 static int im_fill(importer *im, input_record *r)
@@ -194,7 +250,7 @@ static int im_fill(importer *im, input_record *r)
         return im_answer(im, VTAG_EXISTS, r, 0);
     }
     if (r->item.rev) now.rev = r->item.rev;
-    return im_answer(im, vtag_fill(im->st.batch, &now, r->v, r->n), r, now.rev);
+    return im_answer(im, im_fill_tags(im, &now, r), r, now.rev);
 }
 
 static int im_put(importer *im, input_record *r)
@@ -403,35 +459,66 @@ static int im_check(importer *im)
     if (im->fill + im->replace + im->append > 1) {
         return cli_misuse("import: --fill, --replace or --append, one of them");
     }
+    if (im->header && im->no_header) return cli_misuse("import: --header or --no-header, one of them");
+    im->from.header = im->header - im->no_header;
+    im->from.ignored = im->ignored.value;
+    im->from.ignored_n = im->ignored.n;
+    im->from.spool = 1;
     if (im->metric_name) rc = cli_metric(im->metric_name, &im->metric);
     if (!rc && im->codec_name) rc = cli_codec(im->codec_name, &im->codec);
     im->from.per_tag = im->fill;
     return rc;
 }
 
+static const char im_about[] =
+    "Takes items and vectors in, all of them or none. The tag of a new file is\n"
+    "declared from the data. With --tag, every record has a vector.\n"
+    "\n"
+    "The format is that of --format, else told by content (npy by its magic, JSON by a\n"
+    "first {\" or [), else by the suffix. Text is UTF-8, a mark before it and CRLF are no\n"
+    "matter, a line has 256 MiB at most.\n"
+    "  JSON Lines  an object a line: \"id\" (a number) or \"key\" (or \"id\", a string), where\n"
+    "              key wins; \"vector\" (or values, embedding); \"data\" (or text, document) or\n"
+    "              \"data_base64\"; \"tag\"; \"rev\". Parts: \"vectors\":[{\"vector\",\"off\",\"len\"}].\n"
+    "              Of several tags: \"vectors\":{\"TAG\":[..],..}, or \"tag\" in each part. Any other\n"
+    "              member is an error, unless --ignore names it.\n"
+    "  tsv, text   columns at tabs, else at blanks; csv: at commas, without quotes. The id is\n"
+    "              column 1 if its first is a word, or as --ids-column says. Ids are whole\n"
+    "              numbers without leading zeros if the first is; else all are keys.\n"
+    "  word2vec    a first line of two whole numbers, rows and dim, where the next has so many\n"
+    "              numbers, is a count of what follows.\n"
+    "  header      a first line without a number. Its column named id, key, word or ..id is the\n"
+    "              id. Where it may be one or not, --header or --no-header must say it.\n"
+    "  npy         <f4 <f2 <f8 |i1 |u1 of two dimensions, in C order.\n"
+    "What comes through a pipe is read to its end before the store is locked.";
+
 static int im_parse(importer *im, int argc, char **argv)
 {
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &im->file, "the store; made if there is none", NULL},
         {"INPUT", NULL, CLI_ARG, &im->source,
-         ".fvecs .bvecs .npy .jsonl .tsv .txt, or - for standard input", NULL},
+         ".fvecs .bvecs .npy .jsonl .tsv .csv .txt, or - for standard input", NULL},
         {"--tag", "NAME", CLI_STR, &im->tag, "of the vectors, unless they name their own", NULL},
         {"--metric", "M", CLI_STR, &im->metric_name, "cosine (default), dot or l2", NULL},
         {"--codec", "C", CLI_STR, &im->codec_name, "f32 (default), f16 or i8", NULL},
-        {"--format", "F", CLI_STR, &im->from.format, "fvecs, bvecs, npy, jsonl or tsv", NULL},
+        {"--format", "F", CLI_STR, &im->from.format, "fvecs, bvecs, npy, jsonl, tsv or csv", NULL},
         {"--ids", "FILE|FIRST", CLI_STR, &im->from.ids,
          "ids or keys of the rows, or the first of running ids; 0", NULL},
         {"--ids-column", "N|last|none", CLI_STR, &im->from.ids_column,
          "the column of text that is the id or key", NULL},
+        {"--header", NULL, CLI_FLAG, &im->header, "the first line of text is no row", NULL},
+        {"--no-header", NULL, CLI_FLAG, &im->no_header, "it is one", NULL},
+        {"--string-ids", NULL, CLI_FLAG, &im->from.string_ids,
+         "JSON strings such as \"2024\" are ids; else keys", NULL},
+        {"--ignore", "NAME", CLI_LIST, &im->ignored,
+         "drop this member of JSON; may be given again", NULL},
         {"--fill", NULL, CLI_FLAG, &im->fill, "add vectors to the items of the file", NULL},
         {"--replace", NULL, CLI_FLAG, &im->replace, "write items, over those of equal id", NULL},
         {"--append", NULL, CLI_FLAG, &im->append, "add items after those of the file", NULL},
         {"--partial", NULL, CLI_FLAG, &im->partial, "skip bad records, naming each", NULL},
         {"--declare", NULL, CLI_FLAG, &im->declare, "declare tags that the file lacks", NULL},
         CLI_END};
-    return cli_parse(argc, argv,
-                     "Takes items and vectors in, all of them or none. The tag of a new file is\n"
-                     "declared from the data.", opts);
+    return cli_parse(argc, argv, im_about, opts);
 }
 
 static int im_do(importer *im)
@@ -445,6 +532,7 @@ static int im_do(importer *im)
     input_close(&im->in);
     for (i = 0; i < im->tags_n; i++) free(im->tags[i].name);
     free(im->tags);
+    cli_list_free(&im->ignored);
     return im->rc;
 }
 
@@ -464,6 +552,9 @@ int import_assumed(const import_stamp *s)
     im.fill = s->fill;
     im.append = s->append;
     im.partial = s->partial;
+    im.header = s->header;
+    im.no_header = s->no_header;
+    im.ignored = s->ignored;
     im.declare = 1;
     im.assumed = s->note;
     rc = im_check(&im);
@@ -476,8 +567,7 @@ int cmd_import(int argc, char **argv)
     int rc;
     memset(&im, 0, sizeof im);
     rc = im_parse(&im, argc, argv);
-    if (rc >= 0) return rc;
-    rc = im_check(&im);
-    if (rc) return rc;
-    return im_do(&im);
+    if (rc < 0 && (rc = im_check(&im)) == 0) return im_do(&im);
+    cli_list_free(&im.ignored);
+    return rc;
 }

@@ -7,7 +7,8 @@
 typedef struct import_stamp { /* vectors that carry no tag, adopted under one */
     const char *file, *source, *tag, *metric, *codec;
     const char *format, *ids, *ids_column; /* as in input_opts */
-    int         fill, append, partial;
+    int         fill, append, partial, header, no_header;
+    cli_list    ignored;
     const char *note;        /* of the tag's declaration and of a NOTE in the history */
 } import_stamp;
 

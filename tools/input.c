@@ -5,6 +5,7 @@
 #include <float.h>
 #include <math.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +13,10 @@
 #include "cli.h"
 #include "json.h"
 #include "lines.h"
+#include "members.h"
 
 #define IN_MAX_DIM 32768u
+enum { IN_MAX_TAGS = 64 };   /* of a record that are told apart */
 
 /* ---- State ---------------------------------------------------------------------- */
 
@@ -33,19 +36,26 @@ typedef struct input_state {
     int     (*next)(input *in);
     int       broken;
     uint64_t  first_id;
-    int       ids_npy, ids_keys, has_ids, numbered, per_tag;
+    int       ids_npy, ids_keys, ids_word, has_ids, numbered, per_tag;
     in_npy    npy, ids_shape;
     in_set    seen;
     char      key[257];
     float    *x;             /* the numbers of one record */
     size_t    x_cap;
     vtag_vec *v;
+    const char **tags;       /* tags[v_cap], of JSON */
     size_t    v_cap;
     void     *bytes;         /* decoded payload */
     uint32_t  dim;           /* of the first row, where all rows must have the same */
     unsigned  element;       /* bytes of an element of bvecs or fvecs */
     json      js;
-    int       tabs, keyed, shaped;
+    const json_value *top;   /* of this line */
+    const char *const *ignored;
+    size_t    ignored_n;
+    int       string_ids;
+    int       keyed, shaped, counted, comma, header;
+    char      gap;           /* between columns; 0: blanks and tabs */
+    uint64_t  maybe;         /* rows, if the first line, taken for one, was a count */
     size_t    id_column;     /* from 1; 0: none */
     const char *column;      /* as given */
     char     *held[2];       /* lines that were looked at ahead */
@@ -113,6 +123,7 @@ static vtag_vec *in_vectors(input_state *s, size_t n)
     if (n > s->v_cap) {
         s->v_cap = n < 2 * s->v_cap ? 2 * s->v_cap : n;
         s->v = cli_grow(s->v, s->v_cap, sizeof *s->v);
+        s->tags = cli_grow(s->tags, s->v_cap, sizeof *s->tags);
     }
     return s->v;
 }
@@ -182,13 +193,29 @@ static int in_set_add(in_set *s, uint64_t x)
     return 1;
 }
 
+/* Notes the id under each tag that the record names; 0 if one of them came before. */
+static int in_once_tagged(input *in)
+{
+    const input_record *r = &in->record;
+    const char *names[IN_MAX_TAGS];
+    size_t i, k, n = 0;
+    for (i = 0; i < r->n || !i; i++) {
+        const char *name = r->tags && i < r->n && r->tags[i] ? r->tags[i] : r->tag;
+        for (k = 0; k < n && strcmp(names[k], name ? name : "");) k++;
+        if (k < n || n == IN_MAX_TAGS) continue;
+        names[n++] = name ? name : "";
+        if (!in_set_add(&in->state->seen, r->item.id + (name ? vtag_id(name) | 1 : 0))) return 0;
+    }
+    return 1;
+}
+
 /* Checks that the id has not come before. */
 static int in_once(input *in)
 {
     const input_record *r = &in->record;
-    uint64_t x = r->item.id;
-    if (in->state->per_tag && r->tag) x += vtag_id(r->tag) | 1;
-    if (in_set_add(&in->state->seen, x)) return INPUT_RECORD;
+    if (in->state->per_tag ? in_once_tagged(in) : in_set_add(&in->state->seen, r->item.id)) {
+        return INPUT_RECORD;
+    }
     if (r->item.key) {
         return input_fault(in, "key '%.80s' came before; every key once", r->item.key);
     }
@@ -224,7 +251,7 @@ static int in_take_word(input *in, const char *word, int keyed)
 {
     uint64_t id;
     if (keyed) return in_take_key(in, word, strlen(word));
-    if (!cli_u64(word, &id)) {
+    if (!cli_id(word, &id)) {
         return input_fault(in, "'%.40s' is no id; the first was a number, so all must be", word);
     }
     return in_take_id(in, id);
@@ -258,7 +285,14 @@ static int in_id_from_text(input *in)
     int got = lines_next(&s->ids, &line, &n);
     if (got < 0) return in_said(in, &s->ids, got == LINES_BAD ? INPUT_BAD : INPUT_BROKEN);
     if (!got) return in_broken(in, "%s holds no id for it", s->ids.name);
-    if (s->ids.number == 1) s->ids_keys = !cli_u64(line, &id);
+    if (s->ids.number == 1) {
+        s->ids_keys = !cli_id(line, &id);
+        s->ids_word = line[strspn(line, "0123456789")] != '\0';
+    }
+    if (s->ids.number == 2 && s->ids_word && cli_id(line, &id)) {
+        return in_broken(in, "%s begins with a word and then a number; is line 1 a header? leave it "
+                         "out", s->ids.name);
+    }
     return in_take_word(in, line, s->ids_keys);
 }
 
@@ -408,10 +442,36 @@ static int in_npy_shape(input *in, in_npy *y, const char *path, const char *p)
     return INPUT_RECORD;
 }
 
+/* Three members, each once, as NumPy wants them too. */
+static int in_npy_names(input *in, const char *path, const char *header)
+{
+    static const char *const names[] = {"descr", "fortran_order", "shape"};
+    size_t i, colons = 0;
+    char quote = 0;
+    const char *p;
+    for (p = header; *p; p++) {
+        if (quote) quote = *p == quote ? 0 : quote;
+        else if (*p == '\'' || *p == '"') quote = *p;
+        else colons += *p == ':';
+    }
+    for (i = 0; i < 3; i++) {
+        char name[24];
+        snprintf(name, sizeof name, "'%s'", names[i]);
+        p = strstr(header, name);
+        if (p && strstr(p + 1, name)) {
+            return in_wrong(in, path, "npy with two members %s; save the array again", name);
+        }
+    }
+    if (colons <= 3) return INPUT_RECORD;
+    return in_wrong(in, path, "npy with more members than descr, fortran_order and shape");
+}
+
 static int in_npy_fields(input *in, in_npy *y, const char *path, const char *header, int ints)
 {
     const char *order = in_npy_field(header, "'fortran_order'");
-    int rc = in_npy_type(in, y, path, in_npy_field(header, "'descr'"), ints);
+    int rc = in_npy_names(in, path, header);
+    if (rc < 0) return rc;
+    rc = in_npy_type(in, y, path, in_npy_field(header, "'descr'"), ints);
     if (rc > 0) rc = in_npy_shape(in, y, path, in_npy_field(header, "'shape'"));
     if (rc < 0) return rc;
     if (!order || (strncmp(order, "True", 4) && strncmp(order, "False", 5))) {
@@ -480,8 +540,8 @@ static size_t in_npy_row(const in_npy *y, const char *p, float *x)
         else if (y->size == 2) x[i] = in_half((unsigned)b[0] | (unsigned)b[1] << 8);
         else {
             double d = in_le_double(p);
-            if (isfinite(d) && fabs(d) > (double)FLT_MAX) return i;
-            x[i] = (float)d;
+            if (isnan(d) || isinf(d)) x[i] = (float)d;
+            else if (!json_float(d, &x[i])) return i;
         }
     }
     return n;
@@ -537,23 +597,20 @@ static int in_npy_open(input *in)
 
 static int in_json_id(input *in, const json_value *o)
 {
-    const json_value *id = json_get(o, "id"), *key = json_get(o, "key");
-    if (id && id->type == JSON_NULL) id = NULL;
-    if (key && key->type == JSON_NULL) key = NULL;
+    const json_value *id = members_any(o, "id"), *key = members_any(o, "key");
+    uint64_t number;
     if (!key && id && id->type == JSON_STRING) {
+        const char *text = json_text(id);
+        if (in->state->string_ids && text && cli_id(text, &number)) return in_take_id(in, number);
         key = id;
-        id = NULL;
+    }
+    if (key) { /* which wins over an id beside it */
+        const char *text = json_text(key);
+        if (!text) return input_fault(in, "\"key\" is no text without zero bytes");
+        return in_take_key(in, text, key->n);
     }
     if (id && !(id->whole & JSON_U64)) {
         return input_fault(in, "\"id\" is no whole number from 0 to 18446744073709551614");
-    }
-    if (key) {
-        const char *text = json_text(key);
-        if (!text) return input_fault(in, "\"key\" is no text without zero bytes");
-        if (id && key->n < 256 && id->u.u64 != vtag_id(text)) {
-            return input_fault(in, "\"id\" is not the id of \"key\"; leave it out");
-        }
-        return in_take_key(in, text, key->n);
     }
     if (id) return in_take_id(in, id->u.u64);
     if (in->state->has_ids || in->state->numbered) return in_id(in, in->state->rows - 1);
@@ -580,7 +637,7 @@ static int in_json_numbers(input *in, const json_value *a, size_t at, uint32_t *
 
 static int in_json_u32(input *in, const json_value *part, const char *name, uint32_t *x)
 {
-    const json_value *v = json_get(part, name);
+    const json_value *v = members_any(part, name);
     if (!v) return INPUT_RECORD;
     if (!(v->whole & JSON_U64) || v->u.u64 > UINT32_MAX) {
         return input_fault(in, "\"%s\" is no whole number below 4294967296", name);
@@ -589,51 +646,105 @@ static int in_json_u32(input *in, const json_value *part, const char *name, uint
     return INPUT_RECORD;
 }
 
-static int in_json_parts(input *in, const json_value *list)
+/* Says which member is not known. */
+static int in_json_known(input *in, const json_value *o, const char *const *known, size_t n)
 {
+    char why[400];
+    members m;
+    m.known = known;
+    m.n = n;
+    m.ignored = in->state->ignored;
+    m.ignored_n = in->state->ignored_n;
+    if (!members_check(o, &m, why, sizeof why)) return INPUT_RECORD;
+    if (o == in->state->top && json_get(o, "kind")) {
+        return input_fault(in, "has a \"kind\", as the lines of a dump do; vtag restore takes one");
+    }
+    return input_fault(in, "%s", why);
+}
+
+/* Appends a vector: an array of numbers, or an object with one. */
+static int in_json_part(input *in, const json_value *part, const char *tag, size_t *at)
+{
+    static const char *const known[] = {MEMBER_VECTOR, "off", "len", "tag"};
     input_state *s = in->state;
-    size_t i, at = 0;
-    if (list->type != JSON_ARRAY) return input_fault(in, "\"vectors\" is no array of objects");
-    in_vectors(s, list->n + 1);
-    for (i = 0; i < list->n; i++) {
-        const json_value *part = &list->u.items[i];
-        vtag_vec *v = &s->v[i];
-        int rc;
-        memset(v, 0, sizeof *v);
-        rc = in_json_numbers(in, json_get(part, "vector"), at, &v->dim);
+    size_t n = in->record.n;
+    vtag_vec *v = memset(&in_vectors(s, n + 1)[n], 0, sizeof *v);
+    const json_value *x = part, *name;
+    int rc = INPUT_RECORD;
+    if (part->type == JSON_OBJECT) {
+        rc = in_json_known(in, part, known, 4);
+        x = members_any(part, MEMBER_VECTOR);
+        name = members_any(part, "tag");
         if (rc > 0) rc = in_json_u32(in, part, "off", &v->off);
         if (rc > 0) rc = in_json_u32(in, part, "len", &v->len);
-        if (rc < 0) return rc;
-        at += v->dim;
+        if (rc > 0 && name && (!json_text(name) || (tag && strcmp(tag, json_text(name))))) {
+            return input_fault(in, "the \"tag\" of a vector is no text, or another than it is under");
+        }
+        if (name) tag = json_text(name);
     }
-    for (i = list->n, in->record.n = i; i-- > 0;) {
-        at -= s->v[i].dim;
-        s->v[i].x = s->x + at; /* only now: s->x moved while it grew */
+    if (rc > 0) rc = in_json_numbers(in, x, *at, &v->dim);
+    if (rc < 0) return rc;
+    s->tags[n] = tag;
+    *at += v->dim;
+    in->record.n++;
+    return rc;
+}
+
+/* A list of parts, or one vector. */
+static int in_json_parts(input *in, const json_value *list, const char *tag, size_t *at)
+{
+    size_t i, n;
+    int rc = INPUT_RECORD;
+    if ((json_is_numbers(list, &n) && (n || tag)) || list->type == JSON_OBJECT) {
+        return in_json_part(in, list, tag, at);
     }
-    in->record.v = s->v;
-    return INPUT_RECORD;
+    if (list->type != JSON_ARRAY) return input_fault(in, "\"vectors\" is no array of objects");
+    for (i = 0; i < list->n && rc > 0; i++) rc = in_json_part(in, &list->u.items[i], tag, at);
+    return rc;
+}
+
+/* {"tag":[...], ...}: of several tags. */
+static int in_json_by_tag(input *in, const json_value *all, size_t *at)
+{
+    size_t i;
+    int rc = INPUT_RECORD;
+    for (i = 0; i < all->n && rc > 0; i++) {
+        const json_member *m = &all->u.members[i];
+        if (!m->name_n || strlen(m->name) != m->name_n) {
+            return input_fault(in, "\"vectors\" has a name that is no tag");
+        }
+        if (m->value.type != JSON_NULL) rc = in_json_parts(in, &m->value, m->name, at);
+    }
+    return rc;
 }
 
 static int in_json_vectors(input *in, const json_value *o)
 {
-    const json_value *one = json_get(o, "vector"), *many = json_get(o, "vectors");
-    uint32_t dim;
-    int rc;
-    if (one && one->type == JSON_NULL) one = NULL;
-    if (many && many->type == JSON_NULL) many = NULL;
+    input_state *s = in->state;
+    const json_value *one = members_any(o, MEMBER_VECTOR), *many = members_any(o, "vectors");
+    size_t at = 0, i;
+    int rc = INPUT_RECORD;
     if (one && many) return input_fault(in, "both \"vector\" and \"vectors\"; give one");
-    if (many) return in_json_parts(in, many);
-    if (!one) return INPUT_RECORD;
-    rc = in_json_numbers(in, one, 0, &dim);
-    if (rc > 0) in_one_vector(in, dim);
-    return rc;
+    if (one && one->type == JSON_OBJECT) many = one;
+    if (many && many->type == JSON_OBJECT) rc = in_json_by_tag(in, many, &at);
+    else if (many) rc = in_json_parts(in, many, NULL, &at);
+    else if (one) rc = in_json_part(in, one, NULL, &at);
+    if (rc > 0 && one && !many) rc = in_json_u32(in, o, "off", &s->v[0].off);
+    if (rc > 0 && one && !many) rc = in_json_u32(in, o, "len", &s->v[0].len);
+    if (rc < 0) return rc;
+    for (i = in->record.n; i-- > 0;) {
+        at -= s->v[i].dim;
+        s->v[i].x = s->x + at; /* only now: s->x moved while it grew */
+    }
+    in->record.v = s->v;
+    in->record.tags = s->tags;
+    return INPUT_RECORD;
 }
 
 static int in_json_data(input *in, const json_value *o)
 {
-    const json_value *data = json_get(o, "data"), *coded = json_get(o, "data_base64");
+    const json_value *data = members_any(o, MEMBER_DATA), *coded = members_any(o, "data_base64");
     vtag_item *item = &in->record.item;
-    if (data && data->type == JSON_NULL) data = NULL;
     if (data && coded) return input_fault(in, "both \"data\" and \"data_base64\"; give one");
     if (data) {
         if (data->type != JSON_STRING) return input_fault(in, "\"data\" is no text");
@@ -652,14 +763,16 @@ static int in_json_data(input *in, const json_value *o)
 
 static int in_json_facts(input *in, const json_value *o)
 {
-    const json_value *rev = json_get(o, "rev"), *tag = json_get(o, "tag");
-    if (!rev) rev = json_get(o, "vtag_rev");
-    if (!tag) tag = json_get(o, "vtag_tag");
-    if (rev && rev->type != JSON_NULL) {
+    static const char *const known[] = {"id", "key", MEMBER_VECTOR, "vectors", MEMBER_DATA,
+        "data_base64", "tag=vtag_tag", "rev=vtag_rev", "off", "len"};
+    const json_value *rev = members_any(o, "rev=vtag_rev"), *tag = members_any(o, "tag=vtag_tag");
+    int rc = in_json_known(in, o, known, sizeof known / sizeof *known);
+    if (rc < 0) return rc;
+    if (rev) {
         if (!(rev->whole & JSON_U64)) return input_fault(in, "\"rev\" is no whole number");
         in->record.item.rev = rev->u.u64;
     }
-    if (tag && tag->type != JSON_NULL) {
+    if (tag) {
         in->record.tag = json_text(tag);
         if (!in->record.tag) return input_fault(in, "\"tag\" is no text");
     }
@@ -679,9 +792,11 @@ static int in_json_next(input *in)
     if (rc < 0) return in_said(in, &s->src, rc == LINES_BAD ? INPUT_BAD : INPUT_BROKEN);
     if (!rc) return in_ids_end(in);
     s->rows++;
-    o = json_parse(&s->js, line, n);
-    if (!o) return input_fault(in, "%s", s->js.error);
-    if (o->type != JSON_OBJECT) return input_fault(in, "no JSON object; each line is one");
+    o = s->top = json_parse(&s->js, line, n);
+    if (!o && line[strspn(line, " \t")] != '[') return input_fault(in, "%s", s->js.error);
+    if (!o || o->type != JSON_OBJECT) {
+        return input_fault(in, "no JSON object; each line is one, as jq -c '.[]' makes of an array");
+    }
     rc = in_json_facts(in, o);
     if (rc > 0) rc = in_json_vectors(in, o);
     if (rc > 0) rc = in_json_data(in, o);
@@ -696,19 +811,19 @@ static int in_number(const char *s, float *x)
     double d;
     if (!*s || !strchr("+-.0123456789", *s)) return 0;
     d = strtod(s, &end);
-    if (*end || fabs(d) > (double)FLT_MAX || d != d) return 0;
-    *x = (float)d;
-    return 1;
+    end += strspn(end, " ");
+    return !*end && json_float(d, x);
 }
 
 /* Cuts a line into fields in place; 0 if there are too many. */
 static int in_split(input_state *s, char *line, size_t *count)
 {
-    const char *gaps = s->tabs ? "\t" : " \t";
+    char gaps[] = " \t";
     size_t n = 0;
+    if (s->gap) gaps[0] = s->gap, gaps[1] = '\0';
     for (;;) {
-        if (!s->tabs) line += strspn(line, gaps);
-        if (!*line) break;
+        if (!s->gap) line += strspn(line, gaps);
+        if (!*line && (!s->gap || s->gap == '\t')) break; /* a tab may stand at the end */
         if (n == IN_MAX_DIM + 2) return 0;
         if (n == s->fields_cap) {
             s->fields_cap = n ? 2 * n : 256;
@@ -716,6 +831,7 @@ static int in_split(input_state *s, char *line, size_t *count)
         }
         s->fields[n++] = line;
         line += strcspn(line, gaps);
+        if (!*line && s->gap == ',') break;
         if (*line) *line++ = '\0';
     }
     *count = n;
@@ -736,48 +852,132 @@ static char *in_text_line(input *in)
     return got > 0 ? line : NULL;
 }
 
-/* Whether the first two lines are word2vec's count line and a first row. */
-static int in_text_counted(input_state *s, const char *first, const char *second)
-{
+typedef struct in_head {     /* what one of the first two lines looks like */
+    size_t   n, words;       /* columns; those that are no numbers */
+    size_t   named;          /* the column of a name such as id, from 1; 0: none */
+    int      counts;         /* it is two whole numbers, rows and dim */
     uint64_t rows, dim;
-    size_t n;
-    char *copy = cli_strdup(first);
+    int      word, digits;   /* the id's column: no number at all; an id */
+} in_head;
+
+static int in_id_name(const char *s)
+{
+    static const char *const names[] = {"key", "keys", "word", "words", "token", "name", "item",
+        "ids", "uuid"};
+    size_t i, n = strlen(s);
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!strcmp(s, names[i])) return 1;
+    }
+    return n > 1 && (s[n - 2] == 'i' || s[n - 2] == 'I') && (s[n - 1] == 'd' || s[n - 1] == 'D');
+}
+
+static int in_head_of(input *in, const char *line, in_head *h)
+{
+    input_state *s = in->state;
+    char *copy = cli_strdup(line);
+    const char *field;
+    size_t i, id = 1;
+    uint64_t number;
     float x;
-    int yes = in_split(s, copy, &n) && n == 2 && cli_u64(s->fields[0], &rows) &&
-              cli_u64(s->fields[1], &dim);
+    int fits = in_split(s, copy, &h->n);
+    memset(&h->words, 0, sizeof *h - offsetof(in_head, words));
+    if (fits && s->column) id = strcmp(s->column, "none") ? h->n : 0;
+    if (id > 1 && cli_u64(s->column, &number)) id = number <= h->n ? (size_t)number : 0;
+    for (i = 0; fits && i < h->n; i++) {
+        h->words += !in_number(s->fields[i], &x);
+        if (!h->named && in_id_name(s->fields[i])) h->named = i + 1;
+    }
+    if (fits && id && id <= h->n) {
+        field = s->fields[id - 1];
+        h->digits = cli_id(field, &number);
+        h->word = field[strspn(field, "0123456789")] != '\0' && !in_number(field, &x);
+    }
+    h->counts = fits && h->n == 2 && cli_u64(s->fields[0], &h->rows) &&
+                cli_u64(s->fields[1], &h->dim);
     free(copy);
-    if (!yes || !second) return 0;
-    copy = cli_strdup(second);
-    yes = in_split(s, copy, &n) && n == dim + 1 && !(n == 2 && in_number(s->fields[0], &x));
-    free(copy);
-    if (yes) s->promised = rows;
-    return yes;
+    return fits;
+}
+
+/* Whether the first line is word2vec's count line: the second has as many numbers as it says,
+   after a word or without one. Of two columns it could be a row as well. */
+static int in_head_counts(const in_head *a, const in_head *b)
+{
+    if (!a->counts || !b->n) return 0;
+    if (b->n == 2) return a->dim == 1 && b->words == 1;
+    return b->n == a->dim + 1 || b->n == a->dim;
+}
+
+/* Settles what the first line is: 1 if it is none of the rows, 0 if it is one. */
+static int in_head_settle(input *in, const in_head *a, const in_head *b)
+{
+    input_state *s = in->state;
+    in->record.row = s->held_row[0];
+    if (s->header < 0) return 0;
+    if (s->header > 0) {
+        if (!s->column) s->id_column = a->named;
+        return 1;
+    }
+    if (in_head_counts(a, b)) {
+        s->promised = a->rows;
+        if (b->n == a->dim + 1 && !s->column) s->id_column = 1;
+        s->keyed = s->id_column == 1;
+        s->counted = s->keyed;
+        return 1;
+    }
+    if (a->counts && b->n && b->n != 2) {
+        return in_broken(in, "counts rows of %llu numbers, where the next line has %lu; say --header "
+                         "or --no-header", (unsigned long long)a->dim, (unsigned long)b->n);
+    }
+    if (a->counts) s->maybe = a->rows;
+    if (a->n > 1 && a->words == a->n) {
+        if (!s->column && !a->named) {
+            return in_broken(in, "is a header that names no id; say which column is by --ids-column N "
+                             "or none");
+        }
+        if (!s->column) s->id_column = a->named;
+        return 1;
+    }
+    if (a->word && b->digits) {
+        return in_broken(in, "begins with a word and the next with a number, so it may be a header; "
+                         "say --header or --no-header");
+    }
+    return 0;
+}
+
+/* Tells columns apart by the first line that has any. */
+static void in_text_gap(input_state *s, const char *line)
+{
+    if (s->comma) s->gap = ',';
+    else if (strchr(line, '\t')) s->gap = '\t';
 }
 
 static int in_text_open(input *in)
 {
     input_state *s = in->state;
-    char *line;
-    line = in_text_line(in);
-    if (!line) return s->broken ? INPUT_BROKEN : INPUT_RECORD;
-    s->held[0] = cli_strdup(line);
-    s->held_row[0] = in->record.row;
-    line = in_text_line(in);
-    if (s->broken) return INPUT_BROKEN;
-    if (line) {
-        s->held[1] = cli_strdup(line);
-        s->held_row[1] = in->record.row;
+    in_head heads[2];
+    size_t i;
+    int rc;
+    memset(heads, 0, sizeof heads);
+    for (i = 0; i < 2; i++) {
+        char *line = in_text_line(in);
+        if (s->broken) return INPUT_BROKEN;
+        if (!line) break;
+        s->held[i] = cli_strdup(line);
+        s->held_row[i] = in->record.row;
     }
-    if (in_text_counted(s, s->held[0], s->held[1])) {
+    if (!s->held[0]) return INPUT_RECORD;
+    in_text_gap(s, s->held[s->held[1] != NULL]);
+    for (i = 0; i < 2 && s->held[i]; i++) {
+        if (!in_head_of(in, s->held[i], &heads[i])) return INPUT_RECORD; /* it will be said */
+    }
+    rc = in_head_settle(in, &heads[0], &heads[1]);
+    if (rc < 0) return rc;
+    if (rc) {
         free(s->held[0]);
         s->held[0] = NULL;
-        s->keyed = 1;
-        s->id_column = 1;
-        in->expect = s->promised;
-        if (in->total && in->expect > in->total) in->expect = 0;
     }
-    line = s->held[0] ? s->held[0] : s->held[1];
-    if (line) s->tabs = strchr(line, '\t') != NULL;
+    in->expect = s->promised;
+    if (in->total && in->expect > in->total) in->expect = 0;
     return INPUT_RECORD;
 }
 
@@ -785,23 +985,25 @@ static int in_text_open(input *in)
 static int in_text_shape(input *in, size_t n)
 {
     input_state *s = in->state;
-    uint64_t id;
+    uint64_t id, column = n;
     float x;
     s->shaped = 1;
     if (s->column && !strcmp(s->column, "none")) {
         s->id_column = 0;
     } else if (s->column) {
-        uint64_t column = n;
         if (strcmp(s->column, "last") && (!cli_u64(s->column, &column) || !column || column > n)) {
             return in_broken(in, "has %lu columns; --ids-column wants one of them, last or none",
                              (unsigned long)n);
         }
         s->id_column = (size_t)column;
-        s->keyed = !cli_u64(s->fields[column - 1], &id);
     } else if (!s->id_column && !in_number(s->fields[0], &x)) {
         s->id_column = 1;
-        s->keyed = 1;
     }
+    if (s->id_column > n) {
+        return in_broken(in, "%lu columns, where the header names the id in column %lu",
+                         (unsigned long)n, (unsigned long)s->id_column);
+    }
+    if (s->id_column && !s->counted) s->keyed = !cli_id(s->fields[s->id_column - 1], &id);
     if (s->id_column && (s->has_ids || s->numbered)) {
         return in_broken(in, "column %lu has the ids, so --ids is one too many; or say "
                          "--ids-column none", (unsigned long)s->id_column);
@@ -843,6 +1045,10 @@ static int in_text_end(input *in)
         return in_wrong(in, s->src.name, "its first line announces %llu rows, %llu came",
                         (unsigned long long)s->promised, (unsigned long long)s->rows);
     }
+    if (!rc && s->maybe && s->rows - 1 == s->maybe) {
+        return in_wrong(in, s->src.name, "its first line may be a row, or announce the %llu that "
+                        "follow; say --header or --no-header", (unsigned long long)s->maybe);
+    }
     return rc ? rc : in_ids_end(in);
 }
 
@@ -881,11 +1087,39 @@ static int in_is(const char *s, const char *a, const char *b, const char *c)
     return !strcmp(s, a) || (b && !strcmp(s, b)) || (c && !strcmp(s, c));
 }
 
+/* JSON at the front: an object's first member after white space, or, where the name does not
+   say that it is text, an array's bracket. */
+static int in_json_like(const char *p, size_t n, int text)
+{
+    size_t i = 0;
+    if (n >= 3 && !memcmp(p, "\xEF\xBB\xBF", 3)) i = 3;
+    while (i < n && p[i] && strchr(" \t\r\n", p[i])) i++;
+    if (i == n || (p[i] != '{' && p[i] != '[')) return 0;
+    if (p[i++] == '[') return !text;
+    while (i < n && p[i] && strchr(" \t\r\n", p[i])) i++;
+    return i < n && p[i] == '"';
+}
+
+/* The format that the first bytes tell, or NULL; an error if it is none of ours. */
+static const char *in_told(input *in, const char *suffix)
+{
+    lines *l = &in->state->src;
+    int text = in_is(suffix, "txt", "text", "tsv") || in_is(suffix, "csv", NULL, NULL);
+    size_t n = lines_need(l, 64);
+    const char *todo = n ? lines_alien(lines_front(l), n) : NULL;
+    if (todo) in_wrong(in, l->name, "%s", todo);
+    if (!n || todo) return NULL;
+    if (n >= 6 && !memcmp(lines_front(l), "\x93NUMPY", 6)) return "npy";
+    return in_json_like(lines_front(l), n, text) ? "jsonl" : NULL;
+}
+
 /* Picks the reader and reads what stands before the first row. */
 static int in_format(input *in, const char *path, const char *format)
 {
     input_state *s = in->state;
-    const char *f = format ? format : in_suffix(path);
+    const char *told = in_told(in, in_suffix(path)), *f = format;
+    if (s->broken) return INPUT_BROKEN;
+    if (!f) f = told ? told : in_suffix(path);
     s->element = in_is(f, "bvecs", NULL, NULL) ? 1 : 4;
     if (in_is(f, "fvecs", "bvecs", NULL)) {
         s->next = in_vecs_next;
@@ -895,21 +1129,22 @@ static int in_format(input *in, const char *path, const char *format)
     } else if (in_is(f, "jsonl", "ndjson", "json")) {
         s->next = in_json_next;
         s->text = 1;
-    } else if (in_is(f, "tsv", "txt", "text")) {
+    } else if (in_is(f, "tsv", "txt", "text") || in_is(f, "csv", NULL, NULL)) {
         s->next = in_text_next;
         s->text = 1;
+        s->comma = in_is(f, "csv", NULL, NULL);
         return in_text_open(in);
     } else if (format) {
-        return in_wrong(in, s->src.name, "format '%.40s'; there are fvecs, bvecs, npy, jsonl, tsv",
-                        format);
+        return in_wrong(in, s->src.name, "format '%.40s'; there are fvecs, bvecs, npy, jsonl, tsv, "
+                        "csv", format);
     } else {
         return in_wrong(in, s->src.name, "its name does not tell the format; say --format fvecs, "
-                        "bvecs, npy, jsonl or tsv");
+                        "bvecs, npy, jsonl, tsv or csv");
     }
     return INPUT_RECORD;
 }
 
-static int in_ids_open(input *in, const char *ids)
+static int in_ids_open(input *in, const char *ids, int spool)
 {
     input_state *s = in->state;
     in_npy *y = &s->ids_shape;
@@ -920,8 +1155,12 @@ static int in_ids_open(input *in, const char *ids)
         return INPUT_RECORD;
     }
     s->has_ids = 1;
-    if (!lines_open(&s->ids, ids)) return in_said(in, &s->ids, INPUT_BROKEN);
-    if (strcmp(in_suffix(ids), "npy")) return INPUT_RECORD;
+    if (!lines_open(&s->ids, ids) || (spool && !lines_spool(&s->ids))) {
+        return in_said(in, &s->ids, INPUT_BROKEN);
+    }
+    if (lines_need(&s->ids, 6) < 6 || memcmp(lines_front(&s->ids), "\x93NUMPY", 6)) {
+        if (strcmp(in_suffix(ids), "npy")) return INPUT_RECORD;
+    }
     s->ids_npy = 1;
     rc = in_npy_header(in, &s->ids, y, 1);
     if (rc < 0) return rc;
@@ -939,11 +1178,16 @@ int input_open(input *in, const char *path, const input_opts *o)
     in->state = s;
     s->first_id = o->first_id;
     s->per_tag = o->per_tag;
+    s->ignored = o->ignored;
+    s->ignored_n = o->ignored_n;
+    s->string_ids = o->string_ids;
+    s->header = o->header;
     s->column = o->ids_column;
     rc = lines_open(&s->src, path);
     if (!rc) in_said(in, &s->src, INPUT_BROKEN);
     in->total = s->src.total;
-    if (rc) rc = in_ids_open(in, o->ids) > 0 && in_format(in, path, o->format) > 0;
+    if (rc && o->spool && !lines_spool(&s->src)) rc = in_said(in, &s->src, INPUT_BROKEN) > 0;
+    if (rc) rc = in_ids_open(in, o->ids, o->spool) > 0 && in_format(in, path, o->format) > 0;
     if (rc) return 1;
     input_close(in);
     return 0;
@@ -969,6 +1213,7 @@ void input_close(input *in)
     free(s->seen.slots);
     free(s->x);
     free(s->v);
+    free(s->tags);
     free(s->bytes);
     free(s->held[0]);
     free(s->held[1]);

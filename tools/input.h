@@ -25,18 +25,24 @@ enum {
 };
 
 typedef struct input_opts {  /* zero: the defaults */
-    const char *format;      /* fvecs bvecs npy jsonl tsv; NULL: by the path's suffix */
+    const char *format;      /* fvecs bvecs npy jsonl tsv csv; NULL: by content and suffix */
     const char *ids;         /* first id of ids by position, or a file of ids or keys */
     const char *ids_column;  /* of text: 1.., "last" or "none"; NULL: 1 if it is a word */
     uint64_t    first_id;    /* of ids by position, unless ids gives it */
     int         per_tag;     /* an id may come once for each tag that records name */
+    int         header;      /* 1: the first line of text is none of the rows, -1: it is one */
+    int         string_ids;  /* strings of digits as vtag prints them are ids, not keys */
+    int         spool;       /* read all of a pipe before the first record */
+    const char *const *ignored; /* ignored[ignored_n] members of JSON that nobody wants */
+    size_t      ignored_n;
 } input_opts;
 
 typedef struct input_record {
     vtag_item   item;        /* id, key or NULL, rev or 0; data NULL if there is none */
     vtag_vec   *v;           /* v[n], their tag left 0, for the caller to set */
     size_t      n;
-    const char *tag;         /* that the record names, or NULL */
+    const char **tags;       /* tags[n] of them that are named for each, or NULL */
+    const char *tag;         /* that the record names for the others, or NULL */
     uint64_t    row;         /* line of text, or row, from 1 */
     int         positional;  /* id is made from the position */
 } input_record;

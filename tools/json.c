@@ -714,13 +714,20 @@ int json_is_numbers(const json_value *v, size_t *n)
     return 1;
 }
 
+int json_float(double num, float *x)
+{
+    const double half = ldexp(1, 103); /* of the step of floats there; a tie goes to infinity */
+    if (!(fabs(num) < (double)FLT_MAX + half)) return 0;
+    *x = num > (double)FLT_MAX ? FLT_MAX : num < -(double)FLT_MAX ? -FLT_MAX : (float)num;
+    return 1;
+}
+
 size_t json_floats(const json_value *v, float *x)
 {
     size_t i;
     for (i = 0; i < v->n; i++) {
         double num = v->type == JSON_NUMBERS ? v->u.nums[i] : v->u.items[i].num;
-        if (fabs(num) > (double)FLT_MAX) return i;
-        x[i] = (float)num;
+        if (!json_float(num, &x[i])) return i;
     }
     return v->n;
 }

@@ -81,6 +81,8 @@ const char *json_text(const json_value *v);
 int json_id(const json_value *v, uint64_t *id);
 /* 1 if v is an array of numbers (or an empty one), its length to *n. */
 int json_is_numbers(const json_value *v, size_t *n);
+/* 1 if a float is nearest to num, within its range: to *x. What vtag prints is read back. */
+int json_float(double num, float *x);
 /* Copies such an array's numbers to x[n] as floats; the index of the first that no
    float can hold, or n. */
 size_t json_floats(const json_value *v, float *x);

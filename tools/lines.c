@@ -18,6 +18,10 @@
 #define LINES_WINDOW ((size_t)256 << 10) /* bytes of the first read; tests take few */
 #endif
 
+#ifndef LINES_SPOOL
+#define LINES_SPOOL ((size_t)8 << 20) /* bytes of a pipe that are kept in memory */
+#endif
+
 /* ---- Errors --------------------------------------------------------------------- */
 
 int lines_fault(lines *l, const char *fmt, ...)
@@ -195,6 +199,72 @@ void lines_skip(lines *l, size_t n)
 uint64_t lines_done(const lines *l)
 {
     return l->got - (l->fill - l->at);
+}
+
+/* ---- Spooling ------------------------------------------------------------------- */
+
+/* A file without a name; -1 with errno. */
+static int spool_file(void)
+{
+    const char *folder = getenv("TMPDIR");
+    char path[4096];
+    int fd;
+    if (!folder || !*folder) folder = "/tmp";
+    if (snprintf(path, sizeof path, "%s/vtag-in-XXXXXX", folder) >= (int)sizeof path) {
+        errno = ENAMETOOLONG;
+        return -1;
+    }
+    fd = mkstemp(path);
+    if (fd >= 0) unlink(path);
+    return fd;
+}
+
+static int spool_write(int fd, const char *p, size_t n)
+{
+    while (n) {
+        ssize_t put = write(fd, p, n);
+        if (put < 0 && errno == EINTR) continue;
+        if (put <= 0) return -1;
+        p += put;
+        n -= (size_t)put;
+    }
+    return 0;
+}
+
+/* Moves what is there and what comes into the file; -1 if that failed, and why. */
+static int spool_all(lines *l, int fd)
+{
+    while (!l->broken) {
+        size_t n = l->fill - l->at;
+        if (spool_write(fd, l->buf + l->at, n)) return -1;
+        l->at = l->fill = 0;
+        if (l->end) return 0;
+        lines_fill(l, UINT64_MAX);
+    }
+    return 0;
+}
+
+int lines_spool(lines *l)
+{
+    int fd;
+    if (l->plain || lines_need(l, LINES_SPOOL) < LINES_SPOOL) return !l->broken;
+    fd = spool_file();
+    if (fd < 0 || spool_all(l, fd) || lseek(fd, 0, SEEK_SET)) {
+        snprintf(l->error, sizeof l->error, "%s: a temporary file: %s; name a folder with room in "
+                 "TMPDIR", l->name, strerror(errno));
+        l->broken = 1;
+    }
+    if (l->broken) {
+        if (fd >= 0) close(fd);
+        return 0;
+    }
+    if (l->own) close(l->fd);
+    l->fd = fd;
+    l->own = l->plain = 1;
+    l->total = l->got;
+    l->got = 0;
+    l->end = 0;
+    return 1;
 }
 
 /* ---- Lines ---------------------------------------------------------------------- */

@@ -50,6 +50,9 @@ int  lines_open(lines *l, const char *path);
 /* Reads from a descriptor, which stays open. */
 void lines_from(lines *l, const char *name, int fd);
 void lines_close(lines *l);
+/* Reads a pipe to its end, into memory or beyond a few MiB into a file in TMPDIR without a
+   name, so that nothing waits any more; 0: see error. */
+int  lines_spool(lines *l);
 
 /* The next line without its end, a zero byte after it, good until the next call. */
 int  lines_next(lines *l, char **line, size_t *n);

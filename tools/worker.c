@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "members.h"
 
 static unsigned long long ull(uint64_t n) { return n; }
 
@@ -94,6 +95,7 @@ static const json_value *wk_vector(const json_value *o)
 {
     static const char *const names[] = {"vector", "embedding", "values"};
     size_t i;
+    if (json_is_numbers(o, &i) && i) return o;
     for (i = 0; i < sizeof names / sizeof *names; i++) {
         const json_value *v = wk_get(o, names[i]);
         if (v) return v;
@@ -159,8 +161,14 @@ static const char *wk_vectors(worker_reply *r, const json_value *o, const json_v
 {
     size_t i, n, sum = 0;
     const char *bad = NULL;
-    if (many && many->type != JSON_ARRAY) return "\"vectors\" wants objects with a \"vector\" each";
     if (many && wk_vector(o)) return "both \"vector\" and \"vectors\" in its answer";
+    if (many && many->type == JSON_OBJECT) { /* by tag */
+        if (many->n != 1) return "\"vectors\" of several tags";
+        r->tag = many->u.members[0].name;
+        o = many = &many->u.members[0].value;
+        if (json_is_numbers(many, &n)) many = NULL;
+    }
+    if (many && many->type != JSON_ARRAY) return "\"vectors\" wants objects with a \"vector\" each";
     for (i = 0; !bad && i < (many ? many->n : 1); i++) {
         bad = wk_count(wk_vector(many ? &many->u.items[i] : o), &n);
         if (!bad) sum += n;
@@ -208,13 +216,18 @@ static void wk_broken(worker_reply *r, const char *what)
 
 int worker_read(json *j, const char *line, size_t n, worker_reply *r)
 {
+    static const char *const names[] = {"id", "key", "rev", "tag", MEMBER_VECTOR, "vectors", "off",
+        "len", "error", "retry_after", MEMBER_DATA, "data_base64"};
+    const members known = {names, sizeof names / sizeof *names, NULL, 0};
     const json_value *o = json_parse(j, line, n), *retry, *error, *many;
     const char *bad;
+    char why[400];
     memset(r, 0, sizeof *r);
     if (!o || o->type != JSON_OBJECT) {
         if (o) snprintf(j->error, sizeof j->error, "no object");
         return 0;
     }
+    r->top = o;
     wk_identity(o, r);
     retry = json_get(o, "retry_after");
     error = wk_get(o, "error");
@@ -230,6 +243,7 @@ int worker_read(json *j, const char *line, size_t n, worker_reply *r)
         r->error = wk_error(error);
     } else {
         bad = wk_vectors(r, o, many);
+        if (bad && !many && !wk_vector(o) && members_check(o, &known, why, sizeof why)) bad = why;
         if (bad) wk_broken(r, bad);
     }
     return 1;

@@ -43,6 +43,7 @@ typedef struct worker_reply {
     double      number;      /* an id that came as a number beyond JSON_EXACT; else 0 */
     const char *name;        /* an "id" that is a text, and no id; NULL: it is not */
     void       *owner;       /* of worker_ask; NULL: of no item */
+    const json_value *top;   /* the whole of it, until the next line */
 } worker_reply;
 
 /* Reads an answer; 0 if the line is no object, and j->error says why it is no JSON. */
