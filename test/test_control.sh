@@ -81,7 +81,7 @@ set_to 'batch = 20\nrate = 5000\n'
 hears 'chunk-time 50 ms .was 20 ms., max-load unlimited \(was 0.00\), batch 20 \(was 10\)'
 rm control
 hears 'control is gone: rate 100,000 \(was 5,000\), batch 1,000 \(was 20\)$'
-equal 'what is as it was is not told' "$(grep -c 'control' err)" 9
+equal 'what is as it was is not told' "$(grep -c 'control' err)" 7
 until_true some 100
 stop
 n=$(sed -n 's/^filled \([0-9,]*\) items.*/\1/p' out | tr -d ,)

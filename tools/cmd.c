@@ -232,14 +232,39 @@ static const char *verdict_ppm(char buf[CLI_TEXT], uint32_t ppm)
     return buf;
 }
 
-static void term_score(cmd_term *t, const vtag_verdict *v)
+int cmd_has_score(const cli_store *st, vtag_tag tag, const char *name)
+{
+    vtag_event e[64];
+    uint64_t cursor = 0;
+    size_t n = 1, i;
+    while (n && !vtag_history(st->snap, &cursor, e, 64, &n)) {
+        for (i = 0; i < n; i++) {
+            if (e[i].kind == VTAG_K_SCORE && e[i].tag == tag && e[i].name &&
+                !strcmp(e[i].name, name)) return 1;
+        }
+    }
+    return 0;
+}
+
+static const char *score_text(char buf[CLI_TEXT], const cli_store *st, vtag_tag tag,
+                              const char *name, double value)
+{
+    snprintf(buf, CLI_TEXT, "%.6g", value);
+    return cmd_has_score(st, tag, name) ? buf : strcpy(buf, "none");
+}
+
+static void term_score(cmd_term *t, const cli_store *st, vtag_tag tag, const vtag_verdict *v)
 {
     const vtag_gate *g = &v->used;
-    char least[80] = "", drop[80] = "";
-    snprintf(t->value, sizeof t->value, "%.60s %.6g", g->score, v->score);
+    char least[80] = "", drop[80] = "", text[CLI_TEXT];
+    vtag_stat stat;
+    snprintf(t->value, sizeof t->value, "%.60s %s", g->score,
+             score_text(text, st, tag, g->score, v->score));
     if (g->has_min) snprintf(least, sizeof least, ">= %.6g, ", g->min_score);
     if (g->has_drop) {
-        snprintf(drop, sizeof drop, "drop <= %.6g from %.6g, ", g->max_drop, v->base_score);
+        if (vtag_stats(st->snap, &stat)) stat.active = 0;
+        snprintf(drop, sizeof drop, "drop <= %.6g from %s, ", g->max_drop,
+                 score_text(text, st, stat.active, g->score, v->base_score));
     }
     snprintf(t->want, sizeof t->want, "%s%s>= %u queries", least, drop,
              cmd_limit(g->min_queries));
@@ -307,7 +332,8 @@ static void term_age(cmd_term *t, const vtag_verdict *v, uint64_t now)
              ull(c->stale + c->missing + c->outside), ull(c->outside));
 }
 
-size_t cmd_verdict_terms(cmd_term t[CMD_TERMS], const vtag_verdict *v, uint64_t now)
+size_t cmd_verdict_terms(cmd_term t[CMD_TERMS], const cli_store *st, vtag_tag tag,
+                         const vtag_verdict *v, uint64_t now)
 {
     const vtag_gate *g = &v->used;
     const int asked[CMD_TERMS] = {1, 1, 1, g->score != NULL, g->min_audit_ppm != 0,
@@ -323,7 +349,7 @@ size_t cmd_verdict_terms(cmd_term t[CMD_TERMS], const vtag_verdict *v, uint64_t 
         if (i == 0) term_cover(m, v);
         else if (i == 1) term_waived(m, v);
         else if (i == 2) term_age(m, v, now);
-        else if (i == 3) term_score(m, v);
+        else if (i == 3) term_score(m, st, tag, v);
         else if (i == 4) term_audit(m, v);
         else term_recall(m, v);
     }
@@ -334,7 +360,7 @@ void cmd_verdict_print(const cli_store *st, vtag_tag tag, const vtag_verdict *v)
 {
     cmd_term terms[CMD_TERMS];
     cli_table t = {0};
-    size_t i, n = cmd_verdict_terms(terms, v, cli_clock());
+    size_t i, n = cmd_verdict_terms(terms, st, tag, v, cli_clock());
     printf("%s  %s\n", v->pass ? "GO  " : "HOLD", cli_tag_name(st, tag));
     for (i = 0; i < n; i++) {
         const cmd_term *m = &terms[i];
@@ -393,7 +419,8 @@ void cmd_verdict_json(out *o, const cli_store *st, vtag_tag tag, const vtag_verd
     cmd_gate_json(o, "thresholds", &v->used);
     out_cover(o, "cover", &v->cover);
     if (v->used.score) {
-        out_f64(o, "score", v->score);
+        if (cmd_has_score(st, tag, v->used.score)) out_f64(o, "score", v->score);
+        else out_str(o, "score", NULL);
         out_f64(o, "base_score", v->base_score);
     }
     if (v->used.min_audit_ppm) {

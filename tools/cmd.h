@@ -62,7 +62,10 @@ typedef struct cmd_term {    /* a term of the gate, in words */
 } cmd_term;
 #define CMD_TERMS 6
 /* The terms that were judged; now is for the age of what is pending. */
-size_t cmd_verdict_terms(cmd_term terms[CMD_TERMS], const vtag_verdict *v, uint64_t now);
+size_t cmd_verdict_terms(cmd_term terms[CMD_TERMS], const cli_store *st, vtag_tag tag,
+                         const vtag_verdict *v, uint64_t now);
+/* Whether a tag has a score of that name. */
+int cmd_has_score(const cli_store *st, vtag_tag tag, const char *name);
 
 typedef struct cutover_job { /* a cutover that follows a backfill */
     const char *file, *tag;

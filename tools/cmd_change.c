@@ -22,6 +22,21 @@ static int declare_fingerprint(const char *s, uint64_t *fingerprint)
     return 0;
 }
 
+/* Declaring a tag again changes nothing, not its note either. */
+static void declare_note(const cli_store *st, const vtag_spec *spec)
+{
+    vtag_info info;
+    vtag_tag tag;
+    char text[100];
+    const char *was;
+    if (!spec->note || vtag_find(st->snap, spec->name, &tag) ||
+        vtag_tag_info(st->snap, tag, &info)) return;
+    was = info.spec.note ? info.spec.note : "";
+    if (!strcmp(was, spec->note)) return;
+    cli_warn("%s: tag '%s' is declared already and keeps its note '%s'; vtag note adds to the "
+             "history", st->path, spec->name, cli_line(text, sizeof text, was, strlen(was)));
+}
+
 static int declare_apply(cli_store *st, const vtag_spec *spec, int force)
 {
     vtag_tag tag;
@@ -40,6 +55,7 @@ static int declare_apply(cli_store *st, const vtag_spec *spec, int force)
                         "name", st->path, spec->name);
     }
     if (err) return cli_error(err, "%s: tag '%s'", st->path, spec->name);
+    declare_note(st, spec);
     return cli_commit(st);
 }
 

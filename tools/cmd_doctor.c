@@ -221,15 +221,18 @@ static int check_vectors(doctor *d, const vtag_info *tag)
 
 static void check_active(doctor *d, const vtag_info *tag, const vtag_cover *c)
 {
+    vtag_stat stat;
     if (tag->role != VTAG_ACTIVE) return;
+    if (vtag_stats(d->st.snap, &stat)) stat.items = tag->items;
     if (c->stale) {
         finding(d, "stale", tag->spec.name, "%llu items answer searches by an old text; vtag pending "
                 "%s --tag %s lists them, vtag fill takes them back in", ull(c->stale), d->st.path,
                 tag->spec.name);
     }
-    if (c->outside) {
-        finding(d, "missing", tag->spec.name, "%llu items have no vector and are found by no search; "
-                "vtag pending %s --tag %s lists them", ull(c->outside), d->st.path, tag->spec.name);
+    if (stat.items > tag->items) {
+        finding(d, "missing", tag->spec.name, "%llu of %llu items have no vector and are found by no "
+                "search; vtag pending %s --tag %s lists them", ull(stat.items - tag->items),
+                ull(stat.items), d->st.path, tag->spec.name);
     }
     if (tag->forced) {
         finding(d, "forced", tag->spec.name, "it became active below the policy; fill what is "

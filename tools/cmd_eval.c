@@ -30,7 +30,8 @@ static const char *eval_marks(char *buf, size_t size, const vtag_event *e, const
     if (e->queries < least && n < size) {
         snprintf(buf + n, size - n, "%sfewer than %u queries, does not count", n ? "; " : "", least);
     } else if (e->queries < EVAL_SMALL && n < size) {
-        snprintf(buf + n, size - n, "%ssmall", n ? "; " : "");
+        snprintf(buf + n, size - n, "%sfewer than %d queries, so a small sample", n ? "; " : "",
+                 EVAL_SMALL);
     }
     return buf;
 }

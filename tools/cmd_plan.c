@@ -177,7 +177,7 @@ static void plan_print(const bf_plan *p, uint64_t ms, uint64_t end, uint64_t tar
             cli_bytes(b, p->vector_bytes), cli_bytes(c, p->free_bytes));
     if (p->items == p->empty) cli_row(&t, "time\tnone");
     else if (p->rate > 0) {
-        cli_row(&t, "rate\t%.4g items/s, from %s", p->rate, p->rate_from);
+        cli_row(&t, "rate\t%s items/s, from %s", cli_rate(a, p->rate), p->rate_from);
         cli_row(&t, "time\t%s", cli_span(a, ms));
     } else cli_row(&t, "time\tnot known; give --rate N, or --exec COMMAND to time a sample");
     if (end) cli_row(&t, "forecast\tdone by %s", cli_time(a, end));
@@ -231,6 +231,11 @@ static int64_t plan_days(int y, int m, int d)
     return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
 }
 
+static int plan_month(int y, int m)
+{
+    return (int)(m == 12 ? 31 : plan_days(y, m + 1, 1) - plan_days(y, m, 1));
+}
+
 /* Parses 2026-11-30 (its end) or 2026-11-30T12:00, UTC, or a duration from now. */
 static int plan_date(const char *s, uint64_t *ms)
 {
@@ -243,8 +248,8 @@ static int plan_date(const char *s, uint64_t *ms)
     if (sscanf(s, "%4d-%2d-%2d%n", &y, &mo, &d, &used) != 3 || used != 10) return 0;
     if (s[used] && (sscanf(s + used, "T%2d:%2d%n", &h, &mi, &used) != 2 || used != 6 ||
                     (s[16] && strcmp(s + 16, "Z")))) return 0;
-    if (y < 1970 || y > 9999 || mo < 1 || mo > 12 || d < 1 || d > 31 || h < 0 || h > 24 ||
-        mi < 0 || mi > 59) return 0;
+    if (y < 1970 || y > 9999 || mo < 1 || mo > 12 || d < 1 || d > plan_month(y, mo) || h < 0 ||
+        h > 24 || mi < 0 || mi > 59 || (h == 24 && mi)) return 0;
     *ms = (uint64_t)((plan_days(y, mo, d) * 24 + h) * 60 + mi) * 60000;
     return 1;
 }

@@ -100,7 +100,8 @@ static void verdict_launch(page *p, const dash_tag *t)
     fputs("<p>Launch planned for ", p->f);
     page_time(p->f, t->target);
     if (!end) {
-        fputs("; no forecast without a running backfill.</p>\n", p->f);
+        fputs(dash_pending(t) ? "; no forecast without a running backfill.</p>\n"
+                              : "; all is filled.</p>\n", p->f);
         return;
     }
     fputs(", forecast ", p->f);
@@ -117,7 +118,7 @@ static void verdict_launch(page *p, const dash_tag *t)
 static void verdict_card(page *p, const dash_tag *t, size_t index)
 {
     cmd_term terms[CMD_TERMS];
-    size_t i, n = cmd_verdict_terms(terms, &t->verdict, p->d->now);
+    size_t i, n = cmd_verdict_terms(terms, &p->d->st, t->info.tag, &t->verdict, p->d->now);
     int pass = t->verdict.pass;
     verdict_word(p, pass ? "go" : "hold", pass ? "GO" : "HOLD", t->info.spec.name,
                  pass ? "every term holds; a cutover would pass" : "a cutover would be refused");
@@ -200,7 +201,7 @@ static void tags_row(page *p, const dash_tag *t, size_t i)
     tag_cell(p, i, "waived", "cover/waived", c->waived);
     tag_cell(p, i, "outside", "cover/outside", c->outside);
     fprintf(p->f, "<td role=\"cell\" class=\"n\" data-label=\"coverage\"><b data-at=\"/tags/%zu/coverage\">"
-                  "%s</b></td>", i, cli_percent(text, c->fresh + c->waived, c->base));
+                  "%s</b></td>", i, cli_percent(text, t->covered, t->coverable));
     dash_naive(p->d, t, &part, &of);
     fprintf(p->f, "<td role=\"cell\" class=\"n soft\" data-label=\"naive\"><span data-at=\"/tags/%zu/naive\">"
                   "%s</span></td>", i, cli_percent(text, part, of));
@@ -222,6 +223,14 @@ static void part_tags(page *p)
           "<rect class=\"stale\" width=\"10\" height=\"10\"/></svg>stale</li><li><svg class=\"dot\" "
           "aria-hidden=\"true\"><rect class=\"missing\" width=\"10\" height=\"10\"/></svg>missing</li></ul>",
           p->f);
+    if (d->unfound) {
+        fputs("<div class=\"card\"><p><span class=\"badge warn\">hidden</span> ", p->f);
+        number(p, d->unfound, "/unfound_items");
+        fputs(" of ", p->f);
+        number(p, d->stat.items, "/items");
+        fputs(" items are found by no search: the active tag has no vector of theirs.</p></div>\n",
+              p->f);
+    }
     fputs("<div class=\"card\">", p->f);
     table(p, "fold pairs", "Tags", "tag|#fresh|#stale|#missing|#waived|#outside|#coverage|#naive|"
                                    "#writes with|#without|#bytes|#age");
@@ -229,7 +238,8 @@ static void part_tags(page *p)
         if (live(&d->tags[i])) tags_row(p, &d->tags[i], i);
     }
     table_end(p);
-    fputs("</div><p class=\"soft\">Coverage is (fresh + waived) of the items that the active tag has. The "
+    fputs("</div><p class=\"soft\">Coverage is (fresh + waived) of the items that the active tag has; the "
+          "active tag's own is of all items. The "
           "naive ratio, vectors here to vectors there, also counts what is stale or elsewhere.</p>\n", p->f);
     for (i = 0; i < d->n; i++) {
         if (live(&d->tags[i])) continue;
@@ -259,7 +269,7 @@ static void scores_row(page *p, const dash_tag *t, size_t i, size_t k)
     fputs("</span></td><td role=\"cell\" data-label=\"standing\"><span>", p->f);
     if (e->flags & VTAG_PROVISIONAL) fputs("<span class=\"badge warn\">provisional</span> ", p->f);
     if (e->queries < 75) fputs("<span class=\"badge warn\">too few queries</span>", p->f);
-    else if (e->queries < 250) fputs("<span class=\"badge plain\">small</span>", p->f);
+    else if (e->queries < 250) fputs("<span class=\"badge plain\">few queries (under 250)</span>", p->f);
     else if (!(e->flags & VTAG_PROVISIONAL)) fputs("<span class=\"badge go\">counts</span>", p->f);
     fputs("</span></td></tr>\n", p->f);
 }
@@ -295,7 +305,7 @@ static void part_scores(page *p)
 static void backfill_facts(page *p, const dash_tag *t, size_t i)
 {
     const dash_backfill *b = &t->backfill;
-    char text[CLI_TEXT], at[64];
+    char text[CLI_TEXT], rate[CLI_TEXT], at[64];
     fprintf(p->f, "<dl><dt>State</dt><dd><span class=\"badge %s\">",
             b->silent ? "warn" : b->running ? "go" : "plain");
     page_text(p->f, b->state[0] ? b->state : "unknown", 40);
@@ -307,14 +317,14 @@ static void backfill_facts(page *p, const dash_tag *t, size_t i)
     fputs(" of ", p->f);
     snprintf(at, sizeof at, "/tags/%zu/backfill/total", i);
     number(p, b->total, at);
-    fprintf(p->f, " (%s)</dd><dt>Rate</dt><dd>%.4g items/s</dd><dt>Remaining</dt><dd>",
-            cli_percent(text, b->done, b->total), b->rate);
+    fprintf(p->f, " (%s)</dd><dt>Rate</dt><dd>%s items/s</dd><dt>Remaining</dt><dd>",
+            cli_percent(text, b->done, b->total), cli_rate(rate, b->rate));
     if (b->finish) {
         fprintf(p->f, "%s, until about ",
                 cli_span(text, b->finish > p->d->now ? b->finish - p->d->now : 0));
         page_time(p->f, b->finish);
     } else {
-        fputs("no forecast", p->f);
+        fputs(dash_pending(t) ? "no forecast" : "nothing", p->f);
     }
     fputs("</dd><dt>As of</dt><dd>", p->f);
     page_time(p->f, b->updated);
@@ -407,6 +417,11 @@ static void shadow_worst(page *p, const dash_shadow *s)
     for (k = 0; k < s->nworst; k++) {
         fputs("<tr role=\"row\"><td role=\"cell\" class=\"text\">", p->f);
         name(p, s->worst[k].query);
+        if (s->worst[k].text[0]) {
+            fputs("<span class=\"sub\">", p->f);
+            name(p, s->worst[k].text);
+            fputs("</span>", p->f);
+        }
         fprintf(p->f, "</td><td role=\"cell\" class=\"n\">%.2f</td></tr>\n", s->worst[k].overlap);
     }
     table_end(p);

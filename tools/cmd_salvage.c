@@ -211,7 +211,7 @@ static int salvage_fold(salvage *v)
         if (v->records <= records) salvage_fold_as(v, VTF_VERSION);
     }
     if (v->records) return 0;
-    return cli_fail("%s: no commit is whole in it", v->path);
+    return cli_fail("%s: no commit is whole in it; go back to a copy", v->path);
 }
 
 /* A handle for reading: on the file as it is, or on the fold of its log. */
@@ -445,6 +445,14 @@ static int salvage_into(salvage *v, const char *dest)
 
 /* ---- The command -------------------------------------------------------------------------- */
 
+/* Nothing was found, and the store does not say of itself that it had no items. */
+static int salvage_lost_all(const salvage *v)
+{
+    vtag_stat stat;
+    if (v->items || v->rows) return 0;
+    return !v->opened || vtag_stats(v->snap, &stat) || stat.items;
+}
+
 static void salvage_report(const salvage *v, const char *dest, int as_json)
 {
     out o;
@@ -452,7 +460,8 @@ static void salvage_report(const salvage *v, const char *dest, int as_json)
         printf("%s: %llu items, %llu vectors, %llu events%s\n", dest, (unsigned long long)v->items,
                (unsigned long long)v->rows, (unsigned long long)v->events,
                v->opened ? "" : ", from the log alone");
-        printf("lost: %llu payloads, vectors of %llu items, %llu texts, %llu stretches of the log\n",
+        if (salvage_lost_all(v)) puts("lost: all items and vectors");
+        else printf("lost: %llu payloads, vectors of %llu items, %llu texts, %llu stretches of the log\n",
                (unsigned long long)v->payloads_lost, (unsigned long long)v->rows_lost,
                (unsigned long long)v->texts_lost, (unsigned long long)v->records_lost);
         return;
@@ -466,6 +475,7 @@ static void salvage_report(const salvage *v, const char *dest, int as_json)
     out_u64(&o, "items_without_vectors", v->rows_lost);
     out_u64(&o, "texts_lost", v->texts_lost);
     out_u64(&o, "log_lost", v->records_lost);
+    out_bool(&o, "all_lost", salvage_lost_all(v));
     out_close(&o, '}');
 }
 
@@ -498,6 +508,9 @@ int cmd_salvage(int argc, char **argv)
     if (!rc) rc = salvage_open(&v);
     if (!rc) rc = salvage_into(&v, dest);
     if (!rc) salvage_report(&v, dest, as_json);
+    if (!rc && salvage_lost_all(&v)) {
+        rc = cli_fail("%s: no item and no vector could be saved, all is lost; go back to a copy", file);
+    }
     salvage_end(&v);
     if (v.p) munmap((void *)(uintptr_t)v.p, (size_t)v.room);
     return rc;

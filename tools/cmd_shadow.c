@@ -207,6 +207,24 @@ static const char *shadow_name(const shadow_job *s, size_t i, char *buf, size_t 
     return cli_line(buf, size, s->q.q[i].id, strlen(s->q.q[i].id));
 }
 
+/* What the query asks: its text, or the item's own; "" if there is none. */
+static const char *shadow_asks(const shadow_job *s, size_t i, char *buf, size_t size)
+{
+    vtag_item item = {0};
+    if (!s->self) return cli_line(buf, size, s->q.q[i].text.s ? s->q.q[i].text.s : "",
+                                  s->q.q[i].text.s ? s->q.q[i].text.n : 0);
+    if (vtag_get(s->st.snap, s->self[i], &item) || !item.data) item.size = 0;
+    return cli_line(buf, size, item.data ? item.data : "", item.size);
+}
+
+static void shadow_query(const shadow_job *s, out *o, size_t i, size_t most)
+{
+    char name[256], text[256];
+    out_str(o, "query", shadow_name(s, i, name, most < sizeof name ? most : sizeof name));
+    shadow_asks(s, i, text, most < sizeof text ? most : sizeof text);
+    if (text[0]) out_str(o, "text", text);
+}
+
 static void shadow_members(const shadow_job *s, out *o)
 {
     size_t i;
@@ -224,7 +242,7 @@ static void shadow_members(const shadow_job *s, out *o)
 static char *shadow_text(const shadow_job *s)
 {
     size_t worst = s->n < SHADOW_WORST ? s->n : SHADOW_WORST, i, n = 1025;
-    char *text = NULL, name[48];
+    char *text = NULL;
     for (worst++; worst-- > 0 && n > 1024;) {
         out o;
         FILE *f;
@@ -237,7 +255,7 @@ static char *shadow_text(const shadow_job *s)
         out_open(&o, "worst", '[');
         for (i = 0; i < worst; i++) {
             out_open(&o, NULL, '{');
-            out_str(&o, "query", shadow_name(s, s->order[i].query, name, sizeof name));
+            shadow_query(s, &o, s->order[i].query, 48);
             out_f64(&o, "overlap", s->order[i].overlap);
             out_close(&o, '}');
         }
@@ -285,9 +303,10 @@ static void shadow_worst(const shadow_job *s)
     for (w = 0; w < s->worst && w < s->n; w++) {
         size_t i = s->order[w].query, na = s->a.count[i], nb = s->b.count[i];
         const uint64_t *a = s->a.ids + i * s->k, *b = s->b.ids + i * s->k;
-        char name[64], left[40], right[40];
+        char name[64], text[70], left[40], right[40];
         cli_table t = {0};
         printf("\nquery %s: overlap %.2f\n", shadow_name(s, i, name, sizeof name), s->order[w].overlap);
+        if (shadow_asks(s, i, text, sizeof text)[0]) printf("  %s\n", text);
         cli_row(&t, "  rank\t%s\t\t%s\t", s->a.tag.spec.name, s->b.tag.spec.name);
         for (r = 0; r < na || r < nb; r++) {
             int ina = r < na && rank_overlap(&a[r], 1, b, nb) > 0;
@@ -332,7 +351,6 @@ static void shadow_json(const shadow_job *s)
 {
     out o;
     size_t w;
-    char name[256];
     out_start(&o, stdout);
     out_str(&o, "tag", s->a.tag.spec.name);
     out_str(&o, "base", s->b.tag.spec.name);
@@ -346,7 +364,7 @@ static void shadow_json(const shadow_job *s)
     out_open(&o, "worst", '[');
     for (w = 0; w < s->worst && w < s->n; w++) {
         out_open(&o, NULL, '{');
-        out_str(&o, "query", shadow_name(s, s->order[w].query, name, sizeof name));
+        shadow_query(s, &o, s->order[w].query, 256);
         out_f64(&o, "overlap", s->order[w].overlap);
         shadow_hits(s, &o, "tag_hits", &s->a, s->order[w].query);
         shadow_hits(s, &o, "base_hits", &s->b, s->order[w].query);

@@ -2,10 +2,10 @@
 #define _POSIX_C_SOURCE 200809L
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "dash.h"
+#include "stop.h"
 
 static unsigned long long ull(uint64_t n) { return n; }
 
@@ -19,6 +19,10 @@ static void print_head(const dash *d)
            cli_bytes(bytes, d->stat.file_bytes), cli_bytes(live, d->stat.live_bytes),
            ull(d->stat.commit), cli_time(when, d->stat.time), d->stat.isa);
     printf("active  %s\n", cli_tag_name(&d->st, d->stat.active));
+    if (d->unfound) {
+        printf("        %llu of %llu items are found by no search: the active tag has no vector of "
+               "theirs\n", ull(d->unfound), ull(d->stat.items));
+    }
 }
 
 static void print_forced(const dash *d, const dash_tag *t)
@@ -44,7 +48,8 @@ static void print_verdicts(const dash *d)
         cmd_verdict_print(&d->st, t->info.tag, &t->verdict);
         if (t->target) {
             printf("  launch     planned for %s, forecast %s\n", cli_time(when, t->target),
-                   t->backfill.finish ? cli_time(end, t->backfill.finish) : "unknown");
+                   t->backfill.finish ? cli_time(end, t->backfill.finish)
+                   : dash_pending(t) ? "unknown" : "done");
         }
     }
     for (i = 0; i < d->n; i++) {
@@ -67,22 +72,23 @@ static void print_completeness(const dash *d)
         cli_row(&t, "%s\t%s%s\t%llu\t%llu\t%llu\t%llu\t%llu\t%s\t%s", tag->info.spec.name,
                 cli_role_name(tag->info.role), tag->info.forced ? " FORCED" : "", ull(c->fresh),
                 ull(c->stale), ull(c->missing), ull(c->waived), ull(c->outside),
-                cli_percent(cover, c->fresh + c->waived, c->base), cli_percent(naive, part, of));
+                cli_percent(cover, tag->covered, tag->coverable), cli_percent(naive, part, of));
     }
     if (t.n > 1) putchar('\n');
     cli_table_print(&t, "llrrrrrrr");
 }
 
-static void print_score(const dash_tag *t, char *buf, size_t size)
+static void print_score(const dash *d, const dash_tag *t, char *buf, size_t size)
 {
-    const vtag_event *e = t->nscores ? t->scores[0] : NULL;
-    char cover[CLI_TEXT];
-    buf[0] = '\0';
+    const vtag_event *e = dash_score(d, t);
+    const char *asked = d->policy.gate.score;
+    char cover[CLI_TEXT], few[60] = "";
+    snprintf(buf, size, "%s%s", asked ? asked : "", asked ? " none" : "");
     if (!e) return;
+    if (e->queries < 250) snprintf(few, sizeof few, ", of %llu queries only", ull(e->queries));
     snprintf(buf, size, "%s %.4g at %s%s%s", e->name ? e->name : "", e->value,
              cli_percent(cover, e->cover.fresh + e->cover.waived, e->cover.base),
-             e->flags & VTAG_PROVISIONAL ? " provisional" : "",
-             e->queries < 250 ? " small" : "");
+             e->flags & VTAG_PROVISIONAL ? " provisional" : "", few);
 }
 
 static void print_writes(const dash *d)
@@ -92,9 +98,9 @@ static void print_writes(const dash *d)
     cli_row(&t, "tag\twith\twithout\tbytes\tage\tprovenance\tscore");
     for (i = 0; i < d->n; i++) {
         const vtag_info *tag = &d->tags[i].info;
-        char bytes[CLI_TEXT], age[CLI_TEXT], score[120];
+        char bytes[CLI_TEXT], age[CLI_TEXT], score[360];
         if (tag->role == VTAG_GONE) continue;
-        print_score(&d->tags[i], score, sizeof score);
+        print_score(d, &d->tags[i], score, sizeof score);
         cli_row(&t, "%s\t%llu\t%llu\t%s\t%s\t%s\t%s", tag->spec.name, ull(tag->writes_with),
                 ull(tag->writes_without), cli_bytes(bytes, tag->bytes),
                 cli_span(age, d->now > tag->created ? d->now - tag->created : 0),
@@ -107,11 +113,12 @@ static void print_writes(const dash *d)
 static void print_backfill(const dash *d, const dash_tag *t)
 {
     const dash_backfill *b = &t->backfill;
-    char share[CLI_TEXT], when[CLI_TEXT];
+    char share[CLI_TEXT], when[CLI_TEXT], rate[CLI_TEXT];
     if (!b->known || t->info.role == VTAG_GONE) return;
-    printf("\nbackfill   %s: %s%s%s%s, %llu of %llu (%s), %.4g/s, %llu pending",
+    printf("\nbackfill   %s: %s%s%s%s, %llu of %llu (%s), %s/s, %llu pending",
            t->info.spec.name, b->state, b->silent ? " (silent)" : "", b->reason[0] ? ": " : "",
-           b->reason, ull(b->done), ull(b->total), cli_percent(share, b->done, b->total), b->rate,
+           b->reason, ull(b->done), ull(b->total), cli_percent(share, b->done, b->total),
+           cli_rate(rate, b->rate),
            ull(dash_pending(t)));
     if (b->finish) {
         printf(", %s left", cli_span(when, b->finish > d->now ? b->finish - d->now : 0));
@@ -131,7 +138,8 @@ static void print_shadow(const dash *d, const dash_tag *t)
     if (s->has_empty) printf(", %llu empty", ull(s->empty));
     puts(dash_shadow_alarm(s) ? "  ALARM" : "");
     for (i = 0; i < s->nworst && i < 3; i++) {
-        printf("           %.2f  %s\n", s->worst[i].overlap, s->worst[i].query);
+        printf("           %.2f  %s%s%s\n", s->worst[i].overlap, s->worst[i].query,
+               s->worst[i].text[0] ? "  " : "", s->worst[i].text);
     }
 }
 
@@ -246,7 +254,7 @@ static int status_show(status_job *s)
 {
     int rc = dash_read(&s->d), plain = !s->json && !s->prometheus;
     if (!rc) {
-        if (s->watch && plain && isatty(1)) fputs("\033[H\033[2J", stdout);
+        if (s->watch && plain && isatty(1) && !cli_plain_terminal()) fputs("\033[H\033[2J", stdout);
         if (s->json) dash_json(&s->d, stdout);
         else if (s->prometheus) dash_prometheus(&s->d, stdout);
         else dash_print(&s->d);
@@ -261,7 +269,6 @@ int cmd_status(int argc, char **argv)
     const char *file;
     int rc;
     uint64_t every = 2000;
-    struct timespec pause;
     status_job s;
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
@@ -278,14 +285,11 @@ int cmd_status(int argc, char **argv)
     if (s.json && s.prometheus) return cli_misuse("status: --json or --prometheus, not both");
     if (s.prometheus && s.watch) return cli_misuse("status: --prometheus is read once a scrape");
     if (every > 86400000) return cli_misuse("status: --every wants a day at most");
-    pause.tv_sec = (time_t)(every / 1000);
-    pause.tv_nsec = (long)(every % 1000) * 1000000;
     rc = cli_look(&s.d.st, file);
     if (!rc && s.watch) cli_catch();
     if (!rc) rc = status_show(&s);
     while (!rc && s.watch && !cli_stopped()) {
-        nanosleep(&pause, NULL);
-        if (!cli_stopped()) rc = status_show(&s);
+        if (!stop_nap(every)) rc = status_show(&s);
     }
     cli_close(&s.d.st);
     return rc;

@@ -161,6 +161,7 @@ static void shadow_worst(dash_shadow *s, const json_value *v)
         const json_value *w = json_at(v, i, &room);
         if (!json_get(w, "query")) continue;
         member_line(s->worst[s->nworst].query, sizeof s->worst[0].query, w, "query");
+        member_line(s->worst[s->nworst].text, sizeof s->worst[0].text, w, "text");
         s->worst[s->nworst++].overlap = member_f64(w, "overlap");
     }
 }
@@ -326,9 +327,22 @@ size_t dash_first_event(const dash *d)
     return d->nevents > DASH_LAST ? d->nevents - DASH_LAST : 0;
 }
 
+const vtag_event *dash_score(const dash *d, const dash_tag *t)
+{
+    size_t i;
+    const char *name = d->policy.gate.score;
+    if (!name) return t->nscores ? t->scores[0] : NULL;
+    for (i = 0; i < t->nscores; i++) {
+        if (t->scores[i]->name && !strcmp(t->scores[i]->name, name)) return t->scores[i];
+    }
+    return NULL;
+}
+
 static vtag_err dash_measure(const dash *d, dash_tag *t)
 {
     vtag_err err = vtag_coverage(d->st.snap, t->info.tag, 0, &t->cover);
+    t->covered = t->cover.fresh + t->cover.waived;
+    t->coverable = t->info.role == VTAG_ACTIVE ? d->stat.items : t->cover.base;
     if (!err && t->info.role == VTAG_CANDIDATE) {
         err = vtag_judge(d->st.snap, t->info.tag, NULL, &t->verdict);
         t->judged = 1;
@@ -369,6 +383,7 @@ static int dash_tags(dash *d)
 
 int dash_read(dash *d)
 {
+    const dash_tag *active;
     vtag_err err;
     size_t i;
     int rc = cli_snap(&d->st);
@@ -381,6 +396,8 @@ int dash_read(dash *d)
     if (!rc) rc = cmd_events(&d->st, &d->events, &d->nevents);
     if (rc) return rc;
     for (i = 0; i < d->n && !err; i++) err = dash_fill(d, &d->tags[i]);
+    active = dash_find(d, d->stat.active);
+    d->unfound = d->stat.items - (active ? active->info.items : 0);
     if (!err && d->stat.standby) {
         err = vtag_coverage(d->st.snap, d->stat.active, d->stat.standby, &d->hidden);
     }

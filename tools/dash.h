@@ -9,7 +9,7 @@
    and two kinds of events: a NOTE of the name "rehearsal", a flip and flip back on a copy,
    whose values are their ms; and of a SHADOW its text
        {"overlap_histogram":[11 counts],"empty","latency_ms":{...},
-        "worst":[{"query","overlap"}]}. */
+        "worst":[{"query","text","overlap"}]}. */
 #ifndef DASH_H
 #define DASH_H
 #include "cmd.h"
@@ -33,7 +33,7 @@ typedef struct dash_shadow {
     const vtag_event *event; /* NULL: none yet */
     int      has_histogram, has_empty, nworst, nlatency;
     uint64_t histogram[11], empty;
-    struct { char query[100]; double overlap; } worst[DASH_WORST];
+    struct { char query[100], text[100]; double overlap; } worst[DASH_WORST];
     struct { char name[24]; double ms; } latency[DASH_LATENCIES];
 } dash_shadow;
 
@@ -42,6 +42,8 @@ typedef struct dash_reason { char *why; uint64_t items; } dash_reason;
 typedef struct dash_tag {
     vtag_info     info;
     vtag_cover    cover;     /* against the active tag; zero for a retired one */
+    uint64_t      covered, coverable; /* (fresh + waived) of the active tag's items; of the active
+                                tag itself of all items */
     vtag_verdict  verdict;   /* of a candidate */
     int           judged;
     const vtag_event **scores; /* the newest of each name, newest first */
@@ -70,6 +72,7 @@ typedef struct dash {        /* zero it first */
     vtag_event   *events;
     size_t        nevents;
     vtag_cover    hidden;    /* by a rollback to the standby */
+    uint64_t      unfound;   /* live items without a vector under the active tag */
     const vtag_event *rehearsal; /* the newest; NULL: none */
     uint64_t      now;
 } dash;
@@ -80,6 +83,8 @@ const dash_tag *dash_find(const dash *d, vtag_tag tag); /* NULL for 0 */
 uint64_t dash_pending(const dash_tag *t);
 /* 1: mean overlap < 0.1, or more than 1 % of the answers empty. */
 int  dash_shadow_alarm(const dash_shadow *s);
+/* The score that stands beside a tag: the policy's, else the newest; NULL if it has none. */
+const vtag_event *dash_score(const dash *d, const dash_tag *t);
 int  dash_naive(const dash *d, const dash_tag *t, uint64_t *part, uint64_t *of);
 size_t dash_first_event(const dash *d); /* of the last DASH_LAST */
 /* The one JSON object of status --json. */

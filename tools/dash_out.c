@@ -62,6 +62,7 @@ static void json_shadow(out *o, const dash *d, const dash_shadow *s)
     for (i = 0; i < s->nworst; i++) {
         out_open(o, NULL, '{');
         out_str(o, "query", s->worst[i].query);
+        if (s->worst[i].text[0]) out_str(o, "text", s->worst[i].text);
         out_f64(o, "overlap", s->worst[i].overlap);
         out_close(o, '}');
     }
@@ -107,9 +108,9 @@ static void json_live(out *o, const dash *d, const dash_tag *t)
     size_t i;
     out_cover(o, "cover", c);
     out_u64(o, "pending", dash_pending(t));
-    if (c->base) out_f64(o, "coverage", ratio(c->fresh + c->waived, c->base));
+    if (t->coverable) out_f64(o, "coverage", ratio(t->covered, t->coverable));
     if (dash_naive(d, t, &part, &of)) out_f64(o, "naive", ratio(part, of));
-    if (t->nscores) json_score(o, "score", t->scores[0]);
+    if (dash_score(d, t)) json_score(o, "score", dash_score(d, t));
     out_open(o, "scores", '[');
     for (i = 0; i < t->nscores; i++) json_score(o, NULL, t->scores[i]);
     out_close(o, ']');
@@ -165,6 +166,7 @@ static void json_head(out *o, const dash *d)
     out_time(o, "committed", d->stat.time);
     out_u64(o, "revision", d->stat.revision);
     out_u64(o, "items", d->stat.items);
+    out_u64(o, "unfound_items", d->unfound);
     out_u64(o, "rows", d->stat.rows);
     out_u64(o, "file_bytes", d->stat.file_bytes);
     out_u64(o, "live_bytes", d->stat.live_bytes);
@@ -278,7 +280,7 @@ typedef struct series {      /* one number a tag */
 } series;
 
 static int has_live(const dash_tag *t) { return t->info.role != VTAG_GONE; }
-static int has_base(const dash_tag *t) { return has_live(t) && t->cover.base; }
+static int has_base(const dash_tag *t) { return has_live(t) && t->coverable; }
 static int has_verdict(const dash_tag *t) { return t->judged; }
 static int has_oldest(const dash_tag *t) { return t->cover.oldest != 0; }
 static int has_left(const dash_tag *t) { return t->has_left; }
@@ -300,11 +302,11 @@ static double get_with(const dash_tag *t) { return (double)t->info.writes_with; 
 static double get_without(const dash_tag *t) { return (double)t->info.writes_without; }
 static double get_coverage(const dash_tag *t)
 {
-    return ratio(t->cover.fresh + t->cover.waived, t->cover.base);
+    return ratio(t->covered, t->coverable);
 }
 
 static const series all_series[] = {
-    {"vtag_tag_coverage_ratio", "(fresh + waived) / items of the active tag", has_base,
+    {"vtag_tag_coverage_ratio", "(fresh + waived) / items of the active tag; its own: / all items", has_base,
      get_coverage},
     {"vtag_tag_pending_items", "Items to embed under the tag.", has_live, get_pending},
     {"vtag_tag_oldest_pending_timestamp_seconds", "Age of the oldest pending item.", has_oldest,
@@ -394,6 +396,7 @@ void dash_prometheus(const dash *d, FILE *f)
     label(f, d->stat.active ? cli_tag_name(&d->st, d->stat.active) : "");
     fputs("} 1\n", f);
     plain(f, "vtag_items", "Live items.", (double)d->stat.items);
+    plain(f, "vtag_unfound_items", "Live items that no search finds.", (double)d->unfound);
     plain(f, "vtag_vectors", "Live vectors.", (double)d->stat.rows);
     plain(f, "vtag_file_bytes", "Size of the file.", (double)d->stat.file_bytes);
     plain(f, "vtag_live_bytes", "About what a compaction would leave.", (double)d->stat.live_bytes);
