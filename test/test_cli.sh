@@ -60,7 +60,7 @@ equal 'no file of a failed declaration' "$(ls none.vtag 2>/dev/null)" ''
 # ---- put, get, del, items ------------------------------------------------------------
 
 works 'put' "$vtag" put db.vtag --id 1 --data 'first text' --tag minilm@1 --vector '[1,0,0]'
-works 'put by key' "$vtag" put db.vtag --key two --data 'second text' --tag :active --vector '[0,1,0]'
+works 'put by key' "$vtag" put db.vtag --key two --data 'second text' --tag minilm@1 --vector '[0,1,0]'
 printf 'third\001text\nmore' | "$vtag" put db.vtag --id 3 >out 2>err && pass || fail 'put from a pipe'
 works 'get' "$vtag" get db.vtag 1
 says 'first text'
@@ -268,7 +268,7 @@ ends 3 'minilm@1. is kept: .*retention' "$vtag" retire db.vtag --tag minilm@1
 says 'are fresh under another tag'
 ends 1 'tag is active' "$vtag" retire db.vtag --tag minilm@2
 works 'retire --dry-run' "$vtag" retire db.vtag --tag minilm@1 --reason early --dry-run
-works 'put under the new tag alone' "$vtag" put db.vtag --id 30 --data new --tag :active --vector '[1,1,1,1]'
+works 'put under the new tag alone' "$vtag" put db.vtag --id 30 --data new --tag minilm@2 --vector '[1,1,1,1]'
 works 'rollback --dry-run' "$vtag" rollback db.vtag --dry-run
 says 'hides 2 items'
 works 'rollback' "$vtag" rollback db.vtag

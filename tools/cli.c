@@ -996,6 +996,14 @@ int cli_tag(const cli_store *st, const char *name, vtag_info *info)
     return rc;
 }
 
+int cli_tag_raw(const char *given, const vtag_info *info, const char *what)
+{
+    if (given[0] != ':') return 0;
+    return cli_misuse("%s: %s does not say which model made it, and %s is now one tag and then "
+                      "another; write --tag %s if that one did", cli.cmd, what, given,
+                      info->spec.name);
+}
+
 const char *cli_tag_name(const cli_store *st, vtag_tag tag)
 {
     vtag_info info;

@@ -168,6 +168,8 @@ int  cli_made_discard(cli_made *m, uint64_t commit);
 
 /* Finds a tag in the snapshot: its name, a unique beginning of it, :active, :standby. */
 int cli_tag(const cli_store *st, const char *name, vtag_info *info);
+/* 0, or usage if the tag was given as a role: which model made a raw vector no role says. */
+int cli_tag_raw(const char *given, const vtag_info *info, const char *what);
 /* The name of a tag, "-" for 0; lives as long as the snapshot. */
 const char *cli_tag_name(const cli_store *st, vtag_tag tag);
 /* All tags in order of declaration; free(*tags). */

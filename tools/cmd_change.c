@@ -193,8 +193,12 @@ static int put_vector(const cli_store *st, put_job *p, size_t pair)
             return cli_misuse("put: tag '%s' is given twice; its vector once", info.spec.name);
         }
     }
-    if (!strcmp(p->given.option[how], "--vector")) rc = cmd_vector("--vector", value, &x, &v->dim);
-    else rc = cli_embed(value, p->data, p->item.size, &x, &v->dim);
+    if (strcmp(p->given.option[how], "--vector")) {
+        rc = cli_embed(value, p->data, p->item.size, &x, &v->dim);
+    } else {
+        rc = cli_tag_raw(p->given.value[tag], &info, "--vector");
+        if (!rc) rc = cmd_vector("--vector", value, &x, &v->dim);
+    }
     v->tag = info.tag;
     v->x = x;
     p->n++;

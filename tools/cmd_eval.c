@@ -432,6 +432,7 @@ static int eval_run(int argc, char **argv)
     }
     rc = eval_open(&e, file, tag);
     if (!rc) rc = qset_read(&e.q, e.queries);
+    if (!rc && qset_raw(&e.q)) rc = cli_tag_raw(tag, &e.tag, "a query's \"vector\"");
     if (!rc) rc = eval_judgements(&e);
     if (!rc) rc = eval_measure(&e);
     if (!rc) rc = eval_record(&e);

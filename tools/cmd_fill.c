@@ -25,6 +25,7 @@ typedef struct fill_record {
 typedef struct fill_job {
     cli_store    st;
     const char  *input;
+    const char  *given;      /* --tag as it was written */
     vtag_info    tag;
     lines        in;
     fill_record *r;          /* r[n]: parsed, not applied */
@@ -33,7 +34,7 @@ typedef struct fill_job {
     int          waive_errors;
     cli_list     ignored;
     uint64_t     filled, vectors, changed, notfound, refused, errors, waived, commits;
-    uint64_t     given, passed, rounded; /* lines; of them no answers; ids that may be rounded */
+    uint64_t     lines, passed, rounded; /* lines; of them no answers; ids that may be rounded */
     cli_progress progress;
 } fill_job;
 
@@ -71,6 +72,10 @@ static int fill_identity(fill_job *f, const worker_reply *a, fill_record *r)
     }
     if (!a->has_rev || !a->rev) return fill_bad(f, "wants the \"rev\" that vtag pending printed");
     if (a->tag && strcmp(a->tag, f->tag.spec.name)) return fill_bad(f, "\"tag\" is another than --tag");
+    if (!a->tag && a->kind == WORKER_VECTORS) {
+        int rc = cli_tag_raw(f->given, &f->tag, "a vector without \"tag\"");
+        if (rc) return rc;
+    }
     r->item.key = a->key ? cli_strdup(a->key) : NULL;
     r->item.id = a->id;
     r->item.rev = a->rev;
@@ -136,7 +141,7 @@ static int fill_parse(fill_job *f, const char *text, size_t n)
     int rc = 0;
     while (n && (text[n - 1] == '\r' || text[n - 1] == ' ')) n--;
     if (!n) return 0;
-    f->given++;
+    f->lines++;
     r.line = f->in.number;
     if (worker_is_log(text, n)) {
         fill_ignore(f, text, n, "a line that is no JSON object");
@@ -291,13 +296,13 @@ static int fill_report(const fill_job *f, int as_json)
 static int fill_nothing(const fill_job *f)
 {
     const char *why = "no line is an answer; vtag help worker has what they are";
-    if (!f->given || f->filled || f->waived || f->refused) return 0;
+    if (!f->lines || f->filled || f->waived || f->refused) return 0;
     if (f->rounded) why = FILL_ROUNDED;
     else if (f->notfound) why = "there are no such items; is it the right file?";
     else if (f->changed) why = "the items changed since; embed what vtag pending prints now";
     else if (f->errors) why = "all have an error; --waive-errors waives them";
     return cli_fail("%s: %llu lines, and nothing is filled: %s", f->input,
-                    (unsigned long long)f->given, why);
+                    (unsigned long long)f->lines, why);
 }
 
 static int fill_open(fill_job *f, const char *file, const char *tag)
@@ -307,6 +312,7 @@ static int fill_open(fill_job *f, const char *file, const char *tag)
     int rc;
     if (!lines_open(&f->in, f->input)) return cli_fail("%s", f->in.error);
     f->input = f->in.name;
+    f->given = tag;
     rc = cli_change(&f->st, file);
     if (!rc) rc = cli_tag(&f->st, tag, &f->tag);
     if (rc) return rc;

@@ -28,6 +28,7 @@ typedef struct search_job {
     cli_store st;
     vtag_info tag;
     queries   q;
+    const char *given;       /* as --tag has it */
     const char *input, *format, *vector, *text, *exec, *embedders, *only, *ivecs, *fvecs;
     uint64_t  k, timeout_ms;
     uint32_t  threads;
@@ -64,6 +65,10 @@ static int query_record(search_job *s, input *in)
     if (r->n != 1) {
         input_fault(in, "a query has one vector, this has %zu", r->n);
         return cli_fail("%s", in->error);
+    }
+    if (!r->tag) {
+        int rc = cli_tag_raw(s->given, &s->tag, "a query without \"tag\"");
+        if (rc) return rc;
     }
     if (r->tag && strcmp(r->tag, s->tag.spec.name)) {
         input_fault(in, "its tag is '%.80s', not '%.80s'", r->tag, s->tag.spec.name);
@@ -104,7 +109,8 @@ static int queries_one(search_job *s)
     cli_text text;
     int rc;
     if (s->vector) {
-        rc = cmd_vector("--vector", s->vector, &x, &dim);
+        rc = cli_tag_raw(s->given, &s->tag, "--vector");
+        if (!rc) rc = cmd_vector("--vector", s->vector, &x, &dim);
     } else {
         text.s = s->text;
         text.n = strlen(s->text);
@@ -391,12 +397,12 @@ static int search_outputs(search_job *s)
     return !rc && s->fvecs ? outfile_open(&s->fout, s->fvecs) : rc;
 }
 
-static int search_open(search_job *s, const char *file, const char *tag)
+static int search_open(search_job *s, const char *file)
 {
     vtag_stat stat;
     vtag_err err;
     int rc = cli_look(&s->st, file);
-    if (!rc) rc = cli_tag(&s->st, tag, &s->tag);
+    if (!rc) rc = cli_tag(&s->st, s->given, &s->tag);
     if (!rc) rc = s->input ? queries_read(s) : queries_one(s);
     if (!rc && s->only) rc = only_read(s);
     if (rc) return rc;
@@ -424,10 +430,10 @@ static int search_check(const search_job *s, const char *file)
     return outfile_apart(dest, 2, in, 3);
 }
 
-static int search_do(search_job *s, const char *file, const char *tag)
+static int search_do(search_job *s, const char *file)
 {
     size_t i;
-    int rc = search_open(s, file, tag);
+    int rc = search_open(s, file);
     if (!rc) rc = search_run(s);
     rc = outfile_ready(&s->iout, rc); /* both or none */
     rc = outfile_ready(&s->fout, rc);
@@ -443,12 +449,12 @@ static int search_do(search_job *s, const char *file, const char *tag)
 
 int cmd_search(int argc, char **argv)
 {
-    const char *file, *tag;
+    const char *file;
     int rc;
     search_job s;
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},
-        {"--tag", "NAME", CLI_STR | CLI_MUST, &tag,
+        {"--tag", "NAME", CLI_STR | CLI_MUST, &s.given,
          "the queries' tag; only its rows are searched", NULL},
         {"--queries", "INPUT", CLI_STR, &s.input,
          ".fvecs .bvecs .npy .jsonl .tsv, - for standard input", NULL},
@@ -480,7 +486,7 @@ int cmd_search(int argc, char **argv)
     s.threads = 1;
     rc = cli_parse(argc, argv, "Finds the nearest rows to each query, exactly unless asked "
                    "otherwise.", opts);
-    if (rc < 0 && (rc = search_check(&s, file)) == 0) rc = search_do(&s, file, tag);
+    if (rc < 0 && (rc = search_check(&s, file)) == 0) rc = search_do(&s, file);
     cli_list_free(&s.ignored);
     return rc;
 }

@@ -167,9 +167,21 @@ static const char *im_named(const input_record *r, size_t i)
     return r->tags && r->tags[i] ? r->tags[i] : r->tag;
 }
 
+/* --tag as a role: the record has to name the tag that has it. */
+static int im_role(importer *im, const char *name)
+{
+    vtag_info info;
+    im->rc = cli_tag(&im->st, im->tag, &info);
+    if (!im->rc && !name) im->rc = cli_tag_raw(im->tag, &info, "a vector without a tag");
+    if (im->rc) return INPUT_BROKEN;
+    if (!strcmp(name, info.spec.name)) return INPUT_RECORD;
+    return input_fault(&im->in, "its tag is %.80s, and %s is %.80s", name, im->tag, info.spec.name);
+}
+
 /* Whether the record's vectors may have that tag. */
 static int im_tag_fits(importer *im, const char *name)
 {
+    if (im->tag && im->tag[0] == ':') return im_role(im, name);
     if (!im->tag || !name || !strcmp(im->tag, name)) return INPUT_RECORD;
     if (im->assumed) {
         return input_fault(&im->in, "its tag is %.80s, so nothing is to be assumed; vtag "
@@ -203,7 +215,8 @@ static int im_tagged(importer *im, input_record *r)
     for (i = 0; i < r->n; i++, last = name) {
         name = im_named(r, i);
         if (!t || !name || !last || strcmp(name, last)) {
-            if (im_tag_fits(im, name) < 0) return INPUT_BAD;
+            int fits = im_tag_fits(im, name);
+            if (fits != INPUT_RECORD) return fits;
             t = im_tag_of(im, name ? name : im->tag, r->v[i].dim);
             if (!t) return INPUT_BROKEN;
             r->v[i].tag = t->tag;

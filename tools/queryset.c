@@ -139,6 +139,15 @@ void qset_free(qset *s)
     s->n = s->cap = 0;
 }
 
+int qset_raw(const qset *s)
+{
+    size_t i, k;
+    for (i = 0; i < s->n; i++) {
+        for (k = 0; k < s->q[i].nv; k++) if (!s->q[i].v[k].tag) return 1;
+    }
+    return 0;
+}
+
 /* ---- Vectors ------------------------------------------------------------------- */
 
 /* The vector that a query brings for a tag, or NULL. */

@@ -38,6 +38,8 @@ typedef struct qset {        /* zero it first */
 /* Reads a file, or standard input for "-". */
 int  qset_read(qset *s, const char *path);
 void qset_free(qset *s);
+/* Whether a query brings a vector without saying of which tag. */
+int  qset_raw(const qset *s);
 /* The vectors of all queries under a tag, as given or by the worker: (*x)[n * dim];
    free(*x). tags: how many are asked for. */
 int  qset_vectors(const qset *s, const vtag_info *tag, int tags, const qset_worker *how, float **x);

@@ -62,7 +62,8 @@ static int help_all(void)
     putchar('\n');
     for (i = 0; i < TOPICS; i++) printf("vtag help %-8s %s\n", topics[i].name, topics[i].text);
     puts("\nvtag help COMMAND tells its options. A tag is given as --tag NAME, where a unique\n"
-         "beginning, :active and :standby will do. Exit codes: 0 done, 1 failed, 2 usage,\n"
+         "beginning, :active and :standby will do; not those two for vectors that do not say\n"
+         "which tag made them. Exit codes: 0 done, 1 failed, 2 usage,\n"
          "3 a gate, a retention or a verify says no.");
     return CLI_DONE;
 }
