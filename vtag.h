@@ -232,6 +232,7 @@ typedef struct vtag_row {        /* facts about one stored vector              *
     uint64_t rev;                /* the item's revision that was embedded      */
     uint32_t off, len;           /* the span it stands for                     */
     uint32_t parts;              /* vectors that the item has under the tag    */
+    uint64_t order;              /* ascends as the tag's vectors were written; a compaction orders them by id */
 } vtag_row;
 
 typedef struct vtag_spec {       /* what a tag means; fixed once declared      */
@@ -9496,7 +9497,8 @@ VTAG_API vtag_err vtag_vector(const vtag_snap *s, uint64_t id, vtag_tag tag, uin
     VTAG_ASSERT(!x || vt_rounds());
     if (x) vt_decode(t->f.codec, vt_vector(g.seg, g.row + part), dim, dim, x);
     if (row) {
-        vtag_row facts = {r->rev, r->off, r->len, g.parts};
+        vtag_row facts = {r->rev, r->off, r->len, g.parts,
+                          (uint64_t)g.seg->f.number << 32 | (g.row + part)};
         *row = facts;
     }
     return VTAG_OK;

@@ -15,7 +15,7 @@ enum { AUDIT_ITEMS = 500, AUDIT_ENOUGH = 100, AUDIT_RANGES = 10, AUDIT_WORST = 5
 #define AUDIT_BYTES  ((size_t)64 << 20) /* of payloads and vectors at once */
 
 typedef struct audit_row {   /* one vector that was compared */
-    uint64_t id, time;
+    uint64_t id, time, order; /* when the item was written, and where its vector was */
     uint32_t part;
     double   cosine;
 } audit_row;
@@ -24,7 +24,7 @@ typedef struct audit_pick { uint64_t id, rev, time; } audit_pick; /* an item of 
 
 typedef struct audit_held {  /* an item as it is stored, for comparison */
     worker_item item;
-    uint64_t    time;
+    uint64_t    time, order;
     uint32_t    parts;
     float      *x;           /* x[parts * dim] */
 } audit_held;
@@ -103,6 +103,7 @@ static void audit_row_add(audit_job *a, const audit_held *h, uint32_t part, doub
     r = &a->row[a->rows++];
     r->id = h->item.id;
     r->time = h->time;
+    r->order = h->order;
     r->part = part;
     r->cosine = cosine;
 }
@@ -170,6 +171,7 @@ static int audit_hold(audit_job *a, const audit_pick *p, audit_held *h, int *rc)
         return 0;
     }
     h->time = p->time;
+    h->order = row.order;
     h->item.id = p->id;
     h->item.rev = p->rev;
     h->item.key = item.key ? cli_strdup(item.key) : NULL;
@@ -252,7 +254,7 @@ static int audit_by_time(const void *a, const void *b)
 {
     const audit_row *x = a, *y = b;
     if (x->time != y->time) return x->time < y->time ? -1 : 1;
-    if (x->id != y->id) return x->id < y->id ? -1 : 1;
+    if (x->order != y->order) return x->order < y->order ? -1 : 1;
     return (x->part > y->part) - (x->part < y->part);
 }
 
@@ -292,13 +294,11 @@ static int audit_passes(const audit_job *a)
     return audit_enough(a) && (f->sampled - f->below) * 1000000 >= (uint64_t)a->ppm * f->sampled;
 }
 
-/* The end of the range of write time that begins at row i: rows of one time stay together. */
+/* The end of the range that begins at row i. */
 static size_t audit_range(const audit_job *a, size_t i)
 {
     size_t n = (a->rows + (size_t)a->ranges - 1) / (size_t)a->ranges, end = i + n;
-    if (end >= a->rows) return a->rows;
-    while (end < a->rows && a->row[end].time == a->row[end - 1].time) end++;
-    return end;
+    return end < a->rows ? end : a->rows;
 }
 
 static void audit_print_ranges(const audit_job *a)
@@ -506,8 +506,8 @@ int cmd_audit(int argc, char **argv)
     rc = cli_parse(argc, argv,
         "Embeds a random sample of a tag's fresh items again, from their stored payloads, and\n"
         "compares the vectors: those of one model agree (cosine .995; under dot and l2 their\n"
-        "lengths too), those of another do not. Says from when to when the items were written\n"
-        "that do not agree. What it found goes into the history; a gate with --min-audit asks\n"
+        "lengths too), those of another do not. Its table goes by the time the items were written,\n"
+        "and among those of one time by the order of their vectors. What it found goes into the history; a gate with --min-audit asks\n"
         "for it while less than 1 % is written since. An audit that passes (99 % of at least 100\n"
         "vectors, or of all) ends that a tag of vtag stamp is assumed. Exit code 3: FAILED.", opts);
     if (rc >= 0) return rc;
