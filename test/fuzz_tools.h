@@ -101,6 +101,7 @@ uint64_t cli_clock(void) { return disk_get()->clock; }
 #undef read
 #undef fstat
 #undef poll
+#include "../tools/members.c"
 #include "../tools/input.c"
 #include "../tools/outfile.c"
 #include "../tools/cmd_dump.c"

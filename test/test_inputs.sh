@@ -271,13 +271,13 @@ ends 1 '"tag" is another than --tag' "$vtag" fill f fill.jsonl --tag b@1
 
 # What comes through a pipe is read before the store is locked.
 mkfifo slow
-(cat rows.jsonl; sleep 2; echo '{"id":900,"data":"late"}') >slow &
+(echo '{"id":899,"data":"soon"}'; sleep 2; echo '{"id":900,"data":"late"}') >slow &
 "$vtag" import f slow --format jsonl --append >import.out 2>import.err &
 job=$!
 sleep 0.5
 works 'others write while an import waits for its pipe' "$vtag" put f --id 800 --data x --wait 0
 wait $job
-equal 'which then is told that the file changed' "$(cat import.err)" 'vtag: f: another writer changed it just now; run it again'
+equal 'which then takes its place after them' "$(cat import.err; sed 's/ in .*//' import.out)" 'imported 2 items, 0 vectors, 8 B'
 (sleep 2; echo '{"id":1,"rev":1,"vector":[5]}') | "$vtag" fill f - --tag b@1 >fill.out 2>fill.err &
 sleep 0.5
 works 'nor does a fill lock while it waits' "$vtag" put f --id 801 --data x --wait 0
@@ -292,5 +292,195 @@ equal 'a long pipe is a whole file' "$("$vtag" dump long | grep '"kind":"item"' 
 check 'without room for it, that is said' grep -q 'a temporary file: No such file.*TMPDIR' err
 gone none
 rm -f long long.jsonl direct
+
+# ---- Formats, by rules --------------------------------------------------------------------
+
+npy() { # npy HEADER: the magic and a header of 118 bytes
+    printf '\223NUMPY\001\000\166\000%s%*s\n' "$1" $((117 - ${#1})) ''
+}
+le() { for b in "$@"; do printf "\\$(printf %03o "$b")"; done; }
+one() { le 0 0 128 63; }
+text() { printf "$1" >t.txt; }
+items() { "$vtag" items "$1" --json | sed 's/.*"id":\("*[0-9]*"*\),.*/\1/; s/^"\(.*\)"$/key/' | tr '\n' ' '; }
+reads() { # reads ITEMS DIM OPTIONS...: from t.txt
+    n=$1 dim=$2
+    shift 2
+    rm -f s
+    works "import of $(head -c 40 t.txt | tr '\n\t' '/_')" "$vtag" import s t.txt --tag a@1 "$@"
+    says "^imported $n items, $n vectors"
+    equal 'of that dim' "$("$vtag" tags s --json | sed 's/.*"dim":\([0-9]*\).*/\1/')" "$dim"
+}
+refused() { # refused PATTERN OPTIONS...
+    pattern=$1
+    shift
+    rm -f s
+    ends 1 "$pattern" "$vtag" import s t.txt --tag a@1 "$@"
+    gone s
+}
+{ npy "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }"; one; one; } >a.npy
+for f in a.npy a.fvecs a; do
+    [ $f = a.npy ] || cp a.npy $f
+    rm -f s
+    works "npy is known by its magic, as $f" "$vtag" import s $f --tag a@1
+    says '^imported 1 items, 1 vectors'
+done
+rm -f s
+"$vtag" import s - --tag a@1 <a.npy >out 2>err
+says '^imported 1 items, 1 vectors'
+cat a.npy | "$vtag" search s --tag a@1 --queries - >out 2>err
+says '^ +1 +0\.000000'
+for mark in '' '\357\273\277' '\r\n \t'; do
+    rm -f s
+    printf "$mark"' {  "id": 1, "vector": [1]}\r\n' | "$vtag" import s - --tag a@1 >out 2>err
+    says '^imported 1 items, 1 vectors'
+done
+rm -f s
+echo '0.5 0.5' | "$vtag" import s - --tag a@1 >out 2>err
+equal 'what tells nothing' "$(cat err)" 'vtag: standard input: its name does not tell the format; say --format fvecs, bvecs, npy, jsonl, tsv or csv'
+for word in gzip Parquet SQLite; do
+    case $word in
+        gzip) printf '\037\213\010\000abcdefgh\n' ;;
+        Parquet) printf 'PAR1\025\004abcdefgh\n' ;;
+        SQLite) printf 'SQLite format 3\000abcdefgh\n' ;;
+    esac >alien
+    cp alien alien.jsonl
+    cp alien alien.fvecs
+    for f in alien alien.jsonl alien.fvecs; do ends 1 "$f: is .*$word" "$vtag" import s $f --tag a@1; done
+    ends 1 "standard input: is .*$word" "$vtag" import s - --tag a@1 --format tsv <alien
+    ends 1 "is .*$word" "$vtag" fill f alien --tag b@1
+    ends 1 "is .*$word" "$vtag" eval run f --tag a@1 --queries alien --qrels alien
+    ends 1 "is .*$word" "$vtag" search f --tag a@1 --vector '[1,2]' --only alien
+done
+printf '\377\376{\000"\000' >alien
+ends 1 'alien: is UTF-16; save it as UTF-8' "$vtag" import s alien --tag a@1 --format jsonl
+gone s
+
+# npy headers
+for h in "'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), 'shape': (2, 1)" \
+    "'shape': (2, 1), 'descr': '<f4', 'fortran_order': False, 'shape': (1, 2)" \
+    "'descr': '<f4', 'descr': '<f8', 'fortran_order': False, 'shape': (1, 2)" \
+    "'descr': '<f4', 'fortran_order': True, 'fortran_order': False, 'shape': (1, 2)"; do
+    { npy "{$h}"; one; one; } >twice.npy
+    ends 1 'twice.npy: npy with two members' "$vtag" import s twice.npy --tag a@1
+done
+{ npy "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), 'more': 1}"; one; one; } >more.npy
+ends 1 'more.npy: npy with more members' "$vtag" import s more.npy --tag a@1
+gone s
+
+# word2vec's count line
+text '2 3\ncat 1 2 3\ndog 4 5 6\n'
+reads 2 3
+equal 'words are keys' "$(items s)" 'key key '
+text '2 3\n7 1 2 3\n8 4 5 6\n'
+reads 2 3
+text '2 3\n1 2 3\n4 5 6\n'
+reads 2 3
+equal 'without words, by position' "$(items s)" '0 1 '
+text '\357\273\2772 1\r\ncat 1\r\ndog 4\r\n'
+reads 2 1
+text '3 3\ncat 1 2 3\ndog 4 5 6\n'
+refused 'announces 3 rows, 2 came'
+text '2 3\ncat 1 2\ndog 4 5 6\n'
+refused 'line 1: counts rows of 3 numbers, where the next line has 3 columns' --partial
+text '2 2\n1 5\n3 4\n'
+refused 'may be a row, or announce the 2 that follow'
+reads 3 2 --no-header
+reads 2 2 --header
+text '5 2\n1 5\n3 4\n'
+reads 3 2
+
+# Headers
+text 'id\tx\ty\n7\t1\t2\n8\t3\t4\n'
+reads 2 2
+equal 'ids stay ids under a header' "$(items s)" '7 8 '
+reads 2 2 --ids-column 1
+equal 'and where the column is given' "$(items s)" '7 8 '
+text 'x\ty\tdoc_id\n1\t2\t7\n3\t4\t8\n'
+reads 2 2
+equal 'wherever their column is' "$(items s)" '7 8 '
+reads 2 2 --ids-column last
+text 'id x y\n007 1 2\n8 3 4\n'
+reads 2 2
+equal 'leading zeros make keys' "$(items s)" 'key key '
+text 'id 0 1\n7 1 2\n8 3 4\n'
+refused 'line 1: begins with a word and the next with a number, so it may be a header'
+refused 'line 1: .*may be a header' --ids-column 1
+reads 2 2 --header
+equal 'a header that was told' "$(items s)" '7 8 '
+reads 3 2 --no-header
+equal 'or words that were' "$(items s)" 'key key key '
+text 'a b c\n7 1 2\n8 3 4\n'
+refused 'line 1: is a header that names no id.*--ids-column'
+reads 2 2 --ids-column 1
+reads 2 3 --ids-column none
+text 'cat 1 2\ndog 3 4\n7 5 6\n'
+reads 3 2
+equal 'a number among words is a word' "$(items s)" 'key key key '
+text '7 1 2\n007 3 4\n'
+refused "line 2: '007' is no id" --ids-column 1
+text 'key,x,y\r\na b,1,2\r\nc,3, 4\r\n'
+cp t.txt t.csv
+rm -f s
+works 'csv' "$vtag" import s t.csv --tag a@1
+equal 'of two keys' "$("$vtag" get s --key 'a b' --tag a@1; "$vtag" get s --key c --tag a@1)" '[1,2]
+[3,4]'
+text '\357\273\277cat\t1\t2\r\n\r\ndog\t3\t4'
+reads 2 2
+works 'a mark is no part of a key' "$vtag" get s --key cat
+printf '1 0\n0 1\n' >t.txt
+printf 'id\n7\n8\n' >ids
+rm -f s
+ends 1 'ids begins with a word and then a number' "$vtag" import s t.txt --tag a@1 --ids ids
+gone s
+printf '\357\273\2777\r\n8\r\n' >ids
+works 'ids with a mark' "$vtag" import s t.txt --tag a@1 --ids ids
+equal 'are ids' "$(items s)" '7 8 '
+
+# Every float that is printed is read.
+printf '{"id":1,"vector":[3.40282347e+38,1.17549435e-38,1.40129846e-45,-3.40282347e+38]}\n' >rows.jsonl
+takes 1 1 --tag a@1 --metric l2
+"$vtag" get s 1 --tag a@1 | tr -d '[]' | tr ',' ' ' >t.txt
+"$vtag" get s 1 --tag a@1 >out
+says '^\[3\.40282347e\+38,1\.17549435e-38,1\.40129846e-45,-3\.40282347e\+38\]$'
+reads 1 4 --metric l2
+"$vtag" get s 0 --tag a@1 >out
+says '^\[3\.40282347e\+38,1\.17549435e-38,1\.40129846e-45,-3\.40282347e\+38\]$'
+works 'as an option too' "$vtag" put s --id 5 --data x --tag a@1 --vector '[3.40282347e+38,0,0,3.40282356e+38]'
+ends 2 'too large' "$vtag" put s --id 5 --data x --tag a@1 --vector '[3.4028235677973366e+38,0,0,0]'
+for n in 3.403e+38 nan -inf 1e999; do
+    echo "$n 1 2 3" >t.txt
+    rm -f s
+    ends 1 "column 1: '.*' is no number that a float can hold" "$vtag" import s t.txt --tag a@1
+    gone s
+done
+
+# Judgements
+printf '%s\n' '{"id":7,"vector":[1,0],"data":"seven"}' '{"id":8,"vector":[0,1],"data":"eight"}' '{"key":"007","vector":[1,1]}' >rows.jsonl
+takes 3 3 --tag a@1
+printf '{"id":"q","vector":[1,0]}\r\n' >q.jsonl
+judge() { printf "$1" >qrels; "$vtag" eval run s --tag a@1 --queries q.jsonl --qrels qrels --dry-run --json; }
+recall() { judge "$1" 2>err | sed -n 's/.*"score":"recall@10","value":\([0-9.]*\),.*/\1/p'; }
+equal 'an id' "$(recall 'q 0 7 1\n')" 1
+equal 'a mark loses no judgement' "$(recall '\357\273\277q 0 7 1\r\nq 0 99 1\r\n')" 0.5
+equal '007 is a key, and another item' "$(recall 'q 0 007 1\nq 0 7 0\n')" 1
+equal '08 is none' "$(recall 'q 0 08 1\nq 0 7 1\n')" 0.5
+equal 'judged alike' "$(recall 'q 0 7 1\nq 0 7 1\nq 0 99 1\n')" 0.5
+ends 1 'qrels: line 2: document 7 of query q is judged 2, and 1 in line 1' judge 'q 0 7 1\nq 0 7 2\n'
+ends 1 'qrels: line 3: document 99 of query q is judged 0, and 1 in line 1' judge 'q 0 99 1\nq 0 7 1\nq 0 99 0\n'
+ends 1 'qrels: line 1: a zero byte' judge 'q 0 7\0001\n'
+
+# --only
+only() { printf "$1" >only; "$vtag" search s --tag a@1 --vector '[1,0]' --only only --json; }
+only '\357\273\2777\r\nkey:007\r\n' >out 2>err
+equal 'ids and keys' "$(grep -o '"dist"' out | wc -l | tr -d ' ')" 2
+only '{"id":8}\n{"key":"007"}\n{"key":"gone"}\n99\nkey:gone\n' >out 2>err
+equal 'objects, and what is gone' "$(grep -o '"dist"' out | wc -l | tr -d ' ')" 2
+only '007\n' >out 2>err
+equal 'a plain key of an item' "$(grep -o '"dist"' out | wc -l | tr -d ' ')" 1
+ends 1 "only: line 2: 'docs/b' is no id, and no item's key; write key:NAME" only '7\ndocs/b\n'
+ends 1 'only: line 1: wants {"key":"NAME"}' only '{"ids":8}\n'
+printf '{"key":"2024","vector":[1,0]}\n' | "$vtag" import s - --tag a@1 --append >out
+ends 1 'only: line 1: no item has id 2024, but one has that key; write key:2024' only '2024\n'
+ends 2 "'2x' is no id.*a key goes after --key" "$vtag" get s 2x
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -360,20 +360,13 @@ static int im_next_id(importer *im, uint64_t *next)
     return 0;
 }
 
-/* Looks at the file that is there, if one is. */
-static int im_look(importer *im)
+/* Notes what the store holds now, and whether that may be imported to. */
+static int im_state(importer *im)
 {
     vtag_stat now;
     vtag_err err;
-    struct stat sb;
-    int rc;
-    /* an empty file, as a full disk leaves one, is as good as none */
-    if (stat(im->file, &sb) ? errno == ENOENT : S_ISREG(sb.st_mode) && !sb.st_size) {
-        if (im->fill) return cli_fail("%s: no such store, so no items to --fill", im->file);
-        return 0;
-    }
-    rc = cli_change(&im->st, im->file);
-    if (rc) return rc;
+    int rc = im->st.db ? cli_snap(&im->st) : 0;
+    if (rc || !im->st.db) return rc;
     err = vtag_stats(im->st.snap, &now);
     if (err) return cli_error(err, "%s", im->file);
     im->commit = now.commit;
@@ -384,6 +377,20 @@ static int im_look(importer *im)
                         (unsigned long long)now.items);
     }
     return im->append ? im_next_id(im, &im->from.first_id) : 0;
+}
+
+/* Looks at the file that is there, if one is. */
+static int im_look(importer *im)
+{
+    struct stat sb;
+    int rc;
+    /* an empty file, as a full disk leaves one, is as good as none */
+    if (stat(im->file, &sb) ? errno == ENOENT : S_ISREG(sb.st_mode) && !sb.st_size) {
+        if (im->fill) return cli_fail("%s: no such store, so no items to --fill", im->file);
+        return 0;
+    }
+    rc = cli_change(&im->st, im->file);
+    return rc ? rc : im_state(im);
 }
 
 /* Opens or creates the file, and the batch; looks again, for what others did meanwhile. */
@@ -450,6 +457,9 @@ static void im_run(importer *im)
         im->rc = cli_fail("%s", im->in.error);
         return;
     }
+    if (!im->in.total) im->rc = im_state(im); /* anew: a pipe may have taken its time */
+    if (im->rc) return;
+    input_first(&im->in, im->from.first_id);
     got = im_next(im);
     if (!got) im->rc = cli_fail("%s: holds no record; nothing was imported", im->source);
     if (got > 0) im->rc = im_begin(im);

@@ -815,6 +815,14 @@ static int in_number(const char *s, float *x)
     return !*end && json_float(d, x);
 }
 
+/* Whether it is written as a number, even one that no float can hold, NaN or infinity. */
+static int in_numeric(const char *s)
+{
+    char *end;
+    strtod(s, &end);
+    return end != s && !end[strspn(end, " ")];
+}
+
 /* Cuts a line into fields in place; 0 if there are too many. */
 static int in_split(input_state *s, char *line, size_t *count)
 {
@@ -878,19 +886,18 @@ static int in_head_of(input *in, const char *line, in_head *h)
     const char *field;
     size_t i, id = 1;
     uint64_t number;
-    float x;
     int fits = in_split(s, copy, &h->n);
     memset(&h->words, 0, sizeof *h - offsetof(in_head, words));
     if (fits && s->column) id = strcmp(s->column, "none") ? h->n : 0;
     if (id > 1 && cli_u64(s->column, &number)) id = number <= h->n ? (size_t)number : 0;
     for (i = 0; fits && i < h->n; i++) {
-        h->words += !in_number(s->fields[i], &x);
+        h->words += !in_numeric(s->fields[i]);
         if (!h->named && in_id_name(s->fields[i])) h->named = i + 1;
     }
     if (fits && id && id <= h->n) {
         field = s->fields[id - 1];
         h->digits = cli_id(field, &number);
-        h->word = field[strspn(field, "0123456789")] != '\0' && !in_number(field, &x);
+        h->word = field[strspn(field, "0123456789")] != '\0' && !in_numeric(field);
     }
     h->counts = fits && h->n == 2 && cli_u64(s->fields[0], &h->rows) &&
                 cli_u64(s->fields[1], &h->dim);
@@ -904,7 +911,7 @@ static int in_head_counts(const in_head *a, const in_head *b)
 {
     if (!a->counts || !b->n) return 0;
     if (b->n == 2) return a->dim == 1 && b->words == 1;
-    return b->n == a->dim + 1 || b->n == a->dim;
+    return b->n == a->dim + 1 || (b->n == a->dim && !b->words);
 }
 
 /* Settles what the first line is: 1 if it is none of the rows, 0 if it is one. */
@@ -925,10 +932,10 @@ static int in_head_settle(input *in, const in_head *a, const in_head *b)
         return 1;
     }
     if (a->counts && b->n && b->n != 2) {
-        return in_broken(in, "counts rows of %llu numbers, where the next line has %lu; say --header "
-                         "or --no-header", (unsigned long long)a->dim, (unsigned long)b->n);
+        return in_broken(in, "counts rows of %llu numbers, where the next line has %lu columns; "
+                         "say --header or --no-header", (unsigned long long)a->dim, (unsigned long)b->n);
     }
-    if (a->counts) s->maybe = a->rows;
+    if (a->counts && (a->dim == 1 || a->dim == 2)) s->maybe = a->rows;
     if (a->n > 1 && a->words == a->n) {
         if (!s->column && !a->named) {
             return in_broken(in, "is a header that names no id; say which column is by --ids-column N "
@@ -986,7 +993,6 @@ static int in_text_shape(input *in, size_t n)
 {
     input_state *s = in->state;
     uint64_t id, column = n;
-    float x;
     s->shaped = 1;
     if (s->column && !strcmp(s->column, "none")) {
         s->id_column = 0;
@@ -996,7 +1002,7 @@ static int in_text_shape(input *in, size_t n)
                              (unsigned long)n);
         }
         s->id_column = (size_t)column;
-    } else if (!s->id_column && !in_number(s->fields[0], &x)) {
+    } else if (!s->id_column && !in_numeric(s->fields[0])) {
         s->id_column = 1;
     }
     if (s->id_column > n) {
@@ -1191,6 +1197,11 @@ int input_open(input *in, const char *path, const input_opts *o)
     if (rc) return 1;
     input_close(in);
     return 0;
+}
+
+void input_first(input *in, uint64_t first_id)
+{
+    if (!in->state->numbered) in->state->first_id = first_id;
 }
 
 int input_next(input *in)

@@ -57,6 +57,8 @@ typedef struct input {
 
 /* Opens a path, "-" for standard input; 0: see error. */
 int  input_open(input *in, const char *path, const input_opts *o);
+/* Sets first_id, before the first record. */
+void input_first(input *in, uint64_t first_id);
 int  input_next(input *in);
 void input_close(input *in);
 
