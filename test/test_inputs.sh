@@ -482,5 +482,32 @@ ends 1 'only: line 1: wants {"key":"NAME"}' only '{"ids":8}\n'
 printf '{"key":"2024","vector":[1,0]}\n' | "$vtag" import s - --tag a@1 --append >out
 ends 1 'only: line 1: no item has id 2024, but one has that key; write key:2024' only '2024\n'
 ends 2 "'2x' is no id.*a key goes after --key" "$vtag" get s 2x
+# What only looks like another format.
+le32() { le $(($1 & 255)) $(($1 >> 8 & 255)) 0 0; }
+for dim in 91 123 8827 9 32; do # [ { {" and blanks, as the first bytes of fvecs
+    { le32 $dim; awk -v n=$dim 'BEGIN { for (i = 0; i < n; i++) printf "@@@@" }'; } >d.fvecs
+    rm -f s
+    works "fvecs of dim $dim" "$vtag" import s d.fvecs --tag a@1
+    says '^imported 1 items, 1 vectors'
+done
+text '[ 1 2\n{ 3 4\n'
+reads 2 2
+text 'PAR1 1 2\nBZh 3 4\n'
+reads 2 2
+ends 1 's: is a store of vtag' "$vtag" import other s
+rows '{"id":1,"vector":[1]}'
+wants '.*--ignore: "vector" is a member that is taken' --tag a@1 --ignore vector
+ends 2 '--ignore data is of a member' "$vtag" fill f rows.jsonl --tag b@1 --ignore data
+
+# A query takes the vector of the tag that is searched.
+rows '{"id":1,"vectors":{"a@1":[1,0],"b@1":[0,1]}}' '{"id":2,"vectors":{"a@1":[0,1],"b@1":[1,0]}}'
+takes 2 4
+query() { echo "$1" >q.jsonl; "$vtag" search s --tag a@1 --queries q.jsonl -k1 --json; }
+works 'a query of two tags' query '{"id":"q","vectors":{"b@1":[0,1],"a@1":[1,0]}}'
+says '"hits":\[\{"id":1,'
+ends 1 "its tag is 'b@1', not 'a@1'" query '{"id":"q","vectors":{"b@1":[0,1]}}'
+ends 1 'unknown member "txt"; did you mean "data"' query '{"id":"q","vector":[0,1],"txt":"x"}'
+ends 1 'no vector to adopt' "$vtag" stamp legacy bare.jsonl
+gone legacy
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

@@ -83,6 +83,19 @@ static int fill_identity(fill_job *f, const worker_reply *a, fill_record *r)
     return 0;
 }
 
+/* What is to be dropped must not be what is taken. */
+static int fill_ignored(const fill_job *f)
+{
+    members m;
+    const char *clash;
+    m.known = worker_members;
+    m.n = WORKER_MEMBERS;
+    m.ignored = f->ignored.value;
+    m.ignored_n = f->ignored.n;
+    clash = members_clash(&m);
+    return clash ? cli_misuse("fill: --ignore %s is of a member that is taken", clash) : 0;
+}
+
 /* Says which member of an object is not known. */
 static int fill_known(const fill_job *f, const json_value *o, const char *const *known, size_t n)
 {
@@ -99,12 +112,10 @@ static int fill_known(const fill_job *f, const json_value *o, const char *const 
 /* Whether a line has members that are known only, and so its vectors. */
 static int fill_members(const fill_job *f, const json_value *top)
 {
-    static const char *const known[] = {"id", "key", "rev", "tag", MEMBER_VECTOR, "vectors", "off",
-        "len", "error", "retry_after", MEMBER_DATA, "data_base64"}; /* the last as they were sent */
     static const char *const part[] = {MEMBER_VECTOR, "off", "len"};
     const json_value *many = json_get(top, "vectors");
     size_t i;
-    int rc = fill_known(f, top, known, sizeof known / sizeof *known);
+    int rc = fill_known(f, top, worker_members, WORKER_MEMBERS);
     for (i = 0; !rc && many && many->type == JSON_ARRAY && i < many->n; i++) {
         rc = fill_known(f, &many->u.items[i], part, sizeof part / sizeof *part);
     }
@@ -348,7 +359,8 @@ int cmd_fill(int argc, char **argv)
                    "--ignore names it.", opts);
     if (rc >= 0) return rc;
     if (!f.batch || !f.chunk_ms) return cli_misuse("fill: --batch and --chunk-time are not 0");
-    rc = fill_open(&f, file, tag);
+    rc = fill_ignored(&f);
+    if (!rc) rc = fill_open(&f, file, tag);
     if (!rc) {
         cli_catch();
         rc = fill_run(&f);

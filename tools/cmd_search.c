@@ -57,30 +57,48 @@ static void query_add(queries *q, const float *x, uint32_t dim, const char *name
     q->names[q->n++] = name ? cli_strdup(name) : NULL;
 }
 
+/* The vector of a query under the tag that is searched, of those that it brings; NULL if it
+   brings none or several, and then the fault is noted. */
+static const vtag_vec *query_vector(const search_job *s, input *in)
+{
+    const input_record *r = &in->record;
+    const vtag_vec *found = NULL;
+    const char *other = NULL;
+    size_t i, n = 0;
+    for (i = 0; i < r->n; i++) {
+        const char *name = r->tags && r->tags[i] ? r->tags[i] : r->tag;
+        if (name && strcmp(name, s->tag.spec.name)) {
+            other = name;
+        } else {
+            found = &r->v[i];
+            n++;
+        }
+    }
+    if (n == 1) return found;
+    if (!n && other) input_fault(in, "its tag is '%.80s', not '%.80s'", other, s->tag.spec.name);
+    else input_fault(in, "a query has one vector, this has %zu", n);
+    return NULL;
+}
+
 static int query_record(search_job *s, input *in)
 {
     const input_record *r = &in->record;
+    const vtag_vec *v = query_vector(s, in);
     uint32_t dim = s->tag.spec.dim;
     char id[24];
-    if (r->n != 1) {
-        input_fault(in, "a query has one vector, this has %zu", r->n);
-        return cli_fail("%s", in->error);
-    }
-    if (!r->tag) {
-        int rc = cli_tag_raw(s->given, &s->tag, "a query without \"tag\"");
-        if (rc) return rc;
-    }
-    if (r->tag && strcmp(r->tag, s->tag.spec.name)) {
-        input_fault(in, "its tag is '%.80s', not '%.80s'", r->tag, s->tag.spec.name);
-        return cli_fail("%s", in->error);
-    }
-    if (r->v[0].dim != dim) {
-        input_fault(in, "the vector has %u numbers, tag '%.80s' has dim %u", r->v[0].dim,
+    const char *named;
+    int rc;
+    if (!v) return cli_fail("%s", in->error);
+    named = r->tags && r->tags[v - r->v] ? r->tags[v - r->v] : r->tag;
+    rc = named ? 0 : cli_tag_raw(s->given, &s->tag, "a query without \"tag\"");
+    if (rc) return rc;
+    if (v->dim != dim) {
+        input_fault(in, "the vector has %u numbers, tag '%.80s' has dim %u", v->dim,
                     s->tag.spec.name, dim);
         return cli_fail("%s", in->error);
     }
     snprintf(id, sizeof id, "%llu", (unsigned long long)r->item.id);
-    query_add(&s->q, r->v[0].x, dim, r->item.key ? r->item.key : r->positional ? NULL : id);
+    query_add(&s->q, v->x, dim, r->item.key ? r->item.key : r->positional ? NULL : id);
     return 0;
 }
 

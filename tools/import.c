@@ -208,6 +208,9 @@ static int im_tagged(importer *im, input_record *r)
     const char *name = NULL, *last = NULL;
     im_tag *t = NULL;
     size_t i;
+    if (!r->n && im->assumed) {
+        return input_fault(&im->in, "no vector to adopt; vtag import takes items without");
+    }
     if (!r->n && im->tag) {
         return input_fault(&im->in, "no vector, which --tag %.80s asks for; leave --tag out for "
                            "items without", im->tag);

@@ -646,6 +646,24 @@ static int in_json_u32(input *in, const json_value *part, const char *name, uint
     return INPUT_RECORD;
 }
 
+static const char *const in_json_members[] = {"id", "key", MEMBER_VECTOR, "vectors", MEMBER_DATA,
+    "data_base64", "tag=vtag_tag", "rev=vtag_rev", "off", "len"};
+enum { IN_JSON_MEMBERS = sizeof in_json_members / sizeof *in_json_members };
+
+/* What is to be dropped must not be what is taken. */
+static int in_json_ignored(input *in)
+{
+    members m;
+    const char *clash;
+    m.known = in_json_members;
+    m.n = IN_JSON_MEMBERS;
+    m.ignored = in->state->ignored;
+    m.ignored_n = in->state->ignored_n;
+    clash = members_clash(&m);
+    if (!clash) return INPUT_RECORD;
+    return in_wrong(in, "--ignore", "\"%.60s\" is a member that is taken, and not dropped", clash);
+}
+
 /* Says which member is not known. */
 static int in_json_known(input *in, const json_value *o, const char *const *known, size_t n)
 {
@@ -763,10 +781,8 @@ static int in_json_data(input *in, const json_value *o)
 
 static int in_json_facts(input *in, const json_value *o)
 {
-    static const char *const known[] = {"id", "key", MEMBER_VECTOR, "vectors", MEMBER_DATA,
-        "data_base64", "tag=vtag_tag", "rev=vtag_rev", "off", "len"};
     const json_value *rev = members_any(o, "rev=vtag_rev"), *tag = members_any(o, "tag=vtag_tag");
-    int rc = in_json_known(in, o, known, sizeof known / sizeof *known);
+    int rc = in_json_known(in, o, in_json_members, IN_JSON_MEMBERS);
     if (rc < 0) return rc;
     if (rev) {
         if (!(rev->whole & JSON_U64)) return input_fault(in, "\"rev\" is no whole number");
@@ -1098,6 +1114,7 @@ static int in_is(const char *s, const char *a, const char *b, const char *c)
 static int in_json_like(const char *p, size_t n, int text)
 {
     size_t i = 0;
+    if (memchr(p, 0, n)) return 0; /* as in the dim of fvecs */
     if (n >= 3 && !memcmp(p, "\xEF\xBB\xBF", 3)) i = 3;
     while (i < n && p[i] && strchr(" \t\r\n", p[i])) i++;
     if (i == n || (p[i] != '{' && p[i] != '[')) return 0;
@@ -1189,8 +1206,8 @@ int input_open(input *in, const char *path, const input_opts *o)
     s->string_ids = o->string_ids;
     s->header = o->header;
     s->column = o->ids_column;
-    rc = lines_open(&s->src, path);
-    if (!rc) in_said(in, &s->src, INPUT_BROKEN);
+    rc = in_json_ignored(in) > 0 && lines_open(&s->src, path);
+    if (!rc && s->src.name) in_said(in, &s->src, INPUT_BROKEN);
     in->total = s->src.total;
     if (rc && o->spool && !lines_spool(&s->src)) rc = in_said(in, &s->src, INPUT_BROKEN) > 0;
     if (rc) rc = in_ids_open(in, o->ids, o->spool) > 0 && in_format(in, path, o->format) > 0;

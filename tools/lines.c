@@ -56,16 +56,19 @@ const char *lines_alien(const char *p, size_t n)
         {"\x1F\x8B", 2, "is packed by gzip; gzip -dc unpacks it, and - reads from a pipe"},
         {"\x28\xB5\x2F\xFD", 4, "is packed by zstd; zstd -dc unpacks it, and - reads from a pipe"},
         {"\xFD" "7zXZ", 5, "is packed by xz; xz -dc unpacks it, and - reads from a pipe"},
-        {"BZh", 3, "is packed by bzip2; bzip2 -dc unpacks it, and - reads from a pipe"},
+        {"1AY&SY", 6, "is packed by bzip2; bzip2 -dc unpacks it, and - reads from a pipe"},
         {"PK\3\4", 4, "is a zip archive; unpack it first (of an .npz, each array is an .npy)"},
+        {"\x89" "vtag\r\n\x1A", 8, "is a store of vtag; vtag dump writes what it holds"},
         {"PAR1", 4, "is Parquet; write its columns as JSON Lines or .npy first, as pandas does"},
-        {"ARROW1", 6, "is Arrow; write its columns as JSON Lines or .npy first, as pandas does"},
+        {"ARROW1\0", 7, "is Arrow; write its columns as JSON Lines or .npy first, as pandas does"},
         {"\x89HDF", 4, "is HDF5; save its arrays as .npy first"},
         {"SQLite format 3", 16, "is a database of SQLite; write its rows as JSON Lines first, with "
                                 "sqlite3 and json_object()"},
         {"\xFF\xFE", 2, "is UTF-16; save it as UTF-8"},
         {"\xFE\xFF", 2, "is UTF-16; save it as UTF-8"}};
     size_t i;
+    if (n > 4 && !memcmp(p, "PAR1", 4) && p[4] && strchr(" \t,\r\n", p[4])) return NULL; /* a word of text */
+    if (n > 4 && !memcmp(p, "BZh", 3)) p += 4, n -= 4; /* and a digit, before its magic */
     for (i = 0; i < sizeof all / sizeof *all; i++) {
         if (n >= all[i].n && !memcmp(p, all[i].magic, all[i].n)) return all[i].todo;
     }

@@ -106,3 +106,15 @@ int members_check(const json_value *v, const members *names, char *why, size_t s
     }
     return 0;
 }
+
+const char *members_clash(const members *names)
+{
+    size_t i, k;
+    for (i = 0; i < names->ignored_n; i++) {
+        const char *name = names->ignored[i];
+        for (k = 0; k < names->n; k++) {
+            if (member_named(names->known[k], name, strlen(name))) return name;
+        }
+    }
+    return NULL;
+}

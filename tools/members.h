@@ -23,4 +23,7 @@ int members_check(const json_value *v, const members *names, char *why, size_t s
 /* The member of any of the names that is there and not null, or NULL. */
 const json_value *members_any(const json_value *v, const char *names);
 
+/* The first that is ignored and yet known, which would not be dropped; or NULL. */
+const char *members_clash(const members *names);
+
 #endif /* MEMBERS_H */

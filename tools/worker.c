@@ -214,11 +214,12 @@ static void wk_broken(worker_reply *r, const char *what)
     r->error = cli_strdup(what);
 }
 
+const char *const worker_members[WORKER_MEMBERS] = {"id", "key", "rev", "tag", MEMBER_VECTOR,
+    "vectors", "off", "len", "error", "retry_after", MEMBER_DATA, "data_base64"};
+
 int worker_read(json *j, const char *line, size_t n, worker_reply *r)
 {
-    static const char *const names[] = {"id", "key", "rev", "tag", MEMBER_VECTOR, "vectors", "off",
-        "len", "error", "retry_after", MEMBER_DATA, "data_base64"};
-    const members known = {names, sizeof names / sizeof *names, NULL, 0};
+    const members known = {worker_members, WORKER_MEMBERS, NULL, 0};
     const json_value *o = json_parse(j, line, n), *retry, *error, *many;
     const char *bad;
     char why[400];

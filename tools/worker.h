@@ -46,6 +46,9 @@ typedef struct worker_reply {
     const json_value *top;   /* the whole of it, until the next line */
 } worker_reply;
 
+/* What it may have, for members_check: the last two as they were asked. */
+enum { WORKER_MEMBERS = 12 };
+extern const char *const worker_members[WORKER_MEMBERS];
 /* Reads an answer; 0 if the line is no object, and j->error says why it is no JSON. */
 int  worker_read(json *j, const char *line, size_t n, worker_reply *r);
 void worker_reply_free(worker_reply *r);
