@@ -141,6 +141,15 @@ says '^ +[0-9.]+  [0-9]+  text [0-9]+$'
 echo '{"id":"q1","text":"what is asked","vectors":{"old@1":[1,2],"new@2":[1,2]}}' >q.jsonl
 "$vtag" shadow db --tag new@2 --queries q.jsonl --json >out 2>err
 says '"query":"q1","text":"what is asked"'
+printf '%s\n' '{"id":"q1","text":"good","vector":[7,1]}' '{"id":"q2","text":"bad luck","vector":[7,1]}' >q.jsonl
+printf 'q1 0 7 1\nq2 0 200 1\nq2 0 007 1\nq2 0 200 1\n' >qrels
+works 'judged queries' "$vtag" eval run db --tag new@2 --queries q.jsonl --qrels qrels --dry-run
+says '^worst by ndcg@10:$'
+says '^  0.0000  q2  bad luck$'
+says '^1 of 3 judged documents are not in the store'
+printf 'q1 0 7 1\nq1 0 8 1\nq1 0 7 2\n' >qrels
+ends 1 "qrels: line 3: document 7 of query q1 is judged" "$vtag" eval run db --tag new@2 \
+    --queries q.jsonl --qrels qrels --dry-run
 ends 0 "keeps its note ''" "$vtag" declare db --tag new@2 --dim 2 --note 'another note'
 works 'the same' "$vtag" declare db --tag new@2 --dim 2
 "$vtag" declare db --tag third@1 --dim 2 --note first >/dev/null

@@ -82,6 +82,7 @@ typedef struct eval_job {
     uint64_t   *ids;         /* ids[q.n * k], the answers, and how many of each */
     size_t     *count;
     double     *score[EVAL_METRICS]; /* score[m][scored] */
+    size_t     *asked;       /* asked[scored]: which query that is */
     size_t      scored;
     rank_mean   mean[EVAL_METRICS];
     vtag_policy policy;
@@ -245,6 +246,7 @@ static void eval_query(eval_job *e, size_t i)
         e->score[0][e->scored] = rank_ndcg(gain, hits, ideal, relevant, (size_t)e->k);
         e->score[1][e->scored] = rank_recall(gain, hits, relevant, (size_t)e->k);
         e->score[2][e->scored] = rank_mrr(gain, hits, (size_t)e->k);
+        e->asked[e->scored] = i;
         e->scored++;
     }
     free(ideal);
@@ -258,6 +260,7 @@ static int eval_measure(eval_job *e)
     int rc = qset_vectors(&e->q, &e->tag, 1, &e->worker, &x);
     e->ids = cli_grow(NULL, e->q.n * (size_t)e->k + 1, sizeof *e->ids);
     e->count = cli_alloc((e->q.n + 1) * sizeof *e->count);
+    e->asked = cli_alloc((e->q.n + 1) * sizeof *e->asked);
     for (m = 0; m < EVAL_METRICS; m++) e->score[m] = cli_alloc((e->q.n + 1) * sizeof(double));
     if (!rc) rc = qset_search(&e->st, &e->tag, x, e->q.n, NULL, (size_t)e->k, e->ids, e->count);
     free(x);
@@ -282,6 +285,31 @@ static int eval_text(char text[EVAL_TEXT], double low, double high, const char *
     return n < EVAL_TEXT ? 0 : cli_fail("eval add: --note is too long; 900 bytes are enough");
 }
 
+/* The queries that did worst by the first metric, with their texts; where all did well, none. */
+static void eval_worst(const eval_job *e)
+{
+    enum { MOST = 3 };
+    size_t worst[MOST + 1], n = 0, i, m = 0;
+    char name[64], text[90];
+    while (!eval_wanted(e, m)) m++;
+    for (i = 0; i < e->scored; i++) {
+        size_t at = n;
+        if (e->score[m][i] >= 1) continue;
+        while (at && e->score[m][worst[at - 1]] > e->score[m][i]) {
+            worst[at] = worst[at - 1];
+            at--;
+        }
+        worst[at] = i;
+        if (n < MOST) n++;
+    }
+    if (n) printf("worst by %s@%llu:\n", eval_names[m], (unsigned long long)e->k);
+    for (i = 0; i < n; i++) {
+        const qset_query *q = &e->q.q[e->asked[worst[i]]];
+        printf("  %.4f  %s  %s\n", e->score[m][worst[i]], cli_line(name, sizeof name, q->id, strlen(q->id)),
+               cli_line(text, sizeof text, q->text.s ? q->text.s : "", q->text.s ? q->text.n : 0));
+    }
+}
+
 static void eval_print(const eval_job *e, const vtag_event *events, size_t n)
 {
     cli_table t = {0};
@@ -297,6 +325,7 @@ static void eval_print(const eval_job *e, const vtag_event *events, size_t n)
                 e->mean[m].high);
     }
     cli_table_print(&t, "lrl");
+    eval_worst(e);
     if (e->absent) {
         printf("%zu of %zu judged documents are not in the store: they count as not found\n",
                e->absent, e->nj);
@@ -377,6 +406,7 @@ static void eval_free(eval_job *e)
     for (m = 0; m < EVAL_METRICS; m++) free(e->score[m]);
     free(e->ids);
     free(e->count);
+    free(e->asked);
     for (i = 0; i < e->nj; i++) {
         free(e->j[i].query);
         free(e->j[i].doc);
