@@ -1,5 +1,6 @@
 #!/bin/sh
-# bench/install.sh OUT - gets the peers of the bench and builds the workers into OUT.
+# bench/install.sh [--check] OUT - gets the peers of the bench and builds the workers into OUT;
+# with --check only tells what is not here.
 # Root gets from Debian what is missing; npm's packages go below OUT/npm, and no script of
 # theirs runs. What is missing is found out by compiling and linking with it, not by a name of
 # one of its files, which another package may bring or put elsewhere. What cannot be had is
@@ -7,6 +8,8 @@
 # shellcheck disable=SC2086 # the flags are lists
 set -u
 cd "$(dirname "$0")/.." || exit 1
+check=
+[ "$1" != --check ] || { check=1; shift; }
 out=$1 npm=$1/npm/node_modules
 : "${CC:=cc}" "${CXX:=c++}"
 warnings='-Wall -Wextra -Wconversion -Wshadow -Wvla -pedantic'
@@ -32,7 +35,7 @@ links() { # links c|c++ HEADER EXPRESSION FLAG...: a program that needs all of t
     return $code
 }
 
-debian() {
+wanted() {
     want=
     lack g++ command -v "$CXX"
     lack hyperfine command -v hyperfine
@@ -43,6 +46,15 @@ debian() {
         -lopenblas
     lack libopenblas-dev links c cblas.h 'openblas_get_corename() && cblas_sgemm' -lopenblas
     lack libsqlite3-dev links c sqlite3.h 'sqlite3_libversion()' -lsqlite3
+}
+told() { # last, where it is seen
+    [ -e "$out/skipped" ] || return 0
+    echo 'NOT TO BE HAD, and so not measured:'
+    sed 's/^skipped: /  - /' "$out/skipped"
+    [ "${CI:-}" != true ]
+}
+
+debian() {
     [ -n "$want" ] || return 0
     [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null || return 0
     echo "from Debian:$want"
@@ -104,6 +116,12 @@ cpp() { # cpp SOURCE FLAG...; the sources of the peers are not held to our warni
 }
 
 rm -f "$out/skipped"
+wanted
+if [ -n "$check" ]; then
+    for package in $want; do skip "$package of Debian: cannot be linked with, or run"; done
+    told
+    exit
+fi
 debian
 packages
 # vtag is compiled as its users do: -O2, no flags for the machine.
@@ -128,8 +146,4 @@ command -v node >/dev/null || skip 'LanceDB: node is not here'
 [ -d "$npm/@lancedb/lancedb" ] || skip 'LanceDB: its package is not here'
 [ -e "$npm/sqlite-vec-linux-x64/vec0.so" ] || skip 'sqlite-vec: its extension is not here'
 command -v hyperfine >/dev/null || skip 'hyperfine: not here'
-if [ -e "$out/skipped" ]; then
-    echo "NOT TO BE HAD, and so not measured:"
-    sed 's/^skipped: /  - /' "$out/skipped"
-    [ "${CI:-}" != true ] || exit 1
-fi
+told

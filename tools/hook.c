@@ -126,12 +126,11 @@ static int hook_unknown(const hook *h, const char *name)
     char all[400] = "";
     const char *near = cli_nearest(name, hook_names, HOOKS);
     int i;
-    if (near) return cli_misuse("--hook: %s/%s: no event has this name; did you mean %s?", h->dir,
-                                name, near);
     for (i = 0; i < HOOKS; i++) {
         snprintf(all + strlen(all), sizeof all - strlen(all), " %s", hook_names[i]);
     }
-    return cli_misuse("--hook: %s/%s: no event has this name; there are%s", h->dir, name, all);
+    return cli_misuse("--hook: %s/%s: no event has this name; %s%s%sthere are%s", h->dir, name,
+                      near ? "did you mean " : "", near ? near : "", near ? "? " : "", all);
 }
 
 static int hook_check_one(hook *h, const char *name)
