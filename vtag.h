@@ -7844,7 +7844,7 @@ static vtag_err vt_db_catch_up(vtag_db *db, vt_file *f, int *ready) {
 
 /* Refuses for a writer that is at work, and says which process that is. */
 static vtag_err vt_db_locked(vtag_db *db) {
-    char text[96] = "another writer is at work: process ", *p = text + strlen(text);
+    char text[96] = "process ", *p = text + strlen(text);
     uint64_t pid, unit = 1;
     vt_spin_lock(&db->gate);
     vt_file *f = vt_file_hold(db->file);
@@ -7854,6 +7854,7 @@ static vtag_err vt_db_locked(vtag_db *db) {
     if (!pid) return vt_refuse(db, VTAG_LOCKED, "another writer is at work");
     while (pid / unit >= 10) unit *= 10;
     for (; unit; unit /= 10) *p++ = (char)('0' + pid / unit % 10);
+    memcpy(p, " has the lock", sizeof " has the lock");
     return vt_refuse(db, VTAG_LOCKED, text);
 }
 

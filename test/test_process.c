@@ -484,7 +484,7 @@ static void a_refusal_names_the_process_that_holds_the_lock(void)
     vtag_close(db);
     pid_t child = spawn(lock_keeper, path);
     CHECK(await(&shared->ready, 1));
-    snprintf(want, sizeof want, "another writer is at work: process %ld", (long)child);
+    snprintf(want, sizeof want, "process %ld has the lock", (long)child);
     o.log = keep_line;
     o.log_ctx = line;
     for (mode = 0; mode < 2; mode++) {
@@ -498,7 +498,7 @@ static void a_refusal_names_the_process_that_holds_the_lock(void)
     CHECK(await(&shared->ready, 2)); /* its batch is over, its handle is open */
     MUST(vtag_open(path, &o, &db));
     MUST(vtag_begin(db, NULL, &b));
-    snprintf(want, sizeof want, "another writer is at work: process %ld", (long)getpid());
+    snprintf(want, sizeof want, "process %ld has the lock", (long)getpid());
     vtag_db *other;
     vtag_batch *c;
     MUST(vtag_open(path, &o, &other));

@@ -10,13 +10,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <pwd.h>
 #include <unistd.h>
 
 #include "stop.h"
 
 enum { CLI_DETAIL = 4700 };  /* bytes of a line of the engine's log: a path and some words */
 
-cli_globals cli = {"vtag", 10000, NULL, 0, 0, 0};
+cli_globals cli = {"vtag", 10000, NULL, NULL, 0, 0, 0};
 
 /* ---- Memory ---------------------------------------------------------------- */
 
@@ -459,6 +460,7 @@ static int cli_help_asked;
 static uint64_t cli_seen[2]; /* a bit for each option that was given: of the table, of all */
 static const cli_opt cli_general[] = {
     {"--wait", "MS", CLI_LIMIT, &cli.wait_ms, "for another writer, 0: not at all; 10,000", NULL},
+    {"--by", "WHO", CLI_STR, &cli.by, "changes the file, for its history; the system's user", NULL},
     {"--isa", "NAME", CLI_STR, &cli.isa, "kernels: scalar, avx2, avx512, amx, neon", NULL},
     {"--no-map", NULL, CLI_FLAG, &cli.no_map, "read the file into memory", NULL},
     {"--force-network", NULL, CLI_FLAG, &cli.force_network,
@@ -778,12 +780,25 @@ static void cli_unhold(cli_store *st)
     if (!--cli_late.batches) cli_late_put();
 }
 
+const char *cli_by(void)
+{
+    static char name[256];
+    const struct passwd *user;
+    if (cli.by && *cli.by) return cli.by;
+    if (name[0]) return name;
+    user = getpwuid(getuid());
+    if (user && user->pw_name && *user->pw_name) snprintf(name, sizeof name, "%.255s", user->pw_name);
+    else snprintf(name, sizeof name, "user %lu", (unsigned long)getuid());
+    return name;
+}
+
 vtag_err cli_lock(cli_store *st, uint64_t expect_rows, uint64_t ms)
 {
     enum { TURN = 250 };
     vtag_begin_opts o = {0};
     stop_mark mark = stop_now();
     uint64_t from = cli_now(), gone = 0;
+    o.by = cli_by();
     o.expect_rows = expect_rows;
     o.run = side_run;
     o.wait = side_wait;

@@ -77,6 +77,7 @@ int cli_parse(int argc, char **argv, const char *about, const cli_opt *opts);
 typedef struct cli_globals {
     const char *cmd;         /* the running command's name */
     uint32_t    wait_ms;     /* --wait: for another writer, VTAG_NONE: not at all; 10,000 */
+    const char *by;          /* --by: who does it; NULL: the system's user */
     const char *isa;         /* --isa: kernels to use; NULL: the best */
     int         quiet;       /* --quiet: no progress */
     int         no_map;      /* --no-map */
@@ -143,6 +144,8 @@ typedef struct cli_store {   /* zero it first; it stays where it is while a batc
     int         held;        /* lines of error wait for the end of its batch */
 } cli_store;
 
+/* Who does it, for the history: --by, else the system's user. */
+const char *cli_by(void);
 int  cli_open(cli_store *st, const char *path, vtag_access access);
 /* For those who call vtag_open themselves: what the options say, and its error reported. */
 void cli_open_opts(vtag_open_opts *o, vtag_access access);

@@ -95,6 +95,9 @@ int cmd_events(const cli_store *st, vtag_event **events, size_t *n);
 int cmd_event_state(const cli_store *st, vtag_event *e);
 /* Adds events to the history in one batch. */
 int cmd_event_add(cli_store *st, const vtag_event *e, size_t n);
+/* Notes a run of backfill, fill or import in the batch that is open; a file of before version 3
+   holds no such line, and gets none. */
+vtag_err cmd_event_run(cli_store *st, const vtag_event *e);
 /* A row "seq time kind tag what" of a table. */
 void cmd_event_row(cli_table *t, const cli_store *st, const vtag_event *e);
 /* What happened, in words and without the event's text. */

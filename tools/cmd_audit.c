@@ -272,7 +272,7 @@ static void audit_sum(audit_job *a)
     size_t i;
     f->sampled = a->rows;
     f->untestable = a->changed + a->silent + a->failed + a->empty;
-    f->worst = 1;
+    f->worst = a->rows ? 1 : 0;
     for (i = 0; i < a->rows; i++) {
         const audit_row *r = &a->row[i];
         if (!audit_agrees(r)) f->below++;
@@ -305,6 +305,7 @@ static void audit_print_ranges(const audit_job *a)
 {
     cli_table t = {0};
     size_t i, end;
+    if (!a->rows) return;
     cli_row(&t, "written from\tto\tvectors\tagree\tworst");
     for (i = 0; i < a->rows; i = end) {
         char from[CLI_TEXT], to[CLI_TEXT], share[CLI_TEXT];

@@ -62,6 +62,8 @@ typedef struct seat {        /* of one worker */
     size_t      window;      /* how many it may have in hand */
 } seat;
 
+typedef struct bf_counts { uint64_t filled, vectors, changed, gone, waived, empties; } bf_counts;
+
 typedef struct backfill {
     cli_store   st;
     const char *file, *tag_name, *exec, *embedders, *order;
@@ -107,6 +109,7 @@ typedef struct backfill {
     uint64_t    looked, heard; /* when throttles were looked at, the record written */
     int         rc;          /* not 0: stop, it is reported */
 
+    bf_counts   noted;       /* in the history already */
     uint64_t    total, filled, vectors, changed, gone, waived, empties, retries, unanswered;
     uint64_t    proofs, commits, start_ms, started;
     cli_progress progress;
@@ -204,7 +207,6 @@ static uint64_t bf_handled(const backfill *b)
     return b->filled + b->waived + b->empties + b->changed + b->gone + b->unanswered;
 }
 
-typedef struct bf_counts { uint64_t filled, vectors, changed, gone, waived, empties; } bf_counts;
 
 static bf_counts bf_counted(const backfill *b)
 {
@@ -385,11 +387,33 @@ static void bf_settle(backfill *b, list *l, int good)
     }
 }
 
+/* The line of history: who ran which worker, and what came of it since the line before. */
+static vtag_err bf_event(backfill *b, const char *state, const char *reason)
+{
+    bf_counts now = bf_counted(b), *was = &b->noted;
+    char text[400], command[1024];
+    vtag_event e = {0};
+    e.kind = VTAG_K_BACKFILL;
+    e.tag = b->tag.tag;
+    e.command = cli_line(command, sizeof command, b->exec, strlen(b->exec));
+    e.filled = now.filled - was->filled;
+    e.waived = now.waived + now.empties - was->waived - was->empties;
+    e.failed_items = now.changed + now.gone - was->changed - was->gone + b->unanswered;
+    e.in = e.filled + e.waived + e.failed_items;
+    if (!strcmp(state, "stopped")) {
+        snprintf(text, sizeof text, "stopped: %.300s", reason);
+        e.text = text;
+    }
+    *was = now;
+    return e.in || e.text ? cmd_event_run(&b->st, &e) : VTAG_OK;
+}
+
 /* Applies what there is, for about --chunk-time, and writes the record; the batch is open. */
 static void bf_fill_batch(backfill *b, list *doing, list *applied, const char *state,
                           const char *reason)
 {
     uint64_t until = cli_now() + b->chunk_ms;
+    int last = !strcmp(state, "done") || !strcmp(state, "stopped");
     bf_record r;
     vtag_err err;
     while (!b->rc && doing->head) {
@@ -399,7 +423,8 @@ static void bf_fill_batch(backfill *b, list *doing, list *applied, const char *s
     }
     bf_record_now(b, &r, state, reason);
     err = bf_record_set(&b->st, &b->tag, &r);
-    if (!err && !b->rc) err = bf_point(b, !strcmp(state, "done") || !strcmp(state, "stopped"));
+    if (!err && !b->rc) err = bf_point(b, last);
+    if (!err && !b->rc && last && !doing->head) err = bf_event(b, state, reason);
     if (err && !b->rc) b->rc = cli_error(err, "%s: metadata", b->file);
 }
 

@@ -121,6 +121,7 @@ static vtag_err dump_tag(dump *d, const vtag_info *t)
     out_u64(&o, "activated", t->activated);
     out_u64(&o, "writes_with", t->writes_with);
     out_u64(&o, "writes_without", t->writes_without);
+    if (t->written) out_u64(&o, "written", t->written);
     out_u64(&o, "kept_ms", kept);
     out_bool(&o, "forced", t->forced);
     dump_close(d, &o);

@@ -253,6 +253,28 @@ static int fill_apply(fill_job *f)
     return rc;
 }
 
+/* The line of history: whose answers they were, and what came of them. */
+static int fill_event(fill_job *f)
+{
+    char command[1024], from[900];
+    vtag_event e = {0};
+    vtag_err err;
+    int rc;
+    snprintf(command, sizeof command, "fill %s", cli_line(from, sizeof from, f->input, strlen(f->input)));
+    e.kind = VTAG_K_BACKFILL;
+    e.tag = f->tag.tag;
+    e.command = command;
+    e.filled = f->filled;
+    e.waived = f->waived;
+    e.failed_items = f->changed + f->notfound + f->refused + f->errors - f->waived;
+    e.in = e.filled + e.waived + e.failed_items;
+    if (!e.in) return 0;
+    rc = cli_begin(&f->st, 0);
+    if (rc) return rc;
+    err = cmd_event_run(&f->st, &e);
+    return err ? cli_error(err, "%s: history", f->input) : cli_commit(&f->st);
+}
+
 static int fill_run(fill_job *f)
 {
     int rc = 0, bad = 0, got = LINES_LINE;
@@ -269,6 +291,7 @@ static int fill_run(fill_job *f)
         if (got < 0) bad = cli_stopped() ? 1 : cli_fail("%s; what came before it is in", f->in.error);
         rc = fill_apply(f);
     }
+    if (!rc && !cli_stopped()) rc = fill_event(f);
     return rc ? rc : bad;
 }
 

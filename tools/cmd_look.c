@@ -356,18 +356,21 @@ static void tags_json(const vtag_info *t)
     out_time(&o, "activated", t->activated);
     out_u64(&o, "writes_with", t->writes_with);
     out_u64(&o, "writes_without", t->writes_without);
+    out_u64(&o, "written", t->written);
+    out_str(&o, "alias", t->alias);
     out_bool(&o, "forced", t->forced);
     out_close(&o, '}');
 }
 
 static void tags_row(cli_table *table, const vtag_info *t)
 {
-    char items[CLI_TEXT], rows[CLI_TEXT], bytes[CLI_TEXT], when[CLI_TEXT], note[64] = "";
+    char items[CLI_TEXT], rows[CLI_TEXT], bytes[CLI_TEXT], when[CLI_TEXT], note[64] = "", as[280] = "";
+    if (t->alias) snprintf(as, sizeof as, "alias %s ", t->alias);
     if (t->spec.note) cli_line(note, sizeof note, t->spec.note, strlen(t->spec.note));
-    cli_row(table, "%s\t%s\t%u\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s%s", t->spec.name,
+    cli_row(table, "%s\t%s\t%u\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s%s%s", t->spec.name,
             cli_role_name(t->role), t->spec.dim, cli_metric_name(t->spec.metric),
             cli_codec_name(t->spec.codec), cli_count(items, t->items), cli_count(rows, t->rows),
-            cli_bytes(bytes, t->bytes), cli_time(when, t->created), t->forced ? "FORCED " : "",
+            cli_bytes(bytes, t->bytes), cli_time(when, t->created), t->forced ? "FORCED " : "", as,
             t->spec.flags & VTAG_ASSUMED ? "assumed " : "", note);
 }
 

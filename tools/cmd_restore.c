@@ -233,6 +233,7 @@ static int restore_tag(restore *r)
     info.activated = get_u64(r, r->top, "activated", UINT64_MAX);
     info.writes_with = get_u64(r, r->top, "writes_with", UINT64_MAX);
     info.writes_without = get_u64(r, r->top, "writes_without", UINT64_MAX);
+    if (json_get(r->top, "written")) info.written = get_u64(r, r->top, "written", UINT64_MAX);
     info.kept_ms = get_u64(r, r->top, "kept_ms", UINT64_MAX);
     info.forced = get_bool(r, r->top, "forced");
     if (restore_choices(r, &info)) return CLI_FAILED;
@@ -367,6 +368,7 @@ static void get_run(restore *r, vtag_event *e)
     e->audit.worst = get_f64(r, in, "worst");
     e->audit.from = get_u64(r, in, "from", UINT64_MAX);
     e->audit.to = get_u64(r, in, "to", UINT64_MAX);
+    e->audit.written = get_u64(r, in, "written", UINT64_MAX);
 }
 
 static int restore_event(restore *r)

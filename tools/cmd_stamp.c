@@ -6,13 +6,6 @@
 
 #include "import.h"
 
-static const char *stamp_who(void)
-{
-    const char *who = getenv("LOGNAME");
-    if (!who || !*who) who = getenv("USER");
-    return who && *who ? who : getuid() ? "somebody" : "root";
-}
-
 /* "assumed by WHO: INPUT carried no tag; WHY" */
 static int stamp_note(char *note, size_t size, const import_stamp *s, const char *by,
                       const char *reason)
@@ -26,7 +19,7 @@ static int stamp_note(char *note, size_t size, const import_stamp *s, const char
 
 int cmd_stamp(int argc, char **argv)
 {
-    const char *by = NULL, *reason = NULL;
+    const char *reason = NULL;
     char note[1025];
     import_stamp s;
     int rc;
@@ -35,7 +28,6 @@ int cmd_stamp(int argc, char **argv)
         {"INPUT", NULL, CLI_ARG, &s.source,
          ".fvecs .bvecs .npy .jsonl .tsv .txt, or - for standard input", NULL},
         {"--tag", "NAME", CLI_STR, &s.tag, "to adopt them as; legacy@0", NULL},
-        {"--by", "WHO", CLI_STR, &by, "who assumes it; the user's name", NULL},
         {"--reason", "TEXT", CLI_STR, &reason, "what it rests on; goes into the history", NULL},
         {"--metric", "M", CLI_STR, &s.metric, "cosine (default), dot or l2", NULL},
         {"--codec", "C", CLI_STR, &s.codec, "f32 (default), f16 or i8", NULL},
@@ -58,7 +50,7 @@ int cmd_stamp(int argc, char **argv)
                    "who assumed it.", opts);
     if (rc >= 0) return rc;
     if (s.fill && s.append) return cli_misuse("stamp: --fill or --append, one of them");
-    rc = stamp_note(note, sizeof note, &s, by && *by ? by : stamp_who(), reason);
+    rc = stamp_note(note, sizeof note, &s, cli_by(), reason);
     if (rc) return rc;
     s.note = note;
     return import_assumed(&s);

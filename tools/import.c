@@ -6,7 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cli.h"
+#include "cmd.h"
 #include "import.h"
 #include "input.h"
 
@@ -14,7 +14,7 @@ typedef struct im_tag { char *name; vtag_tag tag; uint32_t dim; vtag_metric metr
 
 typedef struct importer {
     const char *file, *source, *tag, *metric_name, *codec_name;
-    int         fill, replace, append, partial, declare;
+    int         fill, replace, append, attach, partial, declare;
     input_opts  from;
     cli_list    ignored;
     int         header, no_header;
@@ -27,6 +27,8 @@ typedef struct importer {
     input       in;
     int         rc;          /* of an error that is reported already */
     int         kept;        /* the input broke off, and what came before is taken */
+    vtag_info  *all;         /* with --attach: all[all_n], the tags of the file */
+    size_t      all_n;
     im_tag     *tags;        /* that records have used */
     size_t      tags_n;
     uint64_t    items, vectors, bytes, skipped, start_ms;
@@ -269,6 +271,40 @@ static int im_fill(importer *im, input_record *r)
     return im_answer(im, im_fill_tags(im, &now, r), r, now.rev);
 }
 
+/* Lifts what a backfill recorded of an item that had no payload to embed. */
+static vtag_err im_lift(importer *im, const vtag_item *item)
+{
+    size_t i;
+    vtag_err err = VTAG_OK;
+    for (i = 0; i < im->all_n && !err; i++) {
+        uint64_t cursor = item->id;
+        vtag_item line;
+        size_t n = 0;
+        if (im->all[i].role == VTAG_GONE) continue;
+        err = vtag_items(im->st.snap, im->all[i].tag, VTAG_WAIVED, &cursor, &line, 1, &n);
+        if (err || !n || line.id != item->id || !line.why || strcmp(line.why, "empty")) continue;
+        err = vtag_waive(im->st.batch, &line, im->all[i].tag, NULL);
+    }
+    return err;
+}
+
+/* Gives an item that has none its payload, of which its vectors were made. */
+static int im_attach(importer *im, input_record *r)
+{
+    vtag_item now;
+    vtag_err err;
+    if (r->n) return input_fault(&im->in, "has a vector; --attach takes texts alone, --fill vectors");
+    if (!r->item.data || !r->item.size) return input_fault(&im->in, "no payload to attach");
+    r->item.state = VTAG_SAME;
+    err = vtag_put(im->st.batch, &r->item, NULL, 0);
+    if (err == VTAG_NOTFOUND) return input_fault(&im->in, "no such item to attach a payload to");
+    if (err == VTAG_EXISTS && !vtag_get(im->st.snap, r->item.id, &now) && now.size) {
+        return input_fault(&im->in, "its item has another payload; --replace makes a new revision");
+    }
+    if (!err) err = im_lift(im, &r->item);
+    return im_answer(im, err, r, r->item.rev);
+}
+
 static int im_put(importer *im, input_record *r)
 {
     vtag_item now;
@@ -282,8 +318,8 @@ static int im_put(importer *im, input_record *r)
 static int im_take(importer *im, input_record *r)
 {
     size_t i;
-    int got = im_tagged(im, r);
-    if (got > 0) got = im->fill ? im_fill(im, r) : im_put(im, r);
+    int got = im->attach ? INPUT_RECORD : im_tagged(im, r);
+    if (got > 0) got = im->fill ? im_fill(im, r) : im->attach ? im_attach(im, r) : im_put(im, r);
     if (got < 0) return got;
     im->items++;
     im->vectors += r->n;
@@ -374,9 +410,10 @@ static int im_state(importer *im)
     if (err) return cli_error(err, "%s", im->file);
     im->commit = now.commit;
     im->may_declare = im->declare || (!now.items && !now.tags);
-    if (now.items && !im->fill && !im->replace && !im->append) {
+    if (now.items && !im->fill && !im->replace && !im->append && !im->attach) {
         return cli_fail("%s: has %llu items; --fill adds vectors to them, --replace overwrites "
-                        "items of equal id, --append adds items after them", im->file,
+                        "items of equal id, --append adds items after them, --attach gives them "
+                        "the texts that they were made from", im->file,
                         (unsigned long long)now.items);
     }
     return im->append ? im_next_id(im, &im->from.first_id) : 0;
@@ -390,6 +427,7 @@ static int im_look(importer *im)
     /* an empty file, as a full disk leaves one, is as good as none */
     if (stat(im->file, &sb) ? errno == ENOENT : S_ISREG(sb.st_mode) && !sb.st_size) {
         if (im->fill) return cli_fail("%s: no such store, so no items to --fill", im->file);
+        if (im->attach) return cli_fail("%s: no such store, so no items to --attach to", im->file);
         return 0;
     }
     rc = cli_change(&im->st, im->file);
@@ -410,7 +448,8 @@ static int im_begin(importer *im)
     }
     rc = cli_begin(&im->st, im->in.expect);
     if (!rc) rc = cli_snap(&im->st);
-    if (rc || im->fill || im->replace) return rc;
+    if (!rc && im->attach) rc = cli_tags(&im->st, &im->all, &im->all_n);
+    if (rc || im->fill || im->replace || im->attach) return rc;
     err = vtag_stats(im->st.snap, &stat);
     if (err) return cli_error(err, "%s", im->file);
     if (stat.commit == im->commit) return 0;
@@ -451,6 +490,23 @@ static int im_note(importer *im)
     return err ? cli_error(err, "%s: history", im->file) : 0;
 }
 
+/* The line of history: who took in what. */
+static int im_event(importer *im)
+{
+    char command[1024], from[900];
+    vtag_event e = {0};
+    vtag_err err;
+    snprintf(command, sizeof command, "%s %s", cli.cmd, cli_line(from, sizeof from, im->source, strlen(im->source)));
+    e.kind = VTAG_K_IMPORT;
+    e.tag = im->tags_n == 1 ? im->tags[0].tag : 0;
+    e.command = command;
+    e.in = im->items + im->skipped;
+    e.filled = im->items;
+    e.failed_items = im->skipped;
+    err = cmd_event_run(&im->st, &e);
+    return err ? cli_error(err, "%s: history", im->file) : 0;
+}
+
 static void im_run(importer *im)
 {
     int got;
@@ -469,6 +525,7 @@ static void im_run(importer *im)
     if (got > 0 && !im->rc) got = im_all(im);
     if (im->st.batch && im->items && (!im->rc || im->kept)) {
         int rc = im_note(im);
+        if (!rc) rc = im_event(im);
         if (!rc) rc = cli_commit(&im->st);
         if (!rc && im->bytes >= 1 << 20) rc = cli_seal(&im->st);
         im->rc = rc ? rc : im->rc;
@@ -482,9 +539,10 @@ static void im_run(importer *im)
 static int im_check(importer *im)
 {
     int rc = 0;
-    if (im->fill + im->replace + im->append > 1) {
-        return cli_misuse("import: --fill, --replace or --append, one of them");
+    if (im->fill + im->replace + im->append + im->attach > 1) {
+        return cli_misuse("import: --fill, --replace, --append or --attach, one of them");
     }
+    if (im->attach && im->tag) return cli_misuse("import: --attach brings no vectors, so no --tag");
     if (im->header && im->no_header) return cli_misuse("import: --header or --no-header, one of them");
     im->from.header = im->header - im->no_header;
     im->from.ignored = im->ignored.value;
@@ -541,6 +599,8 @@ static int im_parse(importer *im, int argc, char **argv)
         {"--fill", NULL, CLI_FLAG, &im->fill, "add vectors to the items of the file", NULL},
         {"--replace", NULL, CLI_FLAG, &im->replace, "write items, over those of equal id", NULL},
         {"--append", NULL, CLI_FLAG, &im->append, "add items after those of the file", NULL},
+        {"--attach", NULL, CLI_FLAG, &im->attach,
+         "give items without a payload the text that their vectors were made from", NULL},
         {"--partial", NULL, CLI_FLAG, &im->partial, "skip bad records, naming each", NULL},
         {"--declare", NULL, CLI_FLAG, &im->declare, "declare tags that the file lacks", NULL},
         CLI_END};
@@ -558,6 +618,7 @@ static int im_do(importer *im)
     input_close(&im->in);
     for (i = 0; i < im->tags_n; i++) free(im->tags[i].name);
     free(im->tags);
+    free(im->all);
     cli_list_free(&im->ignored);
     return im->rc;
 }
