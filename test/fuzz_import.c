@@ -136,6 +136,9 @@ static void fuzz_import(fuzz_in *in)
     o.format = formats[format];
     o.ids = ids[options % 5];
     o.ids_column = columns[more % 6];
+    o.header = options / 5 % 3 == 2 ? -1 : (int)(options / 5 % 3);
+    o.string_ids = options / 15 & 1;
+    if (options / 30 & 1) o.format = format == 5 ? "csv" : NULL; /* told by content */
     o.per_tag = more >> 4 & 1;
     ft_pipe = more >> 5 & 1;
     ft_chunk = more >> 6 ? (size_t)1 << (more >> 6) * 2 : 1 << 20;
@@ -164,6 +167,9 @@ static const char *const fuzz_import_seeds[] = {
     "\\03\\00\\00{\"id\":1,\"data\":\"a\",\"vector\":[1,2.5,-3e2]}\\0a{\"key\":\"k\\5cu00e9\",\"rev\":2,\"tag\":\"m@1\",\"vectors\":"
     "[{\"vector\":[1],\"off\":1,\"len\":2},{\"vector\":[3]}]}\\0a",
     "\\03\\01\\40{\"data_base64\":\"AAEC\",\"vector\":[0.1]}\\0a\\0a{\"vector\":null}", "\\04\\00\\00a\\091\\092.5\\0ab\\093\\094\\0a",
+    "\\03\\0f\\10{\"id\":\"7\",\"vectors\":{\"a@1\":[1],\"b@1\":[{\"values\":[2]},[3]]},\"text\":null}\\0a",
+    "\\03\\1e\\00{\"id\":1,\"embedding\":[1],\"document\":\"x\"}\\0a{\"key\":\"a\",\"vectr\":[1]}\\0a",
+    "\\05\\1e\\00id,x,y\\0a7,1,2\\0a8,3,\\0a", "\\04\\05\\00id\\090\\091\\0a7\\091\\092\\0a", "\\04\\00\\00" "1 2\\0a3 4\\0a",
     "\\04\\01\\041 2 3\\0a4 5 6\\0a", "\\05\\00\\002 2\\0acat 1 2\\0adog 3 4\\0a", "\\04\\00\\03" "1 2 k\\0a3 4 l\\0a",
     "\\06\\00\\00{\"a\":[1,2,{\"b\":null}],\"c\":\"\\5cud83d\\5cude00\",\"d\":-1.5e-7,\"e\":true,\"f\":18446744073709551615}",
     "\\07\\00\\00AAEC", "\\07\\00\\00hello, world", NULL};

@@ -271,9 +271,9 @@ int cmd_put(int argc, char **argv)
         {"--json", NULL, CLI_FLAG, &p.as_json, "one JSON object", NULL},
         CLI_END};
     memset(&p, 0, sizeof p);
-    rc = cli_parse(argc, argv, "Writes one item, in one commit. Its vectors under tags that are not\n"
-                   "given become stale, unless the payload is what it was. For vectors under several\n"
-                   "tags, repeat --tag with its --vector or --exec.", opts);
+    rc = cli_parse(argc, argv, "Writes one item, in one commit. Its vectors under tags that are\n"
+                   "not given become stale, unless the payload is what it was. For vectors under\n"
+                   "several tags, repeat --tag with its --vector or --exec.", opts);
     if (rc < 0) {
         rc = put_check(&p);
         if (!rc) rc = item_named(id, key, &p.item);

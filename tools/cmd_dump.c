@@ -2,9 +2,9 @@
 
    Order of the lines: file, tags, policy, metadata, each item with its rows under all
    tags, waivers, events, and the end: how many lines of each kind there were, and a hash
-   of them all, so that a part of a dump is not taken for one. Vectors are base64 of little-endian f32, texts that are not
-   UTF-8 stand as NAME_base64. restore takes all of it back, so that a dump of the new
-   file is the same, byte for byte. */
+   of them all, so that a part of a dump is not taken for one. Vectors are base64 of
+   little-endian f32, texts that are not UTF-8 stand as NAME_base64. restore takes all of
+   it back, so that a dump of the new file is the same, byte for byte. */
 #define _POSIX_C_SOURCE 200809L
 #include <stdio.h>
 #include <stdlib.h>
@@ -318,8 +318,8 @@ int cmd_dump(int argc, char **argv)
         CLI_END};
     memset(&d, 0, sizeof d);
     rc = cli_parse(argc, argv, "Writes everything that the file holds as JSON Lines, so that\n"
-                   "restore makes an equal one of it. The last line, of kind \"end\", tells how many\n"
-                   "lines of each kind are before it, and their hash: FNV-1a of 64 bits over each\n"
+                   "restore makes an equal one of it. The last line, of kind \"end\", tells how\n"
+                   "many lines of each kind are before it, and their hash: FNV-1a of 64 bits over each\n"
                    "line with a line feed. restore wants it, so that no part passes for the whole.",
                    opts);
     if (rc >= 0) return rc;

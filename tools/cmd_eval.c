@@ -168,9 +168,9 @@ static int eval_once(eval_job *e)
         int twice = kept && !strcmp(last->query, j->query) && last->id == j->id &&
                     (j->id != UINT64_MAX || !strcmp(last->doc, j->doc));
         if (twice && !rc && (last->gain < j->gain || last->gain > j->gain)) {
-            rc = cli_fail("%s: line %llu: document %s of query %s is judged %g, and %g in line %llu; "
-                          "judge each once", e->qrels, (unsigned long long)j->line, j->doc, j->query,
-                          j->gain, last->gain, (unsigned long long)last->line);
+            rc = cli_fail("%s: line %llu: document %s of query %s is judged %g, and %g in line "
+                          "%llu; judge each once", e->qrels, (unsigned long long)j->line, j->doc,
+                          j->query, j->gain, last->gain, (unsigned long long)last->line);
         }
         if (twice) {
             e->absent -= j->id == UINT64_MAX;
@@ -454,7 +454,8 @@ static int eval_run(int argc, char **argv)
                    "reciprocal rank with the tag's coverage. Parts of an item count as one. The\n"
                    "95 % interval is bootstrapped from 2,000 resamples with a fixed seed, 1.\n"
                    "A document of the judgements is the key of an item, else an id as vtag prints\n"
-                   "it: 007 is not item 7. A pair that is judged twice must be judged alike.", opts);
+                   "it: 007 is not item 7. A pair that is judged twice must be judged alike.",
+                   opts);
     if (rc >= 0) return rc;
     if (!e.k || e.k > 1000) return cli_misuse("eval run: -k is 1 to 1,000");
     if (!eval_metric_known(e.metric)) {

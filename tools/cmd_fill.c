@@ -105,7 +105,9 @@ static int fill_known(const fill_job *f, const json_value *o, const char *const 
     m.n = n;
     m.ignored = f->ignored.value;
     m.ignored_n = f->ignored.n;
-    if (o->type != JSON_OBJECT) return fill_bad(f, "\"vectors\" wants objects with a \"vector\" each");
+    if (o->type != JSON_OBJECT) {
+        return fill_bad(f, "\"vectors\" wants objects with a \"vector\" each");
+    }
     return members_check(o, &m, why, sizeof why) ? fill_bad(f, why) : 0;
 }
 
@@ -288,7 +290,8 @@ static int fill_run(fill_job *f)
             else if (got != LINES_LINE) break;
             else bad = fill_parse(f, text, n);
         }
-        if (got < 0) bad = cli_stopped() ? 1 : cli_fail("%s; what came before it is in", f->in.error);
+        if (got < 0 && cli_stopped()) bad = CLI_FAILED; /* it will be said */
+        else if (got < 0) bad = cli_fail("%s; what came before it is in", f->in.error);
         rc = fill_apply(f);
     }
     if (!rc && !cli_stopped()) rc = fill_event(f);

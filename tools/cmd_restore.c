@@ -463,15 +463,17 @@ static int restore_line(restore *r, const char *text, size_t n)
 static int restore_whole(restore *r, const lines *in)
 {
     if (!r->line) return cli_fail("%s: is empty; a dump begins with a line of kind file", r->input);
-    if (r->nv) return cli_fail("%s: ends inside the parts of a row; nothing was restored", r->input);
+    if (r->nv) {
+        return cli_fail("%s: ends inside the parts of a row; nothing was restored", r->input);
+    }
     if (r->loose || (r->ended && !in->unended)) return 0;
     if (r->ended) {
-        return cli_fail("%s: line %llu: its last line lacks its line feed, so it is cut; nothing was "
-                        "restored", r->input, (unsigned long long)r->line);
+        return cli_fail("%s: line %llu: its last line lacks its line feed, so it is cut; nothing "
+                        "was restored", r->input, (unsigned long long)r->line);
     }
-    return cli_fail("%s: ends at line %llu without the line of kind \"end\": it is cut, or of an older "
-                    "vtag; nothing was restored, --no-trailer takes what is there unchecked", r->input,
-                    (unsigned long long)r->line);
+    return cli_fail("%s: ends at line %llu without the line of kind \"end\": it is cut, or of an "
+                    "older vtag; nothing was restored, --no-trailer takes what is there unchecked",
+                    r->input, (unsigned long long)r->line);
 }
 
 static int restore_read(restore *r, lines *in)
@@ -527,10 +529,10 @@ int cmd_restore(int argc, char **argv)
          "do without the last line's check, of old or edited dumps", NULL},
         CLI_END};
     memset(&r, 0, sizeof r);
-    rc = cli_parse(argc, argv, "Makes a new file from a dump, all of it or nothing. The last line of a\n"
-                   "dump counts and hashes those before it, and all must agree. With --no-trailer it\n"
-                   "may be missing and is not looked at: a dump that was cut or damaged between two\n"
-                   "lines then passes for a whole one.", opts);
+    rc = cli_parse(argc, argv, "Makes a new file from a dump, all of it or nothing. The last line of\n"
+                   "a dump counts and hashes those before it, and all must agree. With --no-trailer\n"
+                   "it may be missing and is not looked at: a dump that was cut between two lines,\n"
+                   "or changed, then passes for a whole one.", opts);
     if (rc >= 0) return rc;
     if (!lines_open(&in, r.input)) return cli_fail("%s", in.error);
     r.input = in.name;

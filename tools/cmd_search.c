@@ -438,7 +438,8 @@ static int search_open(search_job *s, const char *file)
 static int search_check(const search_job *s, const char *file)
 {
     const outfile_name dest[] = {{"--ivecs", s->ivecs}, {"--fvecs", s->fvecs}};
-    const outfile_name in[] = {{"the store itself", file}, {"--queries", s->input}, {"--only", s->only}};
+    const outfile_name in[] = {{"the store itself", file}, {"--queries", s->input},
+                               {"--only", s->only}};
     if ((s->input != NULL) + (s->vector != NULL) + (s->text != NULL) != 1) {
         return cli_misuse("search: give one of --queries, --vector and --text");
     }
@@ -492,10 +493,12 @@ int cmd_search(int argc, char **argv)
         {"--preview", NULL, CLI_FLAG, &s.opts.preview, "allow a candidate tag", NULL},
         {"--fresh-only", NULL, CLI_FLAG, &s.opts.fresh_only, "leave stale vectors out", NULL},
         {"--max-dist", "X", CLI_F64, &s.max_dist, "no hit is farther", &s.has_max},
-        {"--only", "FILE", CLI_STR, &s.only, "search among these, one a line: id, key:NAME or {\"key\":..}", NULL},
+        {"--only", "FILE", CLI_STR, &s.only,
+         "search among these, one a line: id, key:NAME or {\"key\":..}", NULL},
         {"--threads", "N", CLI_U32, &s.threads, "1", NULL},
         {"--ivecs", "OUT", CLI_STR, &s.ivecs, "write the ids to a file, " OUTFILE_HELP, NULL},
-        {"--fvecs", "OUT", CLI_STR, &s.fvecs, "write the distances to a file, in the same way", NULL},
+        {"--fvecs", "OUT", CLI_STR, &s.fvecs,
+         "write the distances to a file, in the same way", NULL},
         {"--json", NULL, CLI_FLAG, &s.as_json, "a JSON object a query", NULL},
         CLI_END};
     memset(&s, 0, sizeof s);

@@ -543,7 +543,9 @@ static int im_check(importer *im)
         return cli_misuse("import: --fill, --replace, --append or --attach, one of them");
     }
     if (im->attach && im->tag) return cli_misuse("import: --attach brings no vectors, so no --tag");
-    if (im->header && im->no_header) return cli_misuse("import: --header or --no-header, one of them");
+    if (im->header && im->no_header) {
+        return cli_misuse("%s: --header or --no-header, one of them", cli.cmd);
+    }
     im->from.header = im->header - im->no_header;
     im->from.ignored = im->ignored.value;
     im->from.ignored_n = im->ignored.n;

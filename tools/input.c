@@ -290,8 +290,8 @@ static int in_id_from_text(input *in)
         s->ids_word = line[strspn(line, "0123456789")] != '\0';
     }
     if (s->ids.number == 2 && s->ids_word && cli_id(line, &id)) {
-        return in_broken(in, "%s begins with a word and then a number; is line 1 a header? leave it "
-                         "out", s->ids.name);
+        return in_broken(in, "%s begins with a word and then a number; is line 1 a header? leave "
+                         "it out", s->ids.name);
     }
     return in_take_word(in, line, s->ids_keys);
 }
@@ -696,7 +696,8 @@ static int in_json_part(input *in, const json_value *part, const char *tag, size
         if (rc > 0) rc = in_json_u32(in, part, "off", &v->off);
         if (rc > 0) rc = in_json_u32(in, part, "len", &v->len);
         if (rc > 0 && name && (!json_text(name) || (tag && strcmp(tag, json_text(name))))) {
-            return input_fault(in, "the \"tag\" of a vector is no text, or another than it is under");
+            return input_fault(in, "the \"tag\" of a vector is no text, or another than it is "
+                               "under");
         }
         if (name) tag = json_text(name);
     }
@@ -811,7 +812,8 @@ static int in_json_next(input *in)
     o = s->top = json_parse(&s->js, line, n);
     if (!o && line[strspn(line, " \t")] != '[') return input_fault(in, "%s", s->js.error);
     if (!o || o->type != JSON_OBJECT) {
-        return input_fault(in, "no JSON object; each line is one, as jq -c '.[]' makes of an array");
+        return input_fault(in, "no JSON object; each line is one, as jq -c '.[]' makes of an "
+                           "array");
     }
     rc = in_json_facts(in, o);
     if (rc > 0) rc = in_json_vectors(in, o);
@@ -949,20 +951,21 @@ static int in_head_settle(input *in, const in_head *a, const in_head *b)
     }
     if (a->counts && b->n && b->n != 2) {
         return in_broken(in, "counts rows of %llu numbers, where the next line has %lu columns; "
-                         "say --header or --no-header", (unsigned long long)a->dim, (unsigned long)b->n);
+                         "say --header or --no-header", (unsigned long long)a->dim,
+                         (unsigned long)b->n);
     }
     if (a->counts && (a->dim == 1 || a->dim == 2)) s->maybe = a->rows;
     if (a->n > 1 && a->words == a->n) {
         if (!s->column && !a->named) {
-            return in_broken(in, "is a header that names no id; say which column is by --ids-column N "
-                             "or none");
+            return in_broken(in, "is a header that names no id; say which column is, by --ids-column"
+                             " N or none");
         }
         if (!s->column) s->id_column = a->named;
         return 1;
     }
     if (a->word && b->digits) {
-        return in_broken(in, "begins with a word and the next with a number, so it may be a header; "
-                         "say --header or --no-header");
+        return in_broken(in, "begins with a word and the next with a number, so it may be a "
+                         "header; say --header or --no-header");
     }
     return 0;
 }

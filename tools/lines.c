@@ -67,7 +67,9 @@ const char *lines_alien(const char *p, size_t n)
         {"\xFF\xFE", 2, "is UTF-16; save it as UTF-8"},
         {"\xFE\xFF", 2, "is UTF-16; save it as UTF-8"}};
     size_t i;
-    if (n > 4 && !memcmp(p, "PAR1", 4) && p[4] && strchr(" \t,\r\n", p[4])) return NULL; /* a word of text */
+    if (n > 4 && !memcmp(p, "PAR1", 4) && p[4] && strchr(" \t,\r\n", p[4])) {
+        return NULL; /* a word of text */
+    }
     if (n > 4 && !memcmp(p, "BZh", 3)) p += 4, n -= 4; /* and a digit, before its magic */
     for (i = 0; i < sizeof all / sizeof *all; i++) {
         if (n >= all[i].n && !memcmp(p, all[i].magic, all[i].n)) return all[i].todo;

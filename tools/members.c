@@ -38,7 +38,8 @@ static size_t member_far(const char *names, const char *name)
         snprintf(word, sizeof word, "%.*s", (int)(len < 39 ? len : 39), names);
         e = cli_edits(name, word, 3);
         if (e > 2 || e >= len) {
-            int within = (len > 4 && strstr(name, word)) || (len > 2 && !strncmp(name, word, len)) ||
+            int within = (len > 4 && strstr(name, word)) ||
+                         (len > 2 && !strncmp(name, word, len)) ||
                          (strlen(name) > 2 && !strncmp(word, name, strlen(name)));
             e = within ? 3 : 100;
         }
@@ -50,8 +51,9 @@ static size_t member_far(const char *names, const char *name)
 
 static void member_unknown(const json_member *m, const members *names, char *why, size_t size)
 {
-    static const char *const meant[][2] = {{"content", "data"}, {"body", "data"}, {"payload", "data"},
-        {"page_content", "data"}, {"chunk", "data"}, {"uuid", "key"}, {"_id", "key"}, {"name", "key"},
+    static const char *const meant[][2] = {{"content", "data"}, {"body", "data"},
+        {"payload", "data"}, {"page_content", "data"}, {"chunk", "data"}, {"uuid", "key"},
+        {"_id", "key"}, {"name", "key"},
         {"model", "tag"}, {"version", "rev"}, {"revision", "rev"}, {"emb", "vector"}};
     const char *near = NULL;
     size_t i, at, best = 4;
@@ -98,9 +100,10 @@ int members_check(const json_value *v, const members *names, char *why, size_t s
         }
         for (j = 0; j < i && m->value.type != JSON_NULL; j++) {
             const json_member *o = &v->u.members[j];
-            if (o->value.type == JSON_NULL || !member_named(names->known[k], o->name, o->name_n)) continue;
-            snprintf(why, size, "both \"%.40s\" and \"%.40s\", which mean the same; give one", o->name,
-                     m->name);
+            if (o->value.type == JSON_NULL) continue;
+            if (!member_named(names->known[k], o->name, o->name_n)) continue;
+            snprintf(why, size, "both \"%.40s\" and \"%.40s\", which mean the same; give one",
+                     o->name, m->name);
             return -1;
         }
     }

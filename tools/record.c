@@ -80,7 +80,10 @@ vtag_err bf_record_set(cli_store *st, const vtag_info *tag, const bf_record *r)
     out_start(&o, f);
     bf_record_json(&o, r);
     out_close(&o, '}');
-    fclose(f);
+    if (fclose(f) || !text) {
+        free(text);
+        return VTAG_NOMEM;
+    }
     record_name(tag, name);
     err = vtag_meta_set(st->batch, name, text, n);
     free(text);
