@@ -481,6 +481,9 @@ ends 1 "only: line 2: 'docs/b' is no id, and no item's key; write key:NAME" only
 ends 1 'only: line 1: wants {"key":"NAME"}' only '{"ids":8}\n'
 printf '{"key":"2024","vector":[1,0]}\n' | "$vtag" import s - --tag a@1 --append >out
 ends 1 'only: line 1: no item has id 2024, but one has that key; write key:2024' only '2024\n'
+ends 1 'item 2024: not found by that id, but one has that key; give --key 2024' "$vtag" get s 2024
+ends 1 'item 2024: .*give --key 2024' "$vtag" del s 2024
+ends 1 'item 2024: .*give --key 2024' "$vtag" waive s 2024 --tag a@1 --reason x
 ends 2 "'2x' is no id.*a key goes after --key" "$vtag" get s 2x
 # What only looks like another format.
 le32() { le $(($1 & 255)) $(($1 >> 8 & 255)) 0 0; }

@@ -156,17 +156,28 @@ int cmd_text(const char *option, const char *s, size_t most)
     return cli_misuse("%s: %s wants 1 to %s bytes", cli.cmd, option, cli_count(n, most));
 }
 
+int item_error(const cli_store *st, const vtag_item *item, vtag_err err)
+{
+    char digits[24];
+    vtag_item other;
+    if (item->key) return cli_error(err, "%s: item '%s'", st->path, item->key);
+    snprintf(digits, sizeof digits, "%llu", (unsigned long long)item->id);
+    if (err == VTAG_NOTFOUND && !vtag_get(st->snap, vtag_id(digits), &other) && other.key &&
+        !strcmp(other.key, digits)) {
+        return cli_fail("%s: item %s: not found by that id, but one has that key; give --key %s",
+                        st->path, digits, digits);
+    }
+    return cli_error(err, "%s: item %s", st->path, digits);
+}
+
 int item_get(const cli_store *st, vtag_item *item)
 {
-    const char *key = item->key;
-    uint64_t id = item->id;
+    vtag_item asked = *item;
     vtag_err err;
     memset(item, 0, sizeof *item);
-    err = vtag_get(st->snap, id, item);
-    if (!err && key && (!item->key || strcmp(item->key, key))) err = VTAG_NOTFOUND;
-    if (!err) return 0;
-    if (key) return cli_error(err, "%s: item '%s'", st->path, key);
-    return cli_error(err, "%s: item %llu", st->path, (unsigned long long)id);
+    err = vtag_get(st->snap, asked.id, item);
+    if (!err && asked.key && (!item->key || strcmp(item->key, asked.key))) err = VTAG_NOTFOUND;
+    return err ? item_error(st, &asked, err) : 0;
 }
 
 const char *item_name(char *buf, size_t size, const vtag_item *item)

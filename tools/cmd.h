@@ -32,6 +32,8 @@ int item_named(const char *id, const char *key, vtag_item *item);
 int cmd_text(const char *option, const char *s, size_t most);
 /* Reads the item that item_named named; refuses one whose key is another. */
 int item_get(const cli_store *st, vtag_item *item);
+/* Reports why an item could not be had; of an id that is none, whether it is a key. */
+int item_error(const cli_store *st, const vtag_item *item, vtag_err err);
 /* The item's name for people: its key, or its id, into buf. */
 const char *item_name(char *buf, size_t size, const vtag_item *item);
 /* Parses [1,2,3] of an option; free(*x). */

@@ -296,7 +296,7 @@ static int del_one(cli_store *st, vtag_item *item)
     int rc = item->key ? item_get(st, item) : 0;
     if (rc) return rc;
     err = vtag_del(st->batch, item->id);
-    return err ? cli_error(err, "%s: item %llu", st->path, (unsigned long long)item->id) : 0;
+    return err ? item_error(st, item, err) : 0;
 }
 
 int cmd_del(int argc, char **argv)
@@ -361,7 +361,7 @@ int cmd_waive(int argc, char **argv)
         item.rev = rev;
         if (key) item.id = 0;
         err = vtag_waive(st.batch, &item, info.tag, reason);
-        if (err) rc = cli_error(err, "%s: item %s", file, item_name(name, sizeof name, &item));
+        if (err) rc = item_error(&st, &item, err);
     }
     if (!rc) rc = cli_commit(&st);
     if (!rc) printf("%s: %s under %s\n", item_name(name, sizeof name, &item),
