@@ -15,7 +15,7 @@ enum { FR_LINES = 64, FR_LINE = 2048 };
 
 typedef struct fr_line { char s[FR_LINE]; size_t n; } fr_line;
 
-static fr_line fr_base[FR_LINES], fr_now[FR_LINES];
+static fr_line fr_base[FR_LINES], fr_now[FR_LINES], fr_end; /* end: of the good dump */
 static uint32_t fr_base_n, fr_n;
 
 /* ---- A good dump -------------------------------------------------------------------- */
@@ -79,9 +79,7 @@ static void fr_start(void)
     disk_get()->clock = e.r.clock;
     text = fr_dump(e.db, &n);
     for (line = text; (end = strchr(line, '\n')) != NULL; line = end + 1) {
-        fr_line *to = &fr_base[fr_base_n];
-        if (!end[1]) break; /* the end, which tells of the good dump only */
-        fr_base_n++;
+        fr_line *to = end[1] ? &fr_base[fr_base_n++] : &fr_end;
         to->n = (size_t)(end - line);
         if (fr_base_n == FR_LINES || to->n > FR_LINE / 2) abort();
         memcpy(to->s, line, to->n);
@@ -161,6 +159,20 @@ static void fr_edit(fuzz_in *in)
     }
 }
 
+/* Whether more was changed than a reader of lines takes off them. */
+static int fr_edited(void)
+{
+    uint32_t i;
+    for (i = 0; i < fr_n && i < fr_base_n; i++) {
+        const char *s = fr_now[i].s;
+        size_t n = fr_now[i].n;
+        if (n && s[n - 1] == '\r') n--;
+        if (!i && n >= 3 && !memcmp(s, "\xEF\xBB\xBF", 3)) s += 3, n -= 3;
+        if (n != fr_base[i].n || memcmp(s, fr_base[i].s, n)) return 1;
+    }
+    return fr_n != fr_base_n;
+}
+
 static size_t fr_text(fuzz_in *in, char *text)
 {
     size_t n = 0;
@@ -214,13 +226,17 @@ static char *fr_redump(size_t *n)
 
 static void fuzz_restore(fuzz_in *in)
 {
-    static char text[FR_LINES * FR_LINE];
+    static char text[(FR_LINES + 1) * FR_LINE];
     char *once, *twice;
     size_t n, m;
     fr_start();
     cli.quiet = 1;
-    if (fuzz_u8(in)) n = fr_text(in, text);
-    else {
+    if (fuzz_u8(in)) {
+        n = fr_text(in, text);
+        memcpy(text + n, fr_end.s, fr_end.n); /* which is true of the good one alone */
+        text[n + fr_end.n] = '\n';
+        FUZZ_MUST(fr_restore(text, n + fr_end.n + 1, 0) == !fr_edited());
+    } else {
         n = in->n < sizeof text ? in->n : sizeof text;
         memcpy(text, in->p, n);
     }
