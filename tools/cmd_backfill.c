@@ -37,6 +37,7 @@ typedef struct task {        /* an item to be embedded */
     uint64_t     id, rev;
     size_t       size;       /* bytes of its payload */
     unsigned     tries;
+    unsigned     again;      /* how often it was to be asked again at once */
     uint64_t     proof;      /* good answers that had come when it first failed */
     char        *why;        /* it failed; with waive, for good */
     int          waive;
@@ -569,10 +570,11 @@ static void bf_crashed(backfill *b, seat *s, int status, const char *why)
 static void bf_limited(backfill *b, double seconds)
 {
     uint64_t ms = seconds < 3600 ? (uint64_t)(seconds > 0 ? seconds * 1000 : 0) : 3600000;
-    b->limited++;
-    if (seconds < 0) ms = bf_backoff(b, b->limited);
-    else if (!ms && b->limited > b->tries) ms = bf_backoff(b, b->limited - (unsigned)b->tries);
-    if (ms) bf_hold(b, ms, "rate limit of the embedder");
+    if (seconds < 0) {
+        if (b->hold_until <= cli_now()) b->limited++; /* else it is the same limit */
+        ms = bf_backoff(b, b->limited);
+    }
+    bf_hold(b, ms, "rate limit of the embedder");
 }
 
 /* ---- Answers --------------------------------------------------------------------------- */
@@ -616,7 +618,7 @@ static void bf_answer(backfill *b, seat *s, worker_reply *r)
     if (t) list_cut(&s->out, t);
     if (r->kind == WORKER_RETRY) {
         list one = {NULL, NULL, 0, 0};
-        bf_limited(b, r->wait);
+        if (!t || r->wait != 0 || ++t->again > b->tries) bf_limited(b, r->wait == 0 ? -1 : r->wait);
         if (t && !s->alone) list_push(&b->queue, t);
         else if (t) list_put(&one, t);
         if (one.n) bf_aside(b, &one, 1, 0);
@@ -945,8 +947,12 @@ static void bf_poll(backfill *b, struct pollfd *p)
 {
     nfds_t n = 0;
     size_t i;
-    for (i = 0; i < b->workers; i++) n += (nfds_t)worker_poll(&b->seats[i].w, p + n);
-    poll(p, n, bf_wait_ms(b));
+    int ms = bf_wait_ms(b);
+    for (i = 0; i < b->workers; i++) {
+        n += (nfds_t)worker_poll(&b->seats[i].w, p + n);
+        if (ms > 2 && worker_ending(&b->seats[i].w)) ms = 2;
+    }
+    poll(p, n, ms);
     for (i = 0; i < b->workers && !b->rc; i++) {
         seat *s = &b->seats[i];
         if (!s->w.p.pid) continue;

@@ -162,6 +162,7 @@ static int fill_parse(fill_job *f, const char *text, size_t n)
     }
     if (f->n == f->cap) f->r = cli_grow(f->r, f->cap = f->cap * 2 + 64, sizeof *f->r);
     if (!worker_read(&j, text, n, &a)) rc = fill_bad(f, j.error);
+    else if (a.broken && !a.has_id && !a.name) fill_ignore(f, text, n, "a line that is no answer");
     else if ((rc = fill_members(f, a.top)) != 0) { }
     else if (a.kind == WORKER_RETRY) fill_ignore(f, text, n, "a rate limit, its item stays pending");
     else rc = fill_identity(f, &a, &r);

@@ -196,7 +196,7 @@ void pool_kill(pool_worker *w)
 
 void pool_move(pool_worker *w)
 {
-    enum { LEFT_MS = 1000, LINGER_MS = 10000 }; /* of what it left behind; without an output */
+    enum { LEFT_MS = 500, LINGER_MS = 10000 }; /* of what it left behind; without an output */
     int gone;
     if (!w->pid || w->ended) return;
     gone = w->gone || pool_gone(w);
@@ -245,6 +245,7 @@ int pool_reap(pool_worker *w)
 {
     uint64_t until = cli_now() + 1000;
     int status = 0;
+    if (w->pid <= 0) return 0;
     if (w->in >= 0) close(w->in);
     if (w->out >= 0) close(w->out);
     while (!w->gone && !pool_gone(w) && cli_now() < until) pool_sleep(2);
@@ -252,6 +253,7 @@ int pool_reap(pool_worker *w)
     while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR) { }
     w->pid = 0;
     w->in = w->out = -1;
+    w->finish = 0;
     return pool_status(status);
 }
 

@@ -204,6 +204,10 @@ static void wk_identity(const json_value *o, worker_reply *r)
     }
     r->has_id = json_id(id, &r->id) || wk_whole(id, UINT64_MAX, &r->id);
     if (id && id->type == JSON_NUMBER && id->num > (double)JSON_EXACT) r->number = id->num;
+    if (!r->has_id && r->number > 0 && r->number < 0x1p64) { /* 1.2e+19 */
+        r->id = (uint64_t)r->number;
+        r->has_id = 1;
+    }
     if (!r->has_id && id && id->type == JSON_STRING && id->n) r->name = json_text(id);
 }
 
@@ -363,6 +367,7 @@ static uint64_t wk_rounded(const worker *w, double number)
 static void wk_cause(const worker *w, const worker_reply *r, const char *text, char cause[WORKER_TEXT])
 {
     size_t same = wk_find(w, r->id, 0, 0);
+    uint64_t small;
     if (!r->has_id && !r->name && r->error && !r->broken) {
         snprintf(cause, WORKER_TEXT, "the worker says, of no item: %.200s", r->error);
     } else if (wk_rounded(w, r->number)) {
@@ -371,6 +376,9 @@ static void wk_cause(const worker *w, const worker_reply *r, const char *text, c
     } else if (r->name && wk_find(w, vtag_id(r->name), 0, 0) < w->cap) {
         snprintf(cause, WORKER_TEXT, "an answer has the key in \"id\": '%s'; let the worker send it as "
                  "\"key\"", text);
+    } else if (r->name && cli_u64(r->name, &small) && wk_find(w, small, 0, 0) < w->cap) {
+        snprintf(cause, WORKER_TEXT, "an answer has a text as \"id\" where a number was asked for: '%s'; "
+                 "let the worker send the id as it got it", text);
     } else if (r->has_id && r->has_rev && same < w->cap) {
         snprintf(cause, WORKER_TEXT, "an answer for revision %llu, where %llu was asked for: '%s'; let "
                  "the worker send the \"rev\" it got, or none", ull(r->rev), ull(w->held[same].rev), text);
@@ -525,6 +533,8 @@ size_t worker_poll(const worker *w, struct pollfd p[2])
     return n;
 }
 
+int worker_ending(const worker *w) { return w->p.pid && w->p.out < 0 && !w->p.ended; }
+
 void worker_move(worker *w) { pool_move(&w->p); }
 
 /* For how long it has made no progress. */
@@ -545,7 +555,7 @@ int worker_next(worker *w, worker_reply *r)
         if (n && wk_line(w, line, n, whole, r)) return 1;
     }
     if (got < 0) w->endless = 1;
-    else if (w->n && !w->p.ended && wk_silent(w) >= w->timeout_ms) w->late = 1;
+    else if (w->n && w->p.out >= 0 && !w->p.ended && wk_silent(w) >= w->timeout_ms) w->late = 1;
     if (w->endless || w->late) pool_kill(&w->p);
     return 0;
 }
@@ -610,19 +620,20 @@ void worker_free(worker *w)
 
 /* ---- A list of items --------------------------------------------------------------------- */
 
-enum { RUN_SAID = 1 << 20, RUN_NONE = 3, RUN_SOME = 16 };
+enum { RUN_SAID = 1 << 20, RUN_NONE = 3, RUN_SOME = 16, RUN_AGAIN = 3, RUN_OPEN_MS = 100 };
 enum { ITEM_LEFT, ITEM_ASKED, ITEM_DONE };
 
 typedef struct run {
     const worker_job *job;
     worker       w;
     worker_notes notes;
-    char        *state;      /* of each item */
+    unsigned char *state, *again; /* of each item; how often it was to be asked again at once */
     size_t       left;       /* items that are not done */
     size_t       next;       /* the first that may be left to be asked for */
     int          alone;      /* one item to one process: which one is it that fails? */
     int          over;       /* strict, and an item failed; or time is up */
     int          retried;    /* this process asked for another try of something */
+    uint64_t     fed;        /* when it got the last item */
     unsigned     fails;      /* processes since the last answer */
     unsigned     limited;    /* rate limits since then */
     uint64_t     good;       /* items that got their vectors */
@@ -653,7 +664,7 @@ static void run_hold(run *r, double seconds)
 {
     unsigned i;
     double wait = seconds;
-    r->limited++;
+    if (r->hold_until <= cli_now()) r->limited++; /* else it is the same limit */
     if (wait < 0) for (wait = 1, i = 1; i < r->limited && wait < 64; i++) wait *= 4;
     if (wait > 36e5) wait = 36e5;
     if (cli_now() + (uint64_t)(wait * 1000) > r->hold_until) {
@@ -669,7 +680,8 @@ static void run_take(run *r, worker_reply *reply)
         if (a) r->state[i] = ITEM_LEFT;
         if (a && i < r->next) r->next = i;
         r->retried = 1;
-        run_hold(r, reply->wait == 0 && r->limited > 3 ? -1 : reply->wait);
+        if (a && reply->wait == 0 && r->again[i] < RUN_AGAIN) r->again[i]++;
+        else run_hold(r, reply->wait == 0 ? -1 : reply->wait);
         return;
     }
     r->since = cli_now();
@@ -686,28 +698,39 @@ static void run_take(run *r, worker_reply *reply)
     worker_reply_free(reply);
 }
 
-/* Gives the process what its pipe will soon take, and ends its input after the last item. */
+/* Gives the process what its pipe will soon take. Its input ends when all was said and it
+   stays silent: it may be asked again, or may answer at the end of its input. */
 static int run_feed(run *r)
 {
     const worker_job *job = r->job;
     int rc = 0;
-    if (r->w.p.finish || r->hold_until > cli_now()) return 0;
+    if ((r->w.p.pid && r->w.p.finish) || r->hold_until > cli_now()) return 0;
     while (!rc && r->next < job->n && pool_unsaid(&r->w.p) < RUN_SAID) {
         size_t i = r->next++;
         if (r->state[i] != ITEM_LEFT) continue;
         r->state[i] = ITEM_ASKED;
         rc = worker_ask(&r->w, &job->items[i], &job->answers[i]);
-        if (r->alone) break;
+        r->fed = cli_now();
+        if (r->alone) r->next = job->n;
     }
-    if (!rc && r->w.p.pid && (r->alone || r->next >= job->n)) worker_finish(&r->w);
+    if (!rc && r->w.p.pid && r->next >= job->n && cli_now() - r->fed >= RUN_OPEN_MS) {
+        worker_finish(&r->w);
+    }
     return rc;
 }
 
+/* The time is up, or the user stops it, or it limits its rate for too long: that counts for
+   --timeout like any silence. */
 static int run_stopped(run *r)
 {
+    char span[CLI_TEXT];
     const worker_job *job = r->job;
+    uint64_t until = r->hold_until > cli_now() ? r->hold_until : cli_now();
     if (job->most_ms && cli_now() - r->start >= job->most_ms) r->over = 1;
-    return cli_stopped() ? cli_fail("--exec: interrupted while '%s' was at work", job->command) : 0;
+    if (cli_stopped()) return cli_fail("--exec: interrupted while '%s' was at work", job->command);
+    if (!r->limited || until - r->since < job->timeout_ms) return 0;
+    return cli_fail("--exec: '%s' asks to wait, for longer than --timeout %s; run it again later, or "
+                    "with a longer one", job->command, cli_span(span, job->timeout_ms));
 }
 
 /* One process, from its start until it is over or all answers are there. */
@@ -717,8 +740,8 @@ static int run_process(run *r)
     worker_reply reply;
     int rc = run_feed(r);
     r->retried = 0;
-    while (!rc && !r->over && r->left && !worker_over(&r->w) && (r->w.n || !r->w.p.finish)) {
-        poll(p, (nfds_t)worker_poll(&r->w, p), 50);
+    while (!rc && !r->over && r->left && !worker_over(&r->w) && (r->w.n || worker_listens(&r->w))) {
+        poll(p, (nfds_t)worker_poll(&r->w, p), worker_ending(&r->w) ? 2 : 20);
         worker_move(&r->w);
         while (!r->over && worker_next(&r->w, &reply)) run_take(r, &reply);
         rc = run_stopped(r);
@@ -727,19 +750,12 @@ static int run_process(run *r)
     return rc;
 }
 
-/* Waits until a rate limit is over, which counts for --timeout like any silence. */
+/* Waits until a rate limit is over. */
 static int run_wait(run *r)
 {
-    char span[CLI_TEXT];
-    const worker_job *job = r->job;
-    int rc = 0;
-    uint64_t until = r->hold_until > cli_now() ? r->hold_until : cli_now();
-    if (r->limited && until - r->since >= job->timeout_ms) {
-        return cli_fail("--exec: '%s' asks to wait, for longer than --timeout %s; run it again later, "
-                        "or with a longer one", job->command, cli_span(span, job->timeout_ms));
-    }
-    while (!rc && !r->over && cli_now() < until) {
-        poll(NULL, 0, until - cli_now() < 50 ? (int)(until - cli_now()) : 50);
+    int rc = run_stopped(r);
+    while (!rc && !r->over && cli_now() < r->hold_until) {
+        poll(NULL, 0, 20);
         rc = run_stopped(r);
     }
     return rc;
@@ -812,6 +828,7 @@ int worker_run(const worker_job *job)
     r.w.timeout_ms = job->timeout_ms;
     r.w.notes = &r.notes;
     r.state = cli_alloc(job->n + 1);
+    r.again = cli_alloc(job->n + 1);
     r.left = job->n;
     r.start = r.since = cli_now();
     for (i = 0; i < 3; i++) sigaction(signals[i], NULL, &was[i]);
@@ -820,6 +837,7 @@ int worker_run(const worker_job *job)
     worker_free(&r.w);
     for (i = 0; i < 3; i++) sigaction(signals[i], &was[i], NULL);
     free(r.state);
+    free(r.again);
     if (!rc) worker_warn(&r.notes);
     return rc;
 }

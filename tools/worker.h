@@ -89,6 +89,8 @@ int  worker_listens(const worker *w);
 int  worker_ask(worker *w, const worker_item *item, void *owner);
 void worker_finish(worker *w);                      /* it will be asked for nothing more */
 size_t worker_poll(const worker *w, struct pollfd p[2]); /* what to wait for; how many */
+/* 1 if its end is near, of which no descriptor tells: poll for 2 ms then. */
+int  worker_ending(const worker *w);
 void worker_move(worker *w);                        /* bytes both ways */
 /* The next answer; 0: none now. Its owner is no longer in hand. A RETRY may have none. */
 int  worker_next(worker *w, worker_reply *r);
