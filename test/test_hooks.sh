@@ -189,6 +189,24 @@ hook pre-cutover 'test -s got.pre-cutover || exit 6'
 rm -f got.pre-cutover
 works 'with standard input closed' closed "$vtag" cutover db --tag new@2 --hook hooks
 
+# A guard may use the store; what it was asked about is asked again if it is another.
+filled
+"$vtag" declare db --tag third@1 --dim 2 >/dev/null
+no_hooks
+hook pre-cutover "[ -e once ] || { touch once; '$vtag' backfill db --tag third@1 --exec ./worker &&
+'$vtag' cutover db --tag third@1 || exit 7; } >/dev/null"
+rm -f once
+works 'another tag became active meanwhile' "$vtag" cutover db --tag new@2 --hook hooks
+equal 'asked twice' "$(lines got.pre-cutover)" 2
+cp got.pre-cutover out
+says '"from":"third@1","to":"new@2"'
+equal 'new@2 is active' "$(active)" new@2
+filled
+no_hooks
+hook pre-cutover "'$vtag' put db --id 3 --data changed --tag old@1 --vector '[2,2]' >/dev/null"
+ends 3 'the gate holds' "$vtag" cutover db --tag new@2 --hook hooks
+equal 'the gate is judged after the guard' "$(active)" old@1
+
 # ---- A guard that comes and goes ------------------------------------------------------------
 
 for how in 'rm hooks/pre-cutover' 'chmod -x hooks/pre-cutover' 'mv hooks away'; do
