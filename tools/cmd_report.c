@@ -384,7 +384,7 @@ static void part_backfill(page *p)
 static void shadow_facts(page *p, const dash_tag *t, size_t i)
 {
     const dash_shadow *s = &t->shadow;
-    char at[64];
+    char at[64], ms[CLI_TEXT];
     int k;
     fprintf(p->f, "<dl><dt>Overlap@10</dt><dd><b data-at=\"/tags/%zu/shadow/overlap\">%.4g</b>%s</dd>"
                   "<dt>Rank-biased</dt><dd><span data-at=\"/tags/%zu/shadow/rank_biased_overlap\">%.4g</span>"
@@ -402,7 +402,7 @@ static void shadow_facts(page *p, const dash_tag *t, size_t i)
     for (k = 0; k < s->nlatency; k++) {
         fputs("<dt>Latency ", p->f);
         page_text(p->f, s->latency[k].name, 24);
-        fprintf(p->f, "</dt><dd>%.4g ms</dd>", s->latency[k].ms);
+        fprintf(p->f, "</dt><dd>%s ms</dd>", cli_rate(ms, s->latency[k].ms));
     }
     fputs("<dt>Taken</dt><dd>", p->f);
     page_time(p->f, s->event->time);
