@@ -80,6 +80,7 @@ uint64_t cli_clock(void) { return disk_get()->clock; }
 #undef stderr
 #define stderr ft_nowhere()
 #define cli_clock ft_real_clock
+#include "../tools/stop.c"
 #include "../tools/text.c"
 #undef cli_clock
 #define vtag_open ft_vtag_open

@@ -1,7 +1,9 @@
 /* text.c - progress, people's numbers and tables, and reading of whole inputs. */
-#define _DEFAULT_SOURCE /* TIOCGWINSZ */
-#define _DARWIN_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
+#ifndef _DEFAULT_SOURCE
+#  define _DEFAULT_SOURCE /* TIOCGWINSZ */
+#endif
+#define _DARWIN_C_SOURCE
 #include "cli.h"
 
 #include <errno.h>
