@@ -32,6 +32,9 @@ awk 'FNR == 1 { start = 0 }
                 print FILENAME ":" start ": " FNR - start + 1 " lines: " substr(name, 1, 60)
             start = 0 }' vtag.h tools/*.c tools/*.h | complain 'functions over 60 lines:'
 
+awk '/^\/\*$/ { n = 0 } { line[n++] = $0 } END { for (i = 1; i < n - 1; i++) print line[i] }' vtag.h |
+    diff - LICENSE | complain 'the end of vtag.h is not LICENSE:'
+
 grep -nE 'TODO|FIXME' vtag.h vtag_impl.c Makefile tools/* test/*.[ch] | complain 'left undone:'
 
 for cc in gcc clang; do

@@ -19,11 +19,11 @@ printf '%s\n' '{"id":1,"data":"one","vector":[1,0]}' '{"id":2,"data":"two\u000a"
 "$vtag" meta db colour red && "$vtag" put db --id 9 --data x >out && "$vtag" waive db 9 --tag m@1 --reason no >out
 works 'dump' "$vtag" dump db -o dump
 equal 'its last line counts all' "$(tail -n 1 dump | sed 's/,"lines.*//')" \
-    '{"kind":"end","counts":{"file":1,"tag":1,"policy":1,"meta":1,"item":4,"row":4,"waiver":1,"event":2}'
+    '{"kind":"end","counts":{"file":1,"tag":1,"policy":1,"meta":1,"item":4,"row":4,"waiver":1,"event":3}'
 tail -n 1 dump >out
-says '"lines":15,"hash":"[0-9a-f]{16}"}$'
+says '"lines":16,"hash":"[0-9a-f]{16}"}$'
 works 'restore' "$vtag" restore whole dump
-says '^whole: 4 items, 4 vectors, 2 events$'
+says '^whole: 4 items, 4 vectors, 3 events$'
 works 'and dump' "$vtag" dump whole -o again
 same 'give the same dump' dump again
 
@@ -61,22 +61,22 @@ while [ "$n" -lt "$bytes" ]; do
 done
 equal 'with a byte changed it is none' "$bad" 0
 (cat dump; echo '{"kind":"meta","name":"a","value":"b"}') >longer
-ends 1 'longer: line 17: a line follows that of kind "end"' "$vtag" restore r longer
+ends 1 'longer: line 18: a line follows that of kind "end"' "$vtag" restore r longer
 (cat dump; cat dump) >longer
-ends 1 'longer: line 17' "$vtag" restore r longer
+ends 1 'longer: line 18' "$vtag" restore r longer
 sed '3d' dump >shorter
-ends 1 'shorter: line 15: counts other lines' "$vtag" restore r shorter
+ends 1 'shorter: line 16: counts other lines' "$vtag" restore r shorter
 sed 's/"item":4/"item":5/' dump >miscounted
-ends 1 'line 16: counts other lines than came, of the kind "item"' "$vtag" restore r miscounted
+ends 1 'line 17: counts other lines than came, of the kind "item"' "$vtag" restore r miscounted
 sed 's/"waiver":1,//' dump >uncounted
-ends 1 'line 16: wants a whole number in range as "waiver"' "$vtag" restore r uncounted
+ends 1 'line 17: wants a whole number in range as "waiver"' "$vtag" restore r uncounted
 sed 's/"colour"/"kolour"/' dump >changed
-ends 1 'line 16: a line before it was changed' "$vtag" restore r changed
+ends 1 'line 17: a line before it was changed' "$vtag" restore r changed
 sed 's/,"hash".*/}/' dump >unhashed
-ends 1 'line 16: wants a string as "hash"' "$vtag" restore r unhashed
+ends 1 'line 17: wants a string as "hash"' "$vtag" restore r unhashed
 gone r
 sed '$d' dump >old
-ends 1 'old: ends at line 15.*an older vtag.*--no-trailer' "$vtag" restore r old
+ends 1 'old: ends at line 16.*an older vtag.*--no-trailer' "$vtag" restore r old
 gone r
 works 'an old dump, asked for' "$vtag" restore --no-trailer r old
 "$vtag" dump r -o again

@@ -42,7 +42,9 @@ state() { # state STATE: how many items are in it
 fill() { # fill CODE WORKER [OPTIONS...]
     code=$1 worker=$2
     shift 2
-    run "$code" "$vtag" backfill db --tag m@1 --exec "$worker" --backoff 5ms --tries 2 --timeout 400ms --json "$@"
+    case " $* " in *' --tries '*) ;; *) set -- "$@" --tries 2 ;; esac
+    case " $* " in *' --timeout '*) ;; *) set -- "$@" --timeout 400ms ;; esac
+    run "$code" "$vtag" backfill db --tag m@1 --exec "$worker" --backoff 5ms --json "$@"
 }
 filled() { # filled N
     equal "$worker: filled" "$(grep -o '"filled":[0-9]*' out)" "\"filled\":$1"
@@ -54,7 +56,7 @@ help_of() { # help_of HEADING: an example of the help
 # ---- The examples of the help, 5,000 keyed items each ---------------------------------------
 
 works 'help' "$vtag" help
-says '^vtag help worker tells '
+says '^vtag help worker +how your '
 works 'help worker' "$vtag" help worker
 says '"retry_after":2.5'
 help_of PYTHON >w.py
@@ -330,9 +332,10 @@ warns "no JSON object: 'loaded 7 layers'; ignored"
 asks() { # asks WORKER PATTERN [OPTIONS...]: search and eval fail, because of that
     w=$1 pattern=$2
     shift 2
-    run 1 "$vtag" search db --tag m@1 --text hello --exec "$w" --timeout 300ms "$@"
+    [ $# -gt 0 ] || set -- --timeout 300ms
+    run 1 "$vtag" search db --tag m@1 --text hello --exec "$w" "$@"
     warns "--exec: .*($pattern)"
-    run 1 "$vtag" eval run db --tag m@1 --queries q.jsonl --qrels qrels --exec "$w" --timeout 300ms --dry-run "$@"
+    run 1 "$vtag" eval run db --tag m@1 --queries q.jsonl --qrels qrels --exec "$w" --dry-run "$@"
     warns "--exec: .*($pattern)"
 }
 asks './odd hang' 'gave no answer for 300 ms'

@@ -246,9 +246,6 @@ void cli_row(cli_table *t, const char *fmt, ...) CLI_PRINTF(2, 3);  /* cells end
 /* Prints and frees it; align holds 'l' or 'r' for each column. The first row heads it. */
 void cli_table_print(cli_table *t, const char *align);
 
-/* Reads one line without its end into *line[*cap]; 1 a line, 0 the end, -1 an error. */
-int cli_getline(FILE *f, char **line, size_t *cap, size_t *n);
-
 /* ---- Commands -------------------------------------------------------------------------------- */
 
 #define CLI_COMMANDS(X)                                                              \

@@ -4,7 +4,6 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -165,12 +164,6 @@ int hook_check(hook *h)
 
 /* ---- Running -------------------------------------------------------------------------- */
 
-static const char *hook_actor(void)
-{
-    const struct passwd *who = getpwuid(getuid());
-    return who && who->pw_name && *who->pw_name ? who->pw_name : "unknown";
-}
-
 /* A hook that was there once and is not any more is still to be run, which fails. */
 static int hook_is_there(const hook *h, const char *event)
 {
@@ -194,7 +187,7 @@ int hook_start(hook_call *c, const hook *h, const char *event, const char *file,
     out_str(&c->o, "event", event);
     out_str(&c->o, "file", file);
     out_str(&c->o, "tag", tag);
-    out_str(&c->o, "actor", hook_actor());
+    out_str(&c->o, "actor", cli_by());
     out_time(&c->o, "time", cli_clock());
     return 1;
 }

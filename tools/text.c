@@ -368,15 +368,3 @@ void cli_table_print(cli_table *t, const char *align)
     free(t->rows);
     memset(t, 0, sizeof *t);
 }
-
-/* ---- Lines ------------------------------------------------------------------------------- */
-
-int cli_getline(FILE *f, char **line, size_t *cap, size_t *n)
-{
-    ssize_t got = getline(line, cap, f);
-    if (got < 0) return ferror(f) ? -1 : 0;
-    while (got && ((*line)[got - 1] == '\n' || (*line)[got - 1] == '\r')) got--;
-    (*line)[got] = '\0';
-    *n = (size_t)got;
-    return 1;
-}
