@@ -158,6 +158,8 @@ static int start(const char *w)
     if (is(w, "none")) exit(0);
     if (is(w, "three")) exit(3);
     if (is(w, "limit")) exit(75);
+    if (is(w, "once") && access("been", F_OK)) fclose(fopen("been", "w")), exit(75);
+    if (is(w, "trace")) puts("Traceback: no such model"), exit(1);
     if (is(w, "mark")) printf("\xEF\xBB\xBF");
     if (is(w, "endless")) endless();
     if (is(w, "chat-at-once")) chat();
@@ -188,8 +190,9 @@ sed -i 's/^#include <stdlib.h>/&\n#include <signal.h>/' odd.c
 $CC -O1 -D_GNU_SOURCE -w -o odd odd.c || fail 'the worker that is odd'
 
 # Those that do their work, each in its way.
-for w in null empty false again text alias key exact twice log crlf mark child good deaf-never; do
+for w in null empty false again text alias key exact twice log crlf mark child once good; do
     fresh 50
+    rm -f been
     fill 0 "./odd $w"
     filled 50
     equal "$w: all are fresh" "$(state fresh)" 50
@@ -319,7 +322,8 @@ printf '{"id":1,"vector":[1,0],"data":"a"}\n{"id":2,"vector":[0,1],"data":"b"}\n
 i=0
 while [ $i -lt 40 ]; do echo "{\"id\":\"q$i\",\"text\":\"query $i\"}"; i=$((i + 1)); done >q.jsonl
 sed 's/.*"id":"\([^"]*\)".*/\1 0 1 1/' q.jsonl >qrels
-for w in null empty false again alias exact twice crlf mark child good; do
+for w in null empty false again text alias exact twice crlf mark child good once; do
+    rm -f been
     run 0 "$vtag" search db --tag m@1 --text hello --exec "./odd $w" --timeout 5s --json
     says '"hits":\[\{"id":'
     run 0 "$vtag" eval run db --tag m@1 --queries q.jsonl --qrels qrels --exec "./odd $w" --timeout 5s --dry-run
@@ -345,6 +349,8 @@ asks './odd deaf' 'gave no answer for 300 ms'
 asks './odd endless' 'line of more than 64' --timeout 20s
 asks './odd killed' 'killed by signal 9'
 asks './odd three' 'status 3 and no answer'
+asks './odd trace' "no JSON object: 'Traceback: no such model'; ignored"
+warns 'status 1 and no answer'
 asks './odd none' 'status 0 and no answer'
 asks './odd limit' 'asks to wait, for longer than --timeout'
 asks './odd for-ever' 'asks to wait, for longer than --timeout'

@@ -838,7 +838,7 @@ int worker_run(const worker_job *job)
     for (i = 0; i < 3; i++) sigaction(signals[i], &was[i], NULL);
     free(r.state);
     free(r.again);
-    if (!rc) worker_warn(&r.notes);
+    if (!rc || r.notes.junk) worker_warn(&r.notes); /* else the failure has them */
     return rc;
 }
 
