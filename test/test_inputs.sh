@@ -424,6 +424,10 @@ rm -f s
 works 'csv' "$vtag" import s t.csv --tag a@1
 equal 'of two keys' "$("$vtag" get s --key 'a b' --tag a@1; "$vtag" get s --key c --tag a@1)" '[1,2]
 [3,4]'
+printf 'a,1,2\n"b,c",3,4\n' >t.csv
+rm -f s
+ends 1 't.csv: line 2: a quoted field' "$vtag" import s t.csv --tag a@1
+gone s
 text '\357\273\277cat\t1\t2\r\n\r\ndog\t3\t4'
 reads 2 2
 works 'a mark is no part of a key' "$vtag" get s --key cat

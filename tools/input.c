@@ -1090,7 +1090,8 @@ static int in_text_next(input *in)
     line = held ? held : in_text_line(in);
     if (!line) return in_text_end(in);
     s->rows++;
-    if (!in_split(s, line, &n)) rc = input_fault(in, "more than %u columns", IN_MAX_DIM + 1);
+    if (s->comma && strchr(line, '"')) rc = input_fault(in, "a quoted field; write it with tabs");
+    else if (!in_split(s, line, &n)) rc = input_fault(in, "more than %u columns", IN_MAX_DIM + 1);
     else rc = s->shaped ? INPUT_RECORD : in_text_shape(in, n);
     if (rc > 0) rc = in_text_numbers(in, n);
     if (rc > 0 && s->id_column) rc = in_take_word(in, s->fields[s->id_column - 1], s->keyed);
