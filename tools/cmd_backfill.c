@@ -25,8 +25,11 @@
 #include "stop.h"
 #include "worker.h"
 
-enum { BF_HAND = 64 << 20, BF_HAND_EACH = 8 << 20, BF_DONE = 16 << 20 }; /* bytes: in the hands of all
-                                workers, of one of them; answered and not committed */
+enum {                       /* bytes */
+    BF_HAND = 64 << 20,      /* in the hands of all workers */
+    BF_HAND_EACH = 8 << 20,  /* of one of them, unless a single item is larger */
+    BF_DONE = 16 << 20       /* answered and not committed */
+};
 
 static unsigned long long ull(uint64_t n) { return n; }
 

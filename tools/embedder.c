@@ -108,7 +108,8 @@ static const char *embedder_keep(const char *command)
 }
 
 /* Every line has to be right, also behind the one that fits. */
-static int embedder_find(const char *path, char *text, size_t n, const char *tag, const char **command)
+static int embedder_find(const char *path, char *text, size_t n, const char *tag,
+                         const char **command)
 {
     char *line = text, *end, *pattern, *found;
     unsigned long long number = 0;

@@ -11,7 +11,8 @@
 
 /* Rows of an option table: command, file and timeout. */
 #define EMBEDDER_OPT(file) \
-    {"--embedders", "FILE", CLI_STR, &(file), "lines TAG-PATTERN = COMMAND, where --exec is not given", NULL}
+    {"--embedders", "FILE", CLI_STR, &(file),                               \
+     "lines TAG-PATTERN = COMMAND, where --exec is not given", NULL}
 #define EMBEDDER_TIMEOUT_OPT(ms) \
     {"--timeout", "DURATION", CLI_SPAN, &(ms), "of a worker that gives no answer; 2m", NULL}
 

@@ -38,8 +38,8 @@ static int wk_whole(const json_value *v, uint64_t most, uint64_t *n)
 {
     if (!v || v->type != JSON_NUMBER) return 0;
     if (v->whole & JSON_U64) *n = v->u.u64;
-    else if (v->num >= 0 && v->num <= (double)JSON_EXACT && v->num == floor(v->num)) *n = (uint64_t)v->num;
-    else return 0;
+    else if (!(v->num >= 0 && v->num <= (double)JSON_EXACT && v->num == floor(v->num))) return 0;
+    else *n = (uint64_t)v->num;
     return *n <= most;
 }
 
@@ -358,13 +358,14 @@ static uint64_t wk_rounded(const worker *w, double number)
     size_t i;
     for (i = 0; number > 0 && i < w->cap; i++) {
         double off = (double)w->held[i].id - number;
-        if (w->held[i].used && off <= number * 0x1p-52 && -off <= number * 0x1p-52) return w->held[i].id;
+        if (w->held[i].used && fabs(off) <= number * 0x1p-52) return w->held[i].id;
     }
     return 0;
 }
 
 /* Why an answer is for nothing that is in hand, as far as can be told. */
-static void wk_cause(const worker *w, const worker_reply *r, const char *text, char cause[WORKER_TEXT])
+static void wk_cause(const worker *w, const worker_reply *r, const char *text,
+                     char cause[WORKER_TEXT])
 {
     size_t same = wk_find(w, r->id, 0, 0);
     uint64_t small;
