@@ -90,7 +90,7 @@ static int audit_pick_items(audit_job *a)
     }
     if (err) return cli_error(err, "%s", a->file);
     a->n = a->fresh < a->sample ? a->fresh : (size_t)a->sample;
-    qsort(a->pick, a->n, sizeof *a->pick, audit_by_id);
+    if (a->n) qsort(a->pick, a->n, sizeof *a->pick, audit_by_id);
     return 0;
 }
 
@@ -335,7 +335,7 @@ static void audit_print_worst(audit_job *a)
 {
     cli_table t = {0};
     size_t i;
-    qsort(a->row, a->rows, sizeof *a->row, audit_by_cosine);
+    if (a->rows) qsort(a->row, a->rows, sizeof *a->row, audit_by_cosine);
     if (!a->rows || audit_agrees(&a->row[0]) || cli_snap(&a->st)) return;
     cli_row(&t, "worst\titem\tpart\ttext");
     for (i = 0; i < a->rows && i < AUDIT_WORST && !audit_agrees(&a->row[i]); i++) {
@@ -403,7 +403,7 @@ static void audit_print_json(audit_job *a, int lifted)
     }
     out_close(&o, ']');
     out_open(&o, "worst", '[');
-    qsort(a->row, a->rows, sizeof *a->row, audit_by_cosine);
+    if (a->rows) qsort(a->row, a->rows, sizeof *a->row, audit_by_cosine);
     for (i = 0; i < a->rows && i < AUDIT_WORST; i++) {
         out_open(&o, NULL, '{');
         out_id(&o, "id", a->row[i].id);
@@ -468,7 +468,7 @@ static int audit_run(audit_job *a)
     if (rc) return rc;
     if (cli_stopped()) return cli_fail("%s: interrupted; nothing is recorded", a->file);
     audit_sum(a);
-    qsort(a->row, a->rows, sizeof *a->row, audit_by_time);
+    if (a->rows) qsort(a->row, a->rows, sizeof *a->row, audit_by_time);
     rc = audit_record(a, &lifted);
     if (rc) return rc;
     if (a->as_json) audit_print_json(a, lifted);
