@@ -18,6 +18,7 @@ function condition(s, col,    i, c, two, depth) { # up to its end or the next op
 
 function entry(what, n,    key) {
     if (lacks != "" && name[n] ~ lacks) return # kernels that this processor cannot run
+    if (source[n] ~ /^#define/) return # counted where it is used
     key = name[n] " | " what " | " trim(source[n])
     if (made[key]++) return
     order[++entries] = key
@@ -42,9 +43,19 @@ match($0, /^ *[0-9]+\| *[0-9.kMGE]*\|/) {
         sub(/.*[ *]/, "", in_)
     }
     name[n] = in_
+    last = n
     if (count[n] != "0") start = 0
     else if (!start || in_ != name[start]) size[start = n] = 1
     else size[start]++
+    next
+}
+# A function that a macro stamped and nothing ran, behind the lines of all of that macro's.
+/Unexecuted instantiation: / {
+    sub(/.*: (t\.c:)?/, "")
+    if (last != group_end) { group = group_end; group_end = last }
+    if (lacks == "" || $0 !~ lacks) next
+    for (key in unrun)
+        if (key + 0 > group && unrun[key] > 0) unrun[key]--
     next
 }
 # Two branches of a condition.
@@ -55,10 +66,19 @@ match($0, /^ *[0-9]+\| *[0-9.kMGE]*\|/) {
     yes = $0; sub(/.*True: /, "", yes); sub(/,.*/, "", yes)
     no = $0; sub(/.*False: /, "", no); sub(/\].*/, "", no)
     if (count[n] == "0") next
+    if (yes == "0" && no == "0" && source[n] ~ /\\$/) {
+        if ($0 !~ /^  \|  \|/) { unrun[n " " part[3]]++; next } # of which of the macro's, see above
+    }
     if (yes == "0") entry("never true: " condition(source[n], part[3]), n)
     if (no == "0") entry("never false: " condition(source[n], part[3]), n)
 }
 END {
+    for (key in unrun)
+        if (unrun[key] > 0) {
+            split(key, at, " ")
+            entry("never true: " condition(source[at[1]], at[2]), at[1] + 0)
+            entry("never false: " condition(source[at[1]], at[2]), at[1] + 0)
+        }
     for (n = 1; n in source; n++)
         if (n in size) entry("never" (size[n] > 1 ? ", " size[n] " lines" : ""), n)
     if (make) {

@@ -337,7 +337,19 @@ static void where_all_rows_are_candidates_none_is_lost(void)
     }
 }
 
-static void any_number_of_queries_is_answered_as_each_alone(void)
+/* A tile by the plain meaning of its layout, for processors that have none of their own. */
+static void tile_by_cross(const uint8_t *const *x, const int8_t *h, size_t bytes, size_t blocks, uint8_t *tmp,
+                          int32_t *out)
+{
+    size_t wide = 2 * bytes, q, i;
+    for (; blocks; blocks--, h += 16 * wide, out += 16 * VT_GROUP) {
+        for (q = 0; q < 16; q++)
+            for (i = 0; i < wide; i++) tmp[q * wide + i] = (uint8_t)h[i / 4 * 64 + q * 4 + i % 4];
+        vt_cross_scalar(x, (const int8_t *)tmp, bytes, 16, out);
+    }
+}
+
+static void many_are_answered_as_each_alone(vt_tile_fn *tile)
 {
     static const size_t counts[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 17, 48, 64, 65};
     shape s = {VTAG_DOT, VTAG_F16, 128, CLUSTERED};
@@ -347,7 +359,11 @@ static void any_number_of_queries_is_answered_as_each_alone(void)
     float *q = malloc(65 * 128 * sizeof *q);
     vtag_hit *many = malloc(65 * 20 * sizeof *many), one[20];
     size_t n[65], m, c, j;
+    vt_kernels k;
     twin_up(&t, s, sketchy_items(&s));
+    k = *t.e.db->kernels;
+    if (tile) k.tile = tile;
+    t.e.db->kernels = &k;
     snap = look(t.e.db);
     for (c = 0; c < LENGTH(counts); c++) {
         for (j = 0; j < counts[c]; j++) make_query(&t, q + j * 128);
@@ -362,6 +378,13 @@ static void any_number_of_queries_is_answered_as_each_alone(void)
     twin_down(&t);
     free(many);
     free(q);
+}
+
+static void any_number_of_queries_is_answered_as_each_alone(void) { many_are_answered_as_each_alone(NULL); }
+
+static void blocks_of_sixteen_queries_are_answered_as_each_alone(void)
+{
+    many_are_answered_as_each_alone(tile_by_cross);
 }
 
 static void shares_of_sketched_rows_merge_to_the_whole(void)
@@ -453,6 +476,7 @@ int main(int argc, char **argv)
     RUN(bounds_hold_at_any_scale_of_rows_and_queries);
     RUN(where_all_rows_are_candidates_none_is_lost);
     RUN(any_number_of_queries_is_answered_as_each_alone);
+    RUN(blocks_of_sixteen_queries_are_answered_as_each_alone);
     RUN(shares_of_sketched_rows_merge_to_the_whole);
     RUN(rows_beyond_1e15_have_no_sketch_and_are_still_found);
     RUN(a_query_beyond_1e15_is_answered_from_the_rows);
