@@ -53,8 +53,9 @@ static void a_tag_answers_to_its_alias_for_good(void)
 static void an_alias_is_one_and_nobody_elses(void)
 {
     env e;
-    vtag_tag a, b;
+    vtag_tag a, b, found;
     vtag_batch *batch;
+    vtag_snap *s;
     vtag_spec spec = {0};
     env_up(&e);
     a = declare(e.db, "m@1", 2, VTAG_COSINE);
@@ -69,11 +70,65 @@ static void an_alias_is_one_and_nobody_elses(void)
     OK(alias(e.db, a, "n@1", "the same again changes nothing"));
     ERR(VTAG_EXISTS, alias(e.db, a, "n@2", "why"));
     ERR(VTAG_EXISTS, alias(e.db, b, "n@1", "why"));
+    s = look(e.db);
+    ERR(VTAG_NOTAG, vtag_find(s, "n@3", &found)); /* no name and no alias */
+    OK(vtag_find(s, "m@2", &found));
+    CHECK_EQ(found, b);
+    vtag_release(s);
     batch = begin(e.db);
     spec.name = "n@1";
     spec.dim = 2;
     ERR(VTAG_EXISTS, vtag_declare(batch, &spec, &b));
     vtag_abort(batch);
+    env_down(&e);
+}
+
+/* A restore takes aliases over, without a reason and without a line in the history. */
+static void a_restore_gives_aliases_back(void)
+{
+    env e;
+    vtag_db *db;
+    vtag_batch *b;
+    vtag_begin_opts o = {0};
+    vtag_event ev = {0};
+    vtag_snap *s;
+    uint64_t cursor = 0;
+    size_t n;
+    vtag_info info;
+    vtag_tag t;
+    env_up(&e);
+    t = declare(e.db, "legacy@0", 2, VTAG_COSINE);
+    OK(alias(e.db, t, "minilm@2", "why"));
+    s = look(e.db);
+    OK(vtag_tag_info(s, t, &info));
+    info.written = 40; /* more than there are */
+    db = env_open(&e, "to.vtag", VTAG_NEW);
+    o.restore = 1;
+    o.by = "who restores";
+    MUST(vtag_begin(db, &o, &b));
+    OK(vtag_restore_tag(b, &info));
+    info.spec.name = "other@1";
+    info.alias = NULL;
+    OK(vtag_restore_tag(b, &info));
+    OK(try_declare(b, "other@1", 2, VTAG_COSINE, &t));
+    OK(vtag_alias(b, t, "another@1", NULL));
+    ev.kind = VTAG_K_NOTE;
+    ev.seq = 1;
+    ev.time = 1;
+    ev.text = "as it was noted";
+    OK(vtag_note(b, &ev));
+    OK(vtag_commit(b));
+    CHECK_STR(info_of(db, t).alias, "another@1");
+    CHECK_EQ(info_of(db, t).written, 40);
+    vtag_release(s);
+    s = look(db);
+    OK(vtag_history(s, &cursor, &ev, 1, &n));
+    CHECK_EQ(n, 1);
+    CHECK_STR(ev.text, "as it was noted");
+    CHECK(ev.by == NULL);
+    vtag_release(s);
+    verify(db);
+    vtag_close(db);
     env_down(&e);
 }
 
@@ -126,6 +181,37 @@ static void an_event_says_who_what_and_how_many(void)
         if (i == 0) reopen(&e);
         if (i == 1) OK(vtag_compact(e.db, NULL, NULL));
     }
+    env_down(&e);
+}
+
+/* Each of the members by itself is reason enough to write extensions, and comes back alone. */
+static void each_member_comes_back_by_itself(void)
+{
+    env e;
+    vtag_tag tag;
+    size_t i;
+    env_up(&e);
+    tag = declare(e.db, "m@1", 2, VTAG_COSINE);
+    for (i = 0; i < 6; i++) {
+        vtag_event ev = {0}, got;
+        ev.kind = VTAG_K_BACKFILL;
+        ev.tag = tag;
+        if (i == 0) ev.command = "vtag backfill";
+        if (i == 1) ev.in = 1;
+        if (i == 2) ev.filled = 2;
+        if (i == 3) ev.waived = 3;
+        if (i == 4) ev.failed_items = 4;
+        OK(note(e.db, &ev));
+        reopen(&e);
+        got = newest_event(e.db, VTAG_K_BACKFILL);
+        CHECK_STR(got.command, i == 0 ? "vtag backfill" : NULL);
+        CHECK_EQ(got.in, i == 1 ? 1 : 0);
+        CHECK_EQ(got.filled, i == 2 ? 2 : 0);
+        CHECK_EQ(got.waived, i == 3 ? 3 : 0);
+        CHECK_EQ(got.failed_items, i == 4 ? 4 : 0);
+        CHECK(got.by == NULL);
+    }
+    verify(e.db);
     env_down(&e);
 }
 
@@ -203,18 +289,27 @@ static void a_file_of_version_2_holds_them_after_a_compaction(void)
     env e;
     vtag_db *db;
     vtag_stat before, after;
-    vtag_event ev = {0};
+    vtag_event ev = {0}, plain = {0};
     vtag_policy policy = {0};
+    vtag_begin_opts opts = {0};
+    vtag_batch *b;
     vtag_tag tag;
     vtag_snap *s;
     uint64_t hash;
     env_up(&e);
     put_golden(&e, "test/golden-2.vtag", "old.vtag");
+    plain.kind = VTAG_K_NOTE;
+    plain.text = "a note";
     db = env_open(&e, "old.vtag", VTAG_EXISTING);
     s = look(db);
     OK(vtag_find(s, "words@1", &tag));
     vtag_release(s);
     put2(db, 77, "text in an old file", tag, 1, 2);
+    opts.by = "somebody, which an old file does not keep";
+    MUST(vtag_begin(db, &opts, &b));
+    OK(vtag_note(b, &plain));
+    OK(vtag_commit(b));
+    CHECK(newest_event(db, VTAG_K_NOTE).by == NULL);
     ev = a_run(tag);
     policy.gate.min_audit_ppm = 1;
     ERR(VTAG_FORMAT, note(db, &ev));
@@ -244,7 +339,9 @@ int main(int argc, char **argv)
     t_begin(argc, argv);
     RUN(a_tag_answers_to_its_alias_for_good);
     RUN(an_alias_is_one_and_nobody_elses);
+    RUN(a_restore_gives_aliases_back);
     RUN(an_event_says_who_what_and_how_many);
+    RUN(each_member_comes_back_by_itself);
     RUN(an_actor_or_a_command_that_is_too_long_is_refused);
     RUN(a_gate_that_asks_for_what_nothing_measured_holds);
     RUN(a_file_of_version_2_holds_them_after_a_compaction);
