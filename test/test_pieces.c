@@ -475,6 +475,297 @@ static void facts_of_an_item_come_and_go_with_it(void)
     env_down(&e);
 }
 
+/* ---- Names of tags ---------------------------------------------------------------------------- */
+
+/* The blob of names that tag a[0] has, with its checksum mended after a change. */
+static void mend_names(image *m, uint64_t at)
+{
+    vtf_blob *b = (vtf_blob *)(void *)(m->p + at);
+    b->crc = vt_crc32c(0, &b->kind, (size_t)vtf_blob_bytes(b) - 4);
+}
+
+static void a_tag_changes_its_names_once_and_by_an_alias(void)
+{
+    image m;
+    vt_state *s;
+    vtf_tag before, after;
+    char *name, *data;
+    vtag_batch *b;
+    vtag_tag tag;
+    uint64_t left = 1u << 20;
+    env_up(&m.e);
+    tag = declare(m.e.db, "m@1", 2, VTAG_COSINE);
+    before = m.e.db->state->tags.a[0].f;
+    b = begin(m.e.db);
+    OK(vtag_alias(b, tag, "n@1", "why"));
+    OK(vtag_commit(b));
+    after = m.e.db->state->tags.a[0].f;
+    vtag_close(m.e.db);
+    m.p = ram_image(&m.e.r, "t.vtag", &m.n, &m.raw);
+    MUST(vtag_open_memory(m.p, m.n, NULL, &m.db));
+    s = vt_state_clone(m.db->state);
+    REQUIRE(s != NULL && before.names != after.names);
+    ERR(VTAG_CORRUPT, vt_tags_apply(&s->tags, m.db->file, &before, &left)); /* the alias would go */
+    vt_tags_free(&s->tags);
+    memset(&s->tags, 0, sizeof s->tags);
+    OK(vt_tags_apply(&s->tags, m.db->file, &before, &left));
+    m.db->file->version = 2;
+    ERR(VTAG_CORRUPT, vt_tags_apply(&s->tags, m.db->file, &after, &left));
+    m.db->file->version = 3;
+    name = (char *)(m.p + after.names + sizeof(vtf_blob));
+    data = (char *)(m.p + after.names + vtf_blob_data((const vtf_blob *)(const void *)(m.p + after.names)));
+    name[0] = 'x';
+    mend_names(&m, after.names);
+    ERR(VTAG_CORRUPT, vt_tags_apply(&s->tags, m.db->file, &after, &left)); /* another name */
+    name[0] = 'm';
+    CHECK_STR(data + 1, "n@1");
+    data[1] = 'm';
+    mend_names(&m, after.names);
+    ERR(VTAG_CORRUPT, vt_tags_apply(&s->tags, m.db->file, &after, &left)); /* an alias that is the name */
+    data[1] = 'n';
+    mend_names(&m, after.names);
+    OK(vt_tags_apply(&s->tags, m.db->file, &after, &left));
+    CHECK_STR(s->tags.a[0].alias, "n@1");
+    vt_state_drop(s);
+    image_down(&m);
+}
+
+/* ---- The log ------------------------------------------------------------------------------------- */
+
+static void a_link_leads_to_an_extent_of_the_log(void)
+{
+    image m;
+    vt_walk w;
+    vtf_link l;
+    vtf_logpos pos;
+    image_up(&m);
+    memset(&w, 0, sizeof w);
+    memset(&l, 0, sizeof l);
+    memset(&pos, 0, sizeof pos);
+    w.f = m.db->file;
+    l.r.size = sizeof l;
+    l.extent = m.db->state->pos.extent;
+    l.length = m.db->state->pos.length;
+    CHECK(vt_walk_follow(&w, &l.r, &pos));
+    memset(&pos, 0, sizeof pos);
+    l.length += VTF_ALIGN;
+    CHECK(!vt_walk_follow(&w, &l.r, &pos));
+    l.extent = m.db->state->rows.a[0].f.at;
+    l.length = m.db->state->rows.a[0].f.length;
+    CHECK(!vt_walk_follow(&w, &l.r, &pos));
+    l.r.size = sizeof l.r;
+    CHECK(!vt_walk_follow(&w, &l.r, &pos));
+    image_down(&m);
+}
+
+static void a_record_vouches_for_bytes_that_are_there(void)
+{
+    struct { vtf_record r; vtf_section s; vtf_range g; } x;
+    image m;
+    uint64_t left = 1u << 20;
+    image_up(&m);
+    memset(&x, 0, sizeof x);
+    x.r.size = sizeof x;
+    x.s.kind = VTF_RANGES;
+    x.s.size = sizeof x.s + sizeof x.g;
+    x.g.at = VTF_FRONT;
+    x.g.length = 8;
+    x.g.xxh = vt_xxh64(m.p + VTF_FRONT, 8);
+    CHECK(vt_record_intact(m.db->file, &x.r, &left));
+    x.g.xxh++;
+    CHECK(!vt_record_intact(m.db->file, &x.r, &left));
+    x.g.at = m.n;
+    CHECK(!vt_record_intact(m.db->file, &x.r, &left));
+    image_down(&m);
+}
+
+/* ---- Handles and their file -------------------------------------------------------------------- */
+
+static void a_file_that_went_back_is_not_taken(void)
+{
+    env e;
+    env_up(&e);
+    put(e.db, 1, "x", NULL, 0);
+    e.db->state->head.commit += 10;
+    ERR(VTAG_CORRUPT, vt_db_take(e.db, e.db->file, 1));
+    e.db->env.read_only = 1;
+    OK(vt_db_take(e.db, e.db->file, 1)); /* a reader keeps what it has */
+    CHECK(e.db->state->head.commit > 10);
+    e.db->env.read_only = 0;
+    e.db->state->head.commit -= 10;
+    env_down(&e);
+}
+
+static void a_slot_of_the_same_number_is_another_by_its_log(void)
+{
+    env e;
+    vtf_slot slot;
+    env_up(&e);
+    put(e.db, 1, "x", NULL, 0);
+    slot = e.db->slot;
+    CHECK(!vt_db_moved(e.db, &slot, 0));
+    slot.log.crc++;
+    CHECK(vt_db_moved(e.db, &slot, 0));
+    slot.salt++;
+    CHECK(!vt_db_moved(e.db, &slot, 0));
+    env_down(&e);
+}
+
+static vtag_err no_sync(void *file) { (void)file; return VTAG_IO; }
+static int never_same(void *file, const char *path) { (void)file, (void)path; return 0; }
+
+static void what_another_left_unsynced_is_synced_or_poisons(void)
+{
+    env e;
+    env_up(&e);
+    put(e.db, 1, "x", NULL, 0);
+    e.db->slot.flags |= VTF_UNSYNCED;
+    OK(vt_db_inherit(e.db));
+    CHECK(!(e.db->slot.flags & VTF_UNSYNCED));
+    e.db->slot.flags |= VTF_UNSYNCED;
+    e.r.io.sync = no_sync;
+    ERR(VTAG_IO, vt_db_inherit(e.db));
+    ERR(VTAG_IO, e.db->poison);
+    e.r.io.sync = ram_sync;
+    env_down(&e);
+}
+
+static void a_few_bytes_of_somebodys_are_no_store(void)
+{
+    env e;
+    vtag_open_opts o = {0};
+    vtag_db *db;
+    uint8_t byte = 'x';
+    void *f;
+    env_up(&e);
+    OK(e.r.io.open(&e.r, "few", VTAG_NEW, &f));
+    OK(e.r.io.allocate(f, VTF_IDENTITY));
+    OK(e.r.io.write(f, 0, &byte, 1));
+    e.r.io.close(f);
+    o.io = &e.r.io;
+    ERR(VTAG_FORMAT, vtag_open("few", &o, &db));
+    e.r.io.same = never_same; /* and another one at every look: not for ever */
+    ERR(VTAG_FORMAT, vtag_open("few", &o, &db));
+    e.r.io.same = ram_same;
+    CHECK_EQ(ram_find(&e.r, "few")->bytes, VTF_IDENTITY);
+    env_down(&e);
+}
+
+/* ---- Damaged decisions, and no memory for them ------------------------------------------------- */
+
+static void an_audit_that_rots_decides_nothing(void)
+{
+    env e;
+    vtag_event ev = {0};
+    vtag_gate gate = {0};
+    vtag_verdict v;
+    vtag_tag a, tag;
+    vtag_batch *b;
+    vtag_snap *s;
+    const vtf_entry *x;
+    uint64_t nth;
+    uint8_t *p;
+    vtag_err err = VTAG_NOMEM;
+    env_up(&e);
+    a = declare(e.db, "m@1", 2, VTAG_COSINE);
+    tag = declare(e.db, "m@2", 2, VTAG_COSINE);
+    put2(e.db, 1, "x", a, 1, 0);
+    put2(e.db, 2, "x", tag, 1, 0);
+    ev.kind = VTAG_K_AUDIT;
+    ev.tag = tag;
+    ev.audit.sampled = ev.audit.written = 1;
+    ev.audit.worst = 1;
+    OK(note(e.db, &ev));
+    gate.min_audit_ppm = 1;
+    gate.reason = "to see";
+    for (nth = 1; err == VTAG_NOMEM && nth < 50; nth++) {
+        b = begin(e.db);
+        OK(vtag_meta_set(b, "k", "v", 1)); /* something to settle */
+        heap.fail_at = heap.calls + nth;
+        err = vtag_alias(b, tag, "n@2", NULL);
+        heap.fail_at = 0;
+        vtag_abort(b);
+    }
+    OK(err);
+    x = vt_space_get(vt_index_find(&e.db->state->index, VTF_S_EVENTS, 0), newest_event(e.db, VTAG_K_AUDIT).seq);
+    REQUIRE(x != NULL);
+    p = ram_find(&e.r, "t.vtag")->p + x->at + sizeof(vtf_blob) + 8;
+    *p ^= 1;
+    s = look(e.db);
+    ERR(VTAG_CORRUPT, vtag_judge(s, tag, &gate, &v));
+    vtag_release(s);
+    b = begin(e.db);
+    ERR(VTAG_CORRUPT, vtag_alias(b, tag, "n@2", NULL));
+    vtag_abort(b);
+    *p ^= 1;
+    verify(e.db);
+    env_down(&e);
+}
+
+static void a_restore_without_memory_says_so(void)
+{
+    env e;
+    vtag_begin_opts o = {0};
+    vtag_batch *b;
+    vtag_info info;
+    uint64_t nth;
+    vtag_err err = VTAG_NOMEM;
+    env_up(&e);
+    o.restore = 1;
+    memset(&info, 0, sizeof info);
+    info.spec.name = "m@1";
+    info.spec.dim = 2;
+    info.written = 9;
+    info.alias = "n@1";
+    for (nth = 1; err == VTAG_NOMEM && nth < 50; nth++) {
+        MUST(vtag_begin(e.db, &o, &b));
+        heap.fail_at = heap.calls + nth;
+        err = vtag_restore_tag(b, &info);
+        heap.fail_at = 0;
+        vtag_abort(b);
+    }
+    OK(err);
+    CHECK(nth > 5);
+    env_down(&e);
+}
+
+/* What a space holds where nobody counted it along: sums pass over what is no blob. */
+static void what_is_weighed_need_not_be_whole(void)
+{
+    image m;
+    vt_space *s;
+    vtf_blob *b;
+    uint64_t whole, was, names;
+    image_up(&m);
+    s = vt_index_find(&m.db->state->index, VTF_S_ITEMS, 0);
+    REQUIRE(s && s->bytes != VT_UNKNOWN);
+    was = s->bytes;
+    CHECK_EQ(vt_space_weighs(m.db->file, s), was);
+    s->bytes = VT_UNKNOWN;
+    whole = vt_space_weighs(m.db->file, s);
+    CHECK_EQ(whole, was);
+    b = (vtf_blob *)(void *)(m.p + vt_state_item(m.db->state, 1)->at);
+    b->data |= UINT64_C(1) << 50;
+    CHECK(vt_space_weighs(m.db->file, s) < whole);
+    b->data &= (UINT64_C(1) << 48) - 1;
+    heap.fail_at = heap.calls + 1;
+    heap.for_good = 1;
+    CHECK(vt_space_weighs(m.db->file, s) <= whole);
+    heap.fail_at = heap.for_good = 0;
+    s->bytes = was;
+    whole = vt_plan_of(m.db->state).blobs;
+    names = m.db->state->tags.a[0].f.names;
+    b = (vtf_blob *)(void *)(m.p + names);
+    b->data |= UINT64_C(1) << 50;
+    CHECK(vt_plan_of(m.db->state).blobs < whole);
+    b->data &= (UINT64_C(1) << 48) - 1;
+    m.db->state->tags.a[0].f.names = m.n * 8;
+    CHECK(vt_plan_of(m.db->state).blobs < whole);
+    m.db->state->tags.a[0].f.names = names;
+    CHECK_EQ(vt_plan_of(m.db->state).blobs, whole);
+    image_down(&m);
+}
+
 /* ---- Small ones ----------------------------------------------------------------------------------- */
 
 static void of_two_slots_the_later_is_another_and_so_is_one_of_another_salt(void)
@@ -505,10 +796,14 @@ static void a_wait_ends_when_its_time_is_gone(void)
 static void a_handle_is_busy_for_as_long_as_one_waits(void)
 {
     env e;
+    vtag_begin_opts o = {0};
+    vtag_batch *b;
     env_up(&e);
     e.db->busy = 1;
     ERR(VTAG_LOCKED, vt_db_busy(e.db, VTAG_NONE, vt_os_steady_ms()));
     ERR(VTAG_LOCKED, vt_db_busy(e.db, 2, vt_os_steady_ms()));
+    o.wait_ms = VTAG_NONE;
+    ERR(VTAG_LOCKED, vtag_begin(e.db, &o, &b));
     e.db->busy = 0;
     OK(vt_db_busy(e.db, 2, vt_os_steady_ms()));
     e.db->busy = 0;
@@ -601,6 +896,16 @@ int main(int argc, char **argv)
     RUN(what_lies_in_a_space_fits_it);
     RUN(a_blob_without_its_ends_is_none);
     RUN(facts_of_an_item_come_and_go_with_it);
+    RUN(a_tag_changes_its_names_once_and_by_an_alias);
+    RUN(a_link_leads_to_an_extent_of_the_log);
+    RUN(a_record_vouches_for_bytes_that_are_there);
+    RUN(a_file_that_went_back_is_not_taken);
+    RUN(a_slot_of_the_same_number_is_another_by_its_log);
+    RUN(what_another_left_unsynced_is_synced_or_poisons);
+    RUN(a_few_bytes_of_somebodys_are_no_store);
+    RUN(an_audit_that_rots_decides_nothing);
+    RUN(a_restore_without_memory_says_so);
+    RUN(what_is_weighed_need_not_be_whole);
     RUN(of_two_slots_the_later_is_another_and_so_is_one_of_another_salt);
     RUN(a_wait_ends_when_its_time_is_gone);
     RUN(a_handle_is_busy_for_as_long_as_one_waits);

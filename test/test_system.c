@@ -527,6 +527,26 @@ static void names_are_taken_in_two_steps_where_not_in_one(void)
     ERR(VTAG_IO, io->publish(NULL, t_path("base"), t_path("copy"), 0));
     refusal.call = NULL;
     CHECK(is_there("made") && !is_there("s") && !is_there("copy") && is_there("base"));
+    reset();
+    refusal = no_link;
+    refusal.call = "renameat2";
+    no_second = "rename";
+    refusal.code = EPERM;
+    no_second_code = EIO;
+    ERR(VTAG_IO, io->publish(NULL, from, t_path("made"), 0));
+    CHECK(is_there("s") && !is_there("made"));
+    no_second = "link";
+    no_second_code = refusal.code = ENOSYS; /* neither the one nor the other is known there */
+    OK(io->publish(NULL, from, t_path("made"), 0));
+    CHECK(!is_there("s") && is_there("made"));
+    copy_file(t_path("made"), t_path("s"));
+    unlink(t_path("made"));
+    no_second = "unlink";
+    no_second_code = EIO;
+    ERR(VTAG_IO, io->publish(NULL, from, t_path("made"), 0)); /* both names are left */
+    CHECK(is_there("s") && is_there("made"));
+    no_second = refusal.call = NULL;
+    CHECK_EQ(step_in("s"), done);
     CHECK_EQ(step_in("made"), done);
 }
 
@@ -728,6 +748,57 @@ static void who_may_not_open_the_old_may_not_open_the_new(void)
     CHECK_EQ(mode_at(t_path("made")), 0660);
 }
 
+/* In a folder that gives its own group a file has no rights for that, or none at all. */
+static void a_folders_own_group_gets_no_rights(void)
+{
+    const vtag_io *io = vt_os_io();
+    const gid_t other = 12345;
+    char path[1000];
+    void *old, *f;
+    reset();
+    snprintf(path, sizeof path, "%s", t_path("folder/new"));
+    if (mkdir(t_path("folder"), 0777) || chown(t_path("folder"), 0, other) || chmod(t_path("folder"), 02777)) {
+        printf("skipped: %s, which root alone can try\n", t_.name);
+        rmdir(t_path("folder"));
+        return;
+    }
+    chmod(t_path("s"), 0660);
+    OK(io->open(NULL, t_path("s"), VTAG_READ, &old));
+    OK(io->create(NULL, path, old, &f));
+    CHECK_EQ(mode_at(path) & 077, 0);
+    io->close(f);
+    unlink(path);
+    no_second = "fchmod";
+    no_second_code = EPERM;
+    OK(io->create(NULL, path, old, &f));
+    io->close(f);
+    unlink(path);
+    no_second = NULL;
+    io->close(old);
+    rmdir(t_path("folder"));
+}
+
+/* Who has the lock is said of the writer's alone, and nobody is where that cannot be asked. */
+static void who_has_a_lock_may_not_be_known(void)
+{
+    const struct refusal r = {"probe", EINVAL, 1, 1, 0};
+    const vtag_io *io = vt_os_io();
+    void *a, *b;
+    reset();
+    OK(io->open(NULL, t_path("s"), VTAG_EXISTING, &a));
+    OK(io->open(NULL, t_path("s"), VTAG_EXISTING, &b));
+    OK(io->lock(a, VTAG_LOCK_WRITER, 0));
+    CHECK_EQ(io->holder(b, VTAG_LOCK_WRITER), getpid());
+    CHECK_EQ(io->holder(b, VTAG_LOCK_TURN), 0);
+    refusal = r;
+    CHECK_EQ(io->holder(b, VTAG_LOCK_WRITER), 0);
+    refusal.call = NULL;
+    io->unlock(a, VTAG_LOCK_WRITER);
+    CHECK_EQ(io->holder(b, VTAG_LOCK_WRITER), 0);
+    io->close(a);
+    io->close(b);
+}
+
 /* ---- Which paths lead where ---------------------------------------------------------------- */
 
 static vtag_err resolves(const char *path, const char *want, size_t room)
@@ -848,6 +919,8 @@ int main(int argc, char **argv)
     RUN(an_object_of_a_file_is_there_whole_or_not_at_all);
     RUN(a_list_of_users_stays_at_a_compacted_store);
     RUN(who_may_not_open_the_old_may_not_open_the_new);
+    RUN(a_folders_own_group_gets_no_rights);
+    RUN(who_has_a_lock_may_not_be_known);
     RUN(a_path_is_told_from_what_is_none);
     RUN(a_place_for_a_path_has_room_for_it_or_refuses);
     RUN(a_chain_of_links_may_lead_to_what_is_not_there);
