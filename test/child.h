@@ -4,14 +4,25 @@
 #ifndef VTAG_TEST_CHILD_H
 #define VTAG_TEST_CHILD_H
 #include <grp.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/types.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 enum { NOBODY = 65534 };
 
 /* What counts coverage, if anything does, would forget a process that ends so. */
 extern int __llvm_profile_write_file(void) __attribute__((weak));
+
+/* Ends a child: what it did is counted, its parent's atexit is not run. */
+static inline void leave(int code)
+{
+    fflush(stderr);
+    if (__llvm_profile_write_file) __llvm_profile_write_file();
+    _exit(code);
+}
 
 /* Runs a part of a test in a process of its own; its status is 0 if nothing failed. */
 static inline pid_t spawn(void (*part)(const char *arg), const char *arg)
@@ -20,9 +31,8 @@ static inline pid_t spawn(void (*part)(const char *arg), const char *arg)
     if (child != 0) return child;
     t_.failed = 0;
     if (setjmp(t_.out) == 0) part(arg);
-    fflush(stderr);
-    if (__llvm_profile_write_file) __llvm_profile_write_file();
-    _exit(t_.failed != 0);
+    leave(t_.failed != 0);
+    return child;
 }
 
 static inline void joined(pid_t child)

@@ -19,6 +19,7 @@ function condition(s, col,    i, c, two, depth) { # up to its end or the next op
 function entry(what, n,    key) {
     if (lacks != "" && name[n] ~ lacks) return # kernels that this processor cannot run
     if (source[n] ~ /^#define/) return # counted where it is used
+    if (what ~ /VTAG_ASSERT\(/) return # what fails there ends the process, and counts nothing
     key = name[n] " | " what " | " trim(source[n])
     if (made[key]++) return
     order[++entries] = key

@@ -64,7 +64,7 @@ find "$dir" -name '*.profraw' >"$dir/profiles"
 $PROFDATA merge -f "$dir/profiles" -o "$dir/all.profdata" 2>"$dir/merge.log" || exit 1
 $COV show -show-branches=count "$dir/tools/t" -instr-profile="$dir/all.profdata" >"$dir/all.show" || exit 1
 lacks= # functions of kernels that this processor cannot run
-for has in 'avx2 _avx2$' 'avx512_vnni _avx512$|^vt_tile_by$' 'amx_int8 _amx$'; do
+for has in 'avx2 _avx2$' 'avx512_vnni _avx512(vnni)?$|^vt_tile_by$' 'amx_int8 _amx$'; do
     grep -qw "${has% *}" /proc/cpuinfo 2>/dev/null || lacks=${lacks:+$lacks|}${has#* }
 done
 # Functions of one place, which a macro stamps, count once, as in llvm-cov's own sum of the file.

@@ -7,7 +7,7 @@
 #include "test.h"
 #include "util.h"
 #include "sim.h"
-#include <sys/wait.h>
+#include "child.h"
 
 /* ---- An allocation that fails ------------------------------------------------------- */
 
@@ -2511,15 +2511,6 @@ static void an_aborted_batch_drops_its_unfinished_sketch(void)
     }
     CHECK_EQ(stat_of(e.db).tags, 0);
     env_down(&e);
-}
-
-/* Coverage is written at exit, which a child must not do otherwise. */
-int __llvm_profile_write_file(void) __attribute__((weak));
-
-static void leave(int code)
-{
-    if (__llvm_profile_write_file) __llvm_profile_write_file();
-    _exit(code);
 }
 
 static int waits;

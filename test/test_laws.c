@@ -7,6 +7,7 @@
 #include "test.h"
 #include "util.h"
 #include "refused.h"
+#include "child.h"
 #include <sys/wait.h>
 
 /* Tags a (active) and b; items 0..n-1 under both, of `dim` numbers. */
@@ -625,7 +626,7 @@ static void L9_a_killed_process_leaves_no_lock(void)
     if (!child) {
         vtag_batch *b;
         int bad = vtag_open(path, NULL, &db) || vtag_begin(db, NULL, &b);
-        _exit(bad); /* the batch is open */
+        leave(bad); /* the batch is open */
     }
     REQUIRE(waitpid(child, &status, 0) == child);
     CHECK_EQ(status, 0);

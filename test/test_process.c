@@ -9,6 +9,7 @@
 #endif
 #include "engine.h"
 #include "test.h"
+#include "child.h"
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -64,29 +65,6 @@ static void board_new(void)
         perror("mmap");
         exit(2);
     }
-}
-
-/* What counts coverage, if anything does, would forget a process that ends so. */
-extern int __llvm_profile_write_file(void) __attribute__((weak));
-
-/* Runs a part of a test in a process of its own; its status is 0 if nothing failed. */
-static pid_t spawn(void (*part)(const char *path), const char *path)
-{
-    pid_t child = fork();
-    if (child != 0) return child;
-    t_.failed = 0;
-    if (setjmp(t_.out) == 0) part(path);
-    fflush(stderr);
-    if (__llvm_profile_write_file) __llvm_profile_write_file();
-    _exit(t_.failed != 0);
-}
-
-static void joined(pid_t child)
-{
-    int status = 0;
-    CHECK(waitpid(child, &status, 0) == child);
-    CHECK(WIFEXITED(status));
-    if (WIFEXITED(status)) CHECK_EQ(WEXITSTATUS(status), 0);
 }
 
 static const char *named(const char *name)

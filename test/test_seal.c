@@ -12,6 +12,7 @@
 #include "test.h"
 #include "util.h"
 #include "twin.h"
+#include "child.h"
 #include <pthread.h>
 #include <sys/wait.h>
 
@@ -358,7 +359,7 @@ static void a_forked_child_does_not_wait_for_a_thread_that_it_has_not(void)
     pid = fork();
     if (pid == 0) {
         vtag_abort(b);
-        _exit(h.waits);
+        leave(h.waits);
     }
     REQUIRE(pid > 0 && waitpid(pid, &status, 0) == pid);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 0);

@@ -458,6 +458,37 @@ static void whatever_is_refused_a_copy_is_whole_or_not_there(void) { sweep_all(c
 static void whatever_is_refused_a_store_is_made_or_not(void) { sweep_all(make_by_link, VTAG_READ); }
 static void whatever_is_refused_a_handle_follows_or_says_no(void) { sweep_all(follow, VTAG_EXISTING); }
 
+/* Under the name that a copy's file has until it is whole: what a copy left is cleared away,
+   what may be another's, or cannot be read, is not. */
+static void what_lies_under_a_name_of_ours_is_looked_at(void)
+{
+    struct refusal r = {"pread", EIO, 1, 1, 0};
+    vtag_db *db;
+    char *part;
+    FILE *f;
+    reset();
+    MUST(open_store(VTAG_READ, &db));
+    part = vt_part_path(db->file, t_path("copy"), 0);
+    REQUIRE(part != NULL);
+    copy_file(t_path("base"), part);
+    refusal = r;
+    ERR(VTAG_IO, copy(db));
+    refusal.call = NULL;
+    CHECK(access(part, F_OK) == 0 && !is_there("copy"));
+    OK(copy(db));
+    CHECK(access(part, F_OK) != 0 && step_in("copy") == done);
+    copy_file(t_path("base"), part);
+    f = fopen(part, "r+b");
+    REQUIRE(f && fseek(f, offsetof(vtf_identity, uuid), SEEK_SET) == 0 && putc('?', f) == '?');
+    fclose(f);
+    unlink(t_path("copy"));
+    OK(copy(db));
+    CHECK(access(part, F_OK) == 0 && step_in("copy") == done);
+    unlink(part);
+    vt_free(part);
+    vtag_close(db);
+}
+
 /* ---- What is no failure ------------------------------------------------------------------- */
 
 /* Refuses a call once, or always, and wants the caller to see nothing of it. */
@@ -907,6 +938,7 @@ int main(int argc, char **argv)
     RUN(whatever_is_refused_a_copy_is_whole_or_not_there);
     RUN(whatever_is_refused_a_store_is_made_or_not);
     RUN(whatever_is_refused_a_handle_follows_or_says_no);
+    RUN(what_lies_under_a_name_of_ours_is_looked_at);
     RUN(a_call_that_a_signal_interrupts_is_made_again);
     RUN(a_call_that_does_half_is_asked_for_the_rest);
     RUN(what_a_file_system_lacks_is_done_in_another_way);
