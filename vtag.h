@@ -1887,7 +1887,10 @@ static vtag_err vt_os_create(void *ctx, const char *path, void *model, void **fi
     if (fd < 0) return errno == EEXIST ? VTAG_EXISTS : vt_os_err(errno, 1);
     if (model && fstat(fd, &st) == 0 && st.st_gid != of.st_gid && st.st_mode & 070)
         mode = fchmod(fd, st.st_mode & 0707) == 0 ? mode : 0; /* of a folder's own group */
-    return vt_os_object(fd, file);
+    vtag_err err = vt_os_object(fd, file);
+    int code = errno;
+    if (err) unlink(path); /* it is ours, and empty                              */
+    return err ? vt_os_fail(code, err) : VTAG_OK;
 }
 
 static vtag_err vt_os_like(void *file, void *model) {
@@ -5525,6 +5528,7 @@ static vtag_err vt_kills_apply(vt_rows *r, const vtf_kill *k, size_t n, uint64_t
 typedef struct vt_memo { /* a coverage that was counted                        */
     vtag_tag tag, base;  /* 0: none                                             */
     vtag_cover cover;
+    uint64_t newest; /* time of the newest pending item; 0: none                */
 } vt_memo;
 
 typedef struct vt_state {
@@ -7801,6 +7805,7 @@ static void vt_db_unlock(vtag_db *db) {
 }
 
 #define VT_WAIT  5000u  /* ms for another writer, where the caller does not say */
+#define VT_TURNS 8u     /* files that may take each other's place at a path, at least */
 #define VT_WAITS 10000u /* ms for another writer, of calls that work long anyway */
 
 /* What is left of a wait that began at `since`, ms. */
@@ -7861,6 +7866,7 @@ static vtag_err vt_db_locked(vtag_db *db) {
 /* Takes the writer's lock of the file that the path names, and catches up with it. */
 static vtag_err vt_db_lock(vtag_db *db, uint32_t wait_ms) {
     uint64_t since = vt_os_steady_ms();
+    uint32_t turns = 0;
     int ready = 0;
     vtag_err err = vt_db_busy(db, wait_ms, since);
     if (err) return vt_db_locked(db);
@@ -7877,6 +7883,9 @@ static vtag_err vt_db_lock(vtag_db *db, uint32_t wait_ms) {
             if (!ready) f->env.io->unlock(f->f, VTAG_LOCK_WRITER);
         }
         vt_file_drop(f);
+        if (!err && !ready && ++turns > VT_TURNS && !vt_wait_left(wait_ms, since))
+            err = vt_refuse(db, VTAG_IO, "the file at the path is never the one that was opened");
+        if (!err && turns > VT_TURNS) vt_os_sleep_us(1000);
     }
     if (err) vt_atomic_store(&db->busy, 0);
     return err == VTAG_LOCKED ? vt_db_locked(db) : err;
@@ -9248,7 +9257,8 @@ static int vt_ledger_next(vt_ledger *l, vt_line *line) {
     return 1;
 }
 
-static void vt_cover_add(vtag_cover *c, const vt_line *l) {
+static void vt_cover_add(vt_memo *m, const vt_line *l) {
+    vtag_cover *c = &m->cover;
     int pending = (l->state & VTAG_PENDING) != 0;
     if (l->base) {
         c->base++;
@@ -9261,14 +9271,17 @@ static void vt_cover_add(vtag_cover *c, const vt_line *l) {
     }
     if (l->state == VTAG_FRESH && !(l->base && l->base->rev == l->item->rev)) c->extra++;
     if (pending && (!c->oldest || l->item->aux < c->oldest)) c->oldest = l->item->aux;
+    if (pending && l->item->aux > m->newest) m->newest = l->item->aux;
 }
 
-static vtag_err vt_cover_count(const vt_state *s, vtag_tag tag, vtag_tag base, vtag_cover *c) {
+static vtag_err vt_cover_count(const vt_state *s, vtag_tag tag, vtag_tag base, vt_memo *m) {
     vt_ledger l;
     vt_line line;
     vtag_err err = vt_ledger_begin(&l, s, tag, base, 0);
-    memset(c, 0, sizeof *c);
-    while (!err && vt_ledger_next(&l, &line)) vt_cover_add(c, &line);
+    memset(m, 0, sizeof *m);
+    m->tag = tag;
+    m->base = base;
+    while (!err && vt_ledger_next(&l, &line)) vt_cover_add(m, &line);
     vt_ledger_end(&l);
     return err;
 }
@@ -9292,26 +9305,26 @@ static vt_view vt_view_batch(const vtag_batch *b) {
 }
 
 /* Counts, or remembers: who judges before taking the lock does not walk under it. */
-static vtag_err vt_cover(const vt_view *v, vtag_tag tag, vtag_tag base, vtag_cover *c) {
-    vt_memo memo;
+static vtag_err vt_cover_of(const vt_view *v, vtag_tag tag, vtag_tag base, vt_memo *memo) {
     vtag_err err;
-    if (!v->as) return vt_cover_count(v->s, tag, base, c);
+    if (!v->as) return vt_cover_count(v->s, tag, base, memo);
     vt_spin_lock(&v->db->spin);
-    memo = v->as->memo;
+    *memo = v->as->memo;
     vt_spin_unlock(&v->db->spin);
-    if (memo.tag == tag && memo.base == base) {
-        *c = memo.cover;
-        return VTAG_OK;
-    }
-    err = vt_cover_count(v->s, tag, base, c);
+    if (memo->tag == tag && memo->base == base) return VTAG_OK;
+    err = vt_cover_count(v->s, tag, base, memo);
     if (err) return err;
-    memo.tag = tag;
-    memo.base = base;
-    memo.cover = *c;
     vt_spin_lock(&v->db->spin);
-    v->as->memo = memo;
+    v->as->memo = *memo;
     vt_spin_unlock(&v->db->spin);
     return VTAG_OK;
+}
+
+static vtag_err vt_cover(const vt_view *v, vtag_tag tag, vtag_tag base, vtag_cover *c) {
+    vt_memo memo;
+    vtag_err err = vt_cover_of(v, tag, base, &memo);
+    if (!err) *c = memo.cover;
+    return err;
 }
 
 /* Why a tag cannot be asked, said; or OK. */
@@ -9612,8 +9625,10 @@ static vtag_err vt_judge_terms(const vt_view *w, vtag_tag tag, vtag_tag base, vt
     const vt_state *s = w->s;
     vtag_cover *c = &v->cover;
     uint64_t age;
-    vtag_err err = vt_cover(w, tag, base, c);
+    vt_memo memo;
+    vtag_err err = vt_cover_of(w, tag, base, &memo);
     if (err) return err;
+    *c = memo.cover;
     v->failed = 0;
     v->score = v->base_score = 0;
     if (c->base ? !vt_cover_passes(c, v->used.min_ppm)
@@ -9621,6 +9636,7 @@ static vtag_err vt_judge_terms(const vt_view *w, vtag_tag tag, vtag_tag base, vt
         v->failed |= VTAG_TERM_COVERAGE;
     if (!vt_waived_passes(c, v->used.max_waived_ppm)) v->failed |= VTAG_TERM_WAIVED;
     age = w->now > c->oldest ? w->now - c->oldest : 0;
+    if (memo.newest > w->now) age = UINT64_MAX; /* written with a clock ahead: it may be any */
     if (c->stale + c->missing + c->outside && v->used.max_age_ms != UINT64_MAX &&
         age >= v->used.max_age_ms)
         v->failed |= VTAG_TERM_FRESHNESS;

@@ -397,13 +397,12 @@ static vtag_err try_one(act *what, vtag_access access, const struct refusal *r, 
     return err;
 }
 
-/* Every call of a kind fails in its turn, until none is left to fail. Not even a name that is
-   never again what it was is for good: a writer would look for its file as long. */
+/* Every call of a kind fails in its turn, until none is left to fail. */
 static int sweep(act *what, vtag_access access, const char *call, int code)
 {
     struct refusal r = {call, code, 1, 0, 0};
     int met = 1, total = 0;
-    for (r.for_good = 0; r.for_good < (strcmp(call, "stat") ? 2 : 1); r.for_good++)
+    for (r.for_good = 0; r.for_good < 2; r.for_good++)
         for (r.at = 1, met = 1; met && r.at < 400 && !t_.failed; r.at++) {
             try_one(what, access, &r, &met);
             total += met;

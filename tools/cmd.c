@@ -341,6 +341,11 @@ static void term_age(cmd_term *t, const vtag_verdict *v, uint64_t now)
     snprintf(t->want, sizeof t->want, "< %s", cli_span(b, v->used.max_age_ms));
     snprintf(t->detail, sizeof t->detail, "%llu pending, %llu of them outside",
              ull(c->stale + c->missing + c->outside), ull(c->outside));
+    if (v->failed & VTAG_TERM_FRESHNESS && (now < c->oldest || now - c->oldest < v->used.max_age_ms)) {
+        snprintf(t->value, sizeof t->value, "?");
+        snprintf(t->detail, sizeof t->detail, "one was written by a clock ahead of this one, so it "
+                 "counts as the oldest");
+    }
 }
 
 size_t cmd_verdict_terms(cmd_term t[CMD_TERMS], const cli_store *st, vtag_tag tag,
