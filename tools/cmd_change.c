@@ -273,7 +273,8 @@ int cmd_put(int argc, char **argv)
     memset(&p, 0, sizeof p);
     rc = cli_parse(argc, argv, "Writes one item, in one commit. Its vectors under tags that are\n"
                    "not given become stale, unless the payload is what it was. For vectors under\n"
-                   "several tags, repeat --tag with its --vector or --exec.", opts);
+                   "several tags, repeat --tag with its --vector or --exec. The payload is what is embedded:\n"
+                   "whatever changes in it, be it a price, makes its vectors stale.", opts);
     if (rc < 0) {
         rc = put_check(&p);
         if (!rc) rc = item_named(id, key, &p.item);

@@ -558,7 +558,8 @@ static int im_check(importer *im)
 
 static const char im_about[] =
     "Takes items and vectors in, all of them or none. The tag of a new file is\n"
-    "declared from the data. With --tag, every record has a vector.\n"
+    "declared from the data. With --tag, every record has a vector. The payload is what is\n"
+    "embedded: whatever changes in it, be it a price, makes an item's vectors stale.\n"
     "\n"
     "The format is that of --format, else told by content (npy by its magic, JSON by a\n"
     "first {\" or [), else by the suffix. Text is UTF-8, a mark before it and CRLF are no\n"
