@@ -310,7 +310,7 @@ int cmd_dump(int argc, char **argv)
     const char *file, *to = "-";
     int rc;
     dump d;
-    outfile o;
+    outfile o = {0};
     outfile_name dest = {"-o", NULL}, in = {"the store itself", NULL};
     const cli_opt opts[] = {
         {"FILE", NULL, CLI_ARG, &file, "the store", NULL},

@@ -289,7 +289,7 @@ static int eval_text(char text[EVAL_TEXT], double low, double high, const char *
 static void eval_worst(const eval_job *e)
 {
     enum { MOST = 3 };
-    size_t worst[MOST + 1], n = 0, i, m = 0;
+    size_t worst[MOST + 1] = {0}, n = 0, i, m = 0;
     char name[64], text[90];
     while (!eval_wanted(e, m)) m++;
     for (i = 0; i < e->scored; i++) {

@@ -197,7 +197,7 @@ static int in_set_add(in_set *s, uint64_t x)
 static int in_once_tagged(input *in)
 {
     const input_record *r = &in->record;
-    const char *names[IN_MAX_TAGS];
+    const char *names[IN_MAX_TAGS] = {0};
     size_t i, k, n = 0;
     for (i = 0; i < r->n || !i; i++) {
         const char *name = r->tags && i < r->n && r->tags[i] ? r->tags[i] : r->tag;
