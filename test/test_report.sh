@@ -138,7 +138,7 @@ if [ "$(wc -l <out)" -ge 3 ]; then pass; else fail 'watch repeats'; fi
 
 works 'history --json' "$vtag" history db.vtag --json
 for kind in declared score waived held cutover rollback shadow note; do says "\"event\":\"$kind\""; done
-says '"event":"cutover".*"min_ppm":600000.*"text":"the old provider is switched off on Friday","when":"2.*"coverage":0.66.*"forced":true'
+says '"event":"cutover".*"min_ppm":600000.*"text":"the old provider is switched off on Friday","by":"[^"]*","when":"2.*"coverage":0.66.*"forced":true'
 says '"event":"held".*"coverage":0.95.*"failed_terms":\["coverage"\]'
 says '"event":"score".*"provisional":true'
 cp out history.before

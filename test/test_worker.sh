@@ -20,7 +20,7 @@ lacking() { # lacking WHAT
 run() { # run CODE COMMAND...: ends with it, within a minute and 1 GiB of memory
     want=$1
     shift
-    (ulimit -v 1048576 && exec timeout -s KILL 60 "$@") >out 2>err </dev/null
+    ([ -n "${NO_LIMIT:-}" ] || ulimit -v 1048576; exec timeout -s KILL 60 "$@") >out 2>err </dev/null
     got=$?
     if [ $got -eq "$want" ]; then pass; else fail "code $got, not $want: $*"; fi
 }

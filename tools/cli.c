@@ -123,8 +123,8 @@ static void cli_line_out(const char *text)
         fputs("vtag: out of memory\n", stderr);
         return;
     }
-    memcpy(line + at, "vtag: ", 6);
-    for (i = 0, at += 6; i < n; i++) line[at++] = iscntrl((unsigned char)text[i]) ? '?' : text[i];
+    at += (size_t)snprintf(line + at, 7, "vtag: ");
+    for (i = 0; i < n; i++) line[at++] = iscntrl((unsigned char)text[i]) ? '?' : text[i];
     line[at++] = '\n';
     cli_late.text = line;
     cli_late.n = at;

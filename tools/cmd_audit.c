@@ -240,6 +240,7 @@ static int audit_embed(audit_job *a)
         if (!rc && n) rc = worker_all(a->exec, a->timeout_ms, items, n, w);
         if (!rc) rc = audit_answers(a, h, w, n);
         worker_answers_free(w, n);
+        free(w);
         free(items);
         audit_drop(h, n);
         cli_progress_at(&a->progress, at);

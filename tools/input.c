@@ -450,7 +450,8 @@ static int in_npy_names(input *in, const char *path, const char *header)
     char quote = 0;
     const char *p;
     for (p = header; *p; p++) {
-        if (quote) quote = *p == quote ? 0 : quote;
+        if (quote && *p != quote) continue;
+        if (quote) quote = 0;
         else if (*p == '\'' || *p == '"') quote = *p;
         else colons += *p == ':';
     }
