@@ -9585,7 +9585,7 @@ static uint64_t vt_tag_rows(const vt_state *s, vtag_tag tag) {
 /* Rows ever written under a tag, as far as the file counts them. */
 static uint64_t vt_tag_written(const vt_state *s, vtag_tag tag) {
     const vt_space *x = vt_index_find(&s->index, VTF_S_ROWS, tag);
-    return x && x->bytes != VT_UNKNOWN ? x->bytes : 0;
+    return x && s->file->version >= 3 ? x->bytes : 0;
 }
 
 #define VT_AUDIT_ROWS 100u    /* that are enough                                */

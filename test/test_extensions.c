@@ -305,6 +305,7 @@ static void a_file_of_version_2_holds_them_after_a_compaction(void)
     OK(vtag_find(s, "words@1", &tag));
     vtag_release(s);
     put2(db, 77, "text in an old file", tag, 1, 2);
+    CHECK_EQ(info_of(db, tag).written, 0);
     opts.by = "somebody, which an old file does not keep";
     MUST(vtag_begin(db, &opts, &b));
     OK(vtag_note(b, &plain));
