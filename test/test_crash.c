@@ -651,6 +651,7 @@ static int expect(content c, const char *what, uint32_t low, uint32_t high)
 static void take(sim *to)
 {
     sim_image(to, &w.disk, w.cut, w.opts.pad_sectors, w.choice);
+    to->clock = w.source.clock; /* nobody looks before it was written */
 }
 
 /* Before the first commit was acknowledged there may be no file, or one that a later

@@ -383,6 +383,7 @@ static void nothing_acknowledged_is_lost_and_nobody_sees_a_state_go_back(void)
 static void take(sim *to)
 {
     sim_image(to, &w.disk, w.cut, w.padded, w.choice);
+    to->clock = w.source.clock; /* nobody looks before it was written */
 }
 
 /* The state in low..high that a handle shows, or -1. */
