@@ -1,3 +1,4 @@
+// build: plain
 /* test_limits_file.c - strings in a file that no call would have taken: too long by one or by
    far, or with a NUL inside; and blobs that bear another number than the entry that names them
 

@@ -1,3 +1,4 @@
+// build: plain
 /* What a file may hold, piece by piece: the private readers and judges of single pieces, given
    what no writer of ours makes and what no run of the whole engine would bring to them.
 

@@ -1,3 +1,4 @@
+// build: plain
 /* Chapter 6, where the system refuses: each call that the engine makes fails, by itself, for
    each of the reasons that the system may have, once and from then on.
 
