@@ -336,8 +336,8 @@ static int fill_nothing(const fill_job *f)
     const char *why = "no line is an answer; vtag help worker has what they are";
     if (!f->lines || f->filled || f->waived || f->refused) return 0;
     if (f->rounded) why = FILL_ROUNDED;
-    else if (f->notfound) why = "there are no such items; is it the right file?";
     else if (f->changed) why = "the items changed since; embed what vtag pending prints now";
+    else if (f->notfound) why = "there are no such items; is it the right file?";
     else if (f->errors) why = "all have an error; --waive-errors waives them";
     return cli_fail("%s: %llu lines, and nothing is filled: %s", f->input,
                     (unsigned long long)f->lines, why);

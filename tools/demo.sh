@@ -170,7 +170,7 @@ echo "/* edited while its embedder was at work */" >>text
 run 0 "$vtag" put $db --key "$edited" --tag $v1 --exec "$words" --data - <text
 run 0 "$vtag" del $db --key "$deleted"
 note "the vectors of what they were come in late, and are refused:"
-run 0 "$vtag" fill $db --tag $v2 late.jsonl
+run 1 "$vtag" fill $db --tag $v2 late.jsonl
 
 say "The same pipe again finishes the backfill: the store knows what is pending"
 run 0 backfill $v2
